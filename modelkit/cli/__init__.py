@@ -1,0 +1,1 @@
+"""Words to calls; the only room that prints or exits."""

@@ -1,0 +1,64 @@
+"""What a request means, as data: compiled from a Modelfile, read by the middleware. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+SCHEMA = "modelkit.profile/1"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may ask for at most; beyond it is a 400 (413 for the body)."""
+
+    body_bytes: int = 8 * 1024 * 1024
+    messages: int = 2048
+    choices: int = 16  # n
+    stop: int = 16  # stop strings of the client
+    stop_length: int = 1024  # characters of one stop string
+    top_logprobs: int = 20
+    tools: int = 128
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One stage's meaning.
+
+    `defaults` holds request fields by their OpenAI or vLLM names (`temperature top_p top_k min_p seed
+    repetition_penalty presence_penalty frequency_penalty`); a field that the client sends wins. `max_tokens` is a
+    default, never a cap; None leaves the answer bounded by the context alone. `dialect` names the engine whose
+    request fields the middleware writes: `vllm` or `llama-server`.
+    """
+
+    name: str
+    dialect: str
+    context_length: int
+    system: str | None = None
+    messages: tuple[dict[str, str], ...] = ()
+    defaults: dict[str, Any] = field(default_factory=dict)
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    adapters: tuple[str, ...] = ()
+    tool_parser: str | None = None
+    reasoning_parser: str | None = None
+    limits: Limits = field(default_factory=Limits)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Profile:
+        """The profile of `as_json`. Raises ValueError on another schema, TypeError on unknown fields."""
+        fields = dict(value)
+        if fields.pop("schema", None) != SCHEMA:
+            raise ValueError(f"not a {SCHEMA} document")
+        fields["limits"] = Limits(**fields.get("limits", {}))
+        for name in ("messages", "stop", "adapters"):
+            fields[name] = tuple(fields.get(name, ()))
+        return cls(**fields)
+
+    @classmethod
+    def loads(cls, text: str) -> Profile:
+        return cls.from_json(json.loads(text))

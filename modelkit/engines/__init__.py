@@ -1,0 +1,1 @@
+"""One file per engine: its settings, flags, environment and failure texts."""

@@ -1,0 +1,182 @@
+"""The checked meaning of a Modelfile: every name known, every value typed, each with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from modelkit.language.source import Span
+
+T = TypeVar("T")
+
+Scalar = bool | int | float | str
+StageName = str
+Role = Literal["system", "user", "assistant", "tool"]
+
+
+class Frozen(BaseModel):
+    """Immutable; unknown fields are our bug."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+
+class Said(Frozen, Generic[T]):
+    """A value and where the author said it."""
+
+    value: T
+    span: Span
+
+
+class Quantization(Frozen):
+    """`Q4_K_M`, `fp8`, `none` … or `auto [>= TYPE] [speed >= N tok/s]`. `name` is the canonical spelling."""
+
+    name: str
+    at_least: str | None = None
+    tokens_per_second: float | None = None
+
+
+class EngineChoice(Frozen):
+    """`ENGINE vllm >=0.32,<0.34`: a canonical engine name and a PEP 440 specifier ("" for any)."""
+
+    name: str
+    version: str = ""
+
+
+class Message(Frozen):
+    role: Role
+    content: str
+
+
+class Flag(Frozen):
+    """An engine's own flag, passed as written: `FLAG --enforce-eager`, `FLAG --seed 3`."""
+
+    flag: str
+    value: str | None = None
+
+
+class Adapter(Frozen):
+    reference: str
+    name: str | None = None
+
+
+class Unset(Frozen):
+    """`UNSET SYSTEM`, `UNSET PARAMETER temperature`, `UNSET SERVE port`. `instruction` is upper case."""
+
+    instruction: str
+    key: str | None = None
+
+
+class Expectation(Frozen):
+    """A stage's gate: `EXPECT ttft.p95 <= 500ms`. `value` is in the metric's base unit (seconds, fraction, count)."""
+
+    metric: str
+    op: Literal["<", "<=", "==", "!=", ">=", ">"]
+    value: float
+    text: str
+
+
+class Assertion(Frozen):
+    """A test's check of the last answer: `EXPECT not contains "Paris"`."""
+
+    kind: str
+    operand: str
+    negated: bool = False
+
+
+class Layer(Frozen):
+    """What one block of the file says, nothing inherited. `None` or empty means it says nothing."""
+
+    base: Said[str] | None = None
+    quantize: Said[Quantization] | None = None
+    engine: Said[EngineChoice] | None = None
+    platform: Said[str] | None = None
+    system: Said[str] | None = None
+    template: Said[str] | None = None
+    parameters: Mapping[str, Said[Scalar]] = Field(default_factory=dict)
+    stop: tuple[Said[str], ...] | None = None
+    messages: tuple[Said[Message], ...] | None = None
+    adapters: tuple[Said[Adapter], ...] | None = None
+    licenses: tuple[Said[str], ...] | None = None
+    draft: Said[str] | None = None
+    renderer: Said[str] | None = None
+    parser: Said[str] | None = None
+    requires: Said[str] | None = None
+    serve: Mapping[str, Said[Scalar]] = Field(default_factory=dict)
+    flags: tuple[Said[Flag], ...] = ()
+    policies: tuple[Said[str], ...] = ()
+    expectations: tuple[Said[Expectation], ...] = ()
+    unset: tuple[Said[Unset], ...] = ()
+
+
+class Stage(Frozen):
+    """`STAGE name [EXTENDS other] { … }`. `lineage` names the stages below it, nearest first."""
+
+    name: StageName
+    span: Span
+    extends: Said[StageName] | None = None
+    layer: Layer = Layer()
+
+
+class Test(Frozen):
+    """`TEST "title" { … }`: a golden conversation."""
+
+    __test__ = False  # pytest must not collect it
+
+    title: str
+    span: Span
+    turns: tuple[Said[Message], ...] = ()
+    tools: Said[str] | None = None
+    parameters: Mapping[str, Said[Scalar]] = Field(default_factory=dict)
+    stop: tuple[Said[str], ...] | None = None
+    repeat: int = 1
+    must_pass: int | None = None
+    expectations: tuple[Said[Assertion], ...] = ()
+
+
+class Modelfile(Frozen):
+    """One file's meaning, all stages.
+
+    `path` is the file as the user named it. `lines` maps nothing: places are spans into the Source that `check` was
+    given, and `where(span)` turns one into `file:line`.
+    """
+
+    path: str
+    name: Said[str]
+    layer: Layer
+    stages: Mapping[StageName, Stage] = Field(default_factory=dict)
+    tests: tuple[Test, ...] = ()
+    line_starts: tuple[int, ...] = (0,)
+
+    def where(self, span: Span) -> str:
+        """`Modelfile:12`, for origins and error messages."""
+        from bisect import bisect_right
+
+        return f"{self.path}:{bisect_right(self.line_starts, span.start)}"
+
+    def lineage(self, stage: StageName) -> tuple[Stage, ...]:
+        """The blocks that speak for a stage, the nearest first; empty for a stage the file does not mention.
+
+        Raises KeyError for a name that is neither known to the language nor in the file.
+        """
+        if stage not in KNOWN_STAGES and stage not in self.stages:
+            raise KeyError(stage)
+        chain: list[Stage] = []
+        name: StageName | None = stage
+        while name is not None and (block := self.stages.get(name)) is not None:
+            chain.append(block)
+            name = block.extends.value if block.extends else None
+        return tuple(chain)
+
+    def kind(self, stage: StageName) -> StageName:
+        """Which known stage (`experiment`, `dev`, `prod`) this one is or extends: it decides the defaults."""
+        name = stage
+        while name not in KNOWN_STAGES:
+            extends = self.stages[name].extends
+            assert extends is not None  # checked: a stage of another name extends one
+            name = extends.value
+        return name
+
+
+KNOWN_STAGES: tuple[StageName, ...] = ("experiment", "dev", "prod")

@@ -1,0 +1,64 @@
+"""A Modelfile as written, and places in it. Knows text, not meaning."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Span:
+    """Half-open range of offsets (code points) into one Source."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """A Modelfile's text, decoded once the way Ollama decodes it.
+
+    A byte-order mark chooses UTF-8 or UTF-16 and is dropped; without one the text is UTF-8, and an invalid byte
+    becomes U+FFFD. Line endings stay as the author wrote them.
+    """
+
+    name: str
+    text: str
+
+    @classmethod
+    def read(cls, path: Path) -> Source:
+        """The file at `path`; its name is the path as given."""
+        return cls.decode(str(path), path.read_bytes())
+
+    @classmethod
+    def decode(cls, name: str, data: bytes) -> Source:
+        if data.startswith(b"\xff\xfe"):
+            return cls(name, data[2:].decode("utf-16-le", "replace"))
+        if data.startswith(b"\xfe\xff"):
+            return cls(name, data[2:].decode("utf-16-be", "replace"))
+        return cls(name, data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace"))
+
+    @cached_property
+    def _line_starts(self) -> list[int]:
+        starts, text, index = [0], self.text, 0
+        while index < len(text):
+            if text[index] == "\r" and text[index + 1 : index + 2] == "\n":
+                index += 1  # CRLF ends one line, not two
+            if text[index] in "\r\n":
+                starts.append(index + 1)
+            index += 1
+        return starts
+
+    def line_column(self, offset: int) -> tuple[int, int]:
+        """1-based line and column (in code points) of an offset; CRLF counts once."""
+        offset = max(0, min(offset, len(self.text)))
+        line = bisect_right(self._line_starts, offset)
+        return line, offset - self._line_starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of a 1-based line, without its line ending."""
+        starts = self._line_starts
+        end = starts[number] if number < len(starts) else len(self.text)
+        return self.text[starts[number - 1] : end].rstrip("\r\n")

@@ -1,0 +1,1 @@
+"""References, the store, model file readers and conversion."""

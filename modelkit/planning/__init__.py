@@ -1,0 +1,1 @@
+"""From a checked Modelfile and facts to a plan for one stage."""

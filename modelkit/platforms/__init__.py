@@ -1,0 +1,1 @@
+"""One file per platform that keeps an engine running."""

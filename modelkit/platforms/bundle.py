@@ -1,0 +1,34 @@
+"""What gets launched or written for one stage. No timestamps: same plan, same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from modelkit.engines.launch import File, Launch
+from modelkit.planning.plan import Plan, digest
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A plan and how to launch it on platform `process`."""
+
+    plan: Plan
+    launch: Launch
+
+    @property
+    def digest(self) -> str:
+        """Identity of what would run: two equal bundles need no restart."""
+        return digest(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        return {"schema": "modelkit.bundle/1", "plan": self.plan.model_dump(mode="json", by_alias=False),
+                "launch": dataclasses.asdict(self.launch)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Bundle:
+        launch = dict(value["launch"])
+        launch["files"] = tuple(File(**f) for f in launch["files"])
+        launch["argv"], launch["log_progress"] = tuple(launch["argv"]), tuple(launch["log_progress"])
+        return cls(Plan.model_validate(value["plan"]), Launch(**launch))

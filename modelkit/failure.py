@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass
-class Failure(Exception):  # noqa: N818 - a name, not an error of Python's
+class Failure(Exception):
     """Something a person can put right, said once: what happened, and what to do next.
 
     `code` is a stable slug (`port-busy`), `message` one lower-case sentence without a full stop, `hint` what to do

@@ -1,0 +1,140 @@
+"""What is wrong with a Modelfile, as data: rules, diagnostics, and the report that collects them.
+
+Knows no rule by name (`rules.py` does) and prints nothing (`excerpt.py` does).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from modelkit.language.source import Source, Span
+
+
+class Severity(StrEnum):
+    """An error stops the compiler at the end of its phase; a warning and an info never do."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One thing that can be wrong. `id` is a slug that is never reused; `why` and `help` are its page's prose."""
+
+    id: str
+    severity: Severity
+    summary: str
+    why: str
+    help: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A second place that explains the first one; without a span, a sentence only."""
+
+    message: str
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One finding: a rule, one lower-case sentence without a full stop, the exact place, and at most one hint."""
+
+    rule: Rule
+    message: str
+    span: Span
+    hint: str | None = None
+    notes: tuple[Note, ...] = ()
+
+    @property
+    def severity(self) -> Severity:
+        return self.rule.severity
+
+
+class CompileError(Exception):
+    """A Modelfile with errors in it. `diagnostics` holds all that its phase found, warnings too, in file order."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic], source: Source) -> None:
+        self.diagnostics = in_file_order(diagnostics)
+        self.source = source
+        super().__init__(source.name)
+
+    def __str__(self) -> str:
+        first = next((d for d in self.diagnostics if d.severity is Severity.ERROR), None)
+        if first is None:
+            return self.source.name
+        line, column = self.source.line_column(first.span.start)
+        return f"{self.source.name}:{line}:{column}: {first.message} [{first.rule.id}]"
+
+
+@dataclass
+class Report:
+    """What one phase found. The phase goes on after an error and raises at its end."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def add(
+        self, rule: Rule, message: str, span: Span, *, hint: str | None = None, notes: Iterable[Note] = ()
+    ) -> None:
+        self.found.append(Diagnostic(rule, message, span, hint, tuple(notes)))
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        return [d for d in self.found if d.severity is Severity.ERROR]
+
+    def raise_if_errors(self, source: Source) -> None:
+        """Raises CompileError with everything found, if any of it is an error."""
+        if self.errors:
+            raise CompileError(self.found, source)
+
+
+def in_file_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """By place; of two at one place, the graver first."""
+    gravity = list(Severity)
+    return sorted(diagnostics, key=lambda d: (d.span.start, gravity.index(d.severity), d.span.end, d.rule.id))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The one known word that `word` is fairly surely a slip of, as the known spelling; None when in doubt.
+
+    >>> did_you_mean("temprature", ["temperature", "top_p"])
+    'temperature'
+    >>> did_you_mean("banana", ["temperature", "top_p"]) is None
+    True
+    """
+    if not 2 <= len(word) <= 40:
+        return None
+    candidates = list(dict.fromkeys(known))
+    plain = _plain(word)
+    same = [k for k in candidates if _plain(k) == plain]
+    if same:
+        return same[0]
+    allowed = 1 if len(plain) <= 4 else 2 if len(plain) <= 9 else 3
+    near = sorted((d, k) for k in candidates if (d := _distance(plain, _plain(k), allowed)) <= allowed)
+    if near:
+        return near[0][1] if len(near) == 1 or near[0][0] < near[1][0] else None
+    begun = [k for k in candidates if len(plain) >= 4 and _plain(k).startswith(plain)]
+    return begun[0] if len(begun) == 1 else None
+
+
+def _plain(word: str) -> str:
+    return word.lower().replace("-", "_")
+
+
+def _distance(a: str, b: str, limit: int) -> int:
+    """Edits between two words, a swap of neighbours counting as one; any number over `limit` may come back as is."""
+    if abs(len(a) - len(b)) > limit:
+        return limit + 1
+    before: list[int] = []
+    row = list(range(len(b) + 1))
+    for i, x in enumerate(a, 1):
+        earlier, before, row = before, row, [i]
+        for j, y in enumerate(b, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (x != y))
+            if i > 1 and j > 1 and x == b[j - 2] and a[i - 2] == y:
+                cost = min(cost, earlier[j - 2] + 1)
+            row.append(cost)
+    return row[-1]

@@ -1,0 +1,57 @@
+# Two commands matter: `make quickstart` and `make test`.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+FILE   := examples/quickstart/Modelfile
+
+.PHONY: quickstart test check unit live golden fuzz bench clean
+
+quickstart: $(VENV)/.setup-quickstart
+	$(BIN)/modelkit up $(FILE) -s dev -d --wait
+	eval "$$($(BIN)/modelkit env $(FILE))" && $(BIN)/python examples/quickstart/app.py
+	@echo "It goes on serving. Talk to it: $(BIN)/modelkit chat -f $(FILE)   Stop it: $(BIN)/modelkit down $(FILE)"
+
+test: check unit live
+
+# Style, types and the direction of imports.
+check: $(VENV)/.setup-dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# Everything that needs no engine.
+unit: $(VENV)/.setup-dev
+	$(BIN)/pytest -m "not live_llamacpp and not live_vllm"
+
+# The promises, on real llama.cpp and real vLLM.
+live: $(VENV)/.setup-dev
+	$(BIN)/modelkit engine install vllm --variant cpu
+	$(BIN)/pytest -m "live_llamacpp or live_vllm"
+
+golden: $(VENV)/.setup-dev
+	$(BIN)/pytest -m "not live_llamacpp and not live_vllm" --update-golden
+
+# Longer than the suite allows; results are in docs/fuzzing.md.
+fuzz: $(VENV)/.setup-dev
+	$(BIN)/python -m tests.fuzz
+
+# Ratios against peers of the same run; results are in docs/benchmarks.md.
+bench: $(VENV)/.setup-dev
+	$(BIN)/python benchmarks/edge.py
+	$(BIN)/python benchmarks/contract_overhead.py
+	$(BIN)/python benchmarks/dev_overhead.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "modelkit needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.setup-quickstart: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[quickstart]'
+	@touch $@
+
+$(VENV)/.setup-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.setup-quickstart
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist

@@ -1,0 +1,73 @@
+"""`modelkit plan`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from modelkit.cli import project
+from modelkit.cli.terminal import Terminal
+from modelkit.planning.plan import Plan
+
+
+def run(arguments: Namespace, terminal: Terminal) -> int:
+    """What each file's stage would run. Changes nothing and fetches nothing."""
+    stage = project.stage_of(arguments)
+    documents = []
+    for word in arguments.files or [None]:
+        path = project.find(word)
+        plan = project.plan(project.load(path, terminal), stage, arguments)
+        documents.append(plan.model_dump(mode="json"))
+        _say(plan, terminal)
+    terminal.document(documents[0] if len(documents) == 1 else documents)
+    return 0
+
+
+def _say(plan: Plan, terminal: Terminal) -> None:
+    engine = plan.engine
+    terminal.data(f"{plan.name}  stage {plan.stage}  ({plan.modelfile})")
+    terminal.data("")
+    running = f"{plan.engine_name} {engine.version}, {engine.provider}" if engine else f"{plan.engine_name} (not installed)"
+    rows = [
+        ("engine", running, _why(plan, "engine")),
+        ("platform", plan.platform, ""),
+        ("weights", _weights(plan), plan.reference),
+        ("context", f"{plan.context_length} tokens x {plan.max_concurrency} conversations", _why(plan, "num_ctx")),
+        ("template", "the Modelfile's" if plan.chat_template else "the model's own", _why(plan, "template")),
+        ("address", project.base_url(plan.host, plan.port), _why(plan, "serve.port")),
+        ("api key", plan.api_key or "none asked for", ""),
+    ]
+    terminal.table(("WHAT", "VALUE", "FROM"), rows)
+    terminal.data("")
+    lowered = {item.setting: item for item in plan.lowered}
+    names = sorted({s.name for s in plan.settings} | set(lowered))
+    known = {s.name: s for s in plan.settings}
+    settings = []
+    for name in names:
+        setting, item = known.get(name), lowered.get(name)
+        settings.append((
+            name, _short(setting.value) if setting else "", str(setting.origin) if setting else "",
+            item.verdict if item else "", f"{item.target} {_short(item.value)}".strip() if item else "",
+            item.reason if item and item.verdict != "equal" else ""))
+    terminal.table(("SETTING", "VALUE", "FROM", "ON THE ENGINE", "AS", "WHY"), settings)
+    if plan.needs:
+        terminal.data("")
+        for need in plan.needs:
+            terminal.data(f"needs {need.code}: {need.message}" + (" (`up` does it)" if need.automatic else ""))
+
+
+def _why(plan: Plan, name: str) -> str:
+    setting = plan.setting(name)
+    return str(setting.origin) if setting else ""
+
+
+def _weights(plan: Plan) -> str:
+    if plan.weights is None:
+        return "not on this machine yet"
+    size = plan.weights.size / 1e6
+    return f"{plan.weights.form}, {size:.1f} MB, {plan.weights.digest[:19]}"
+
+
+def _short(value: object) -> str:
+    text = "" if value is None else str(value)
+    text = " ".join(text.split())
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,159 @@
+"""The command line's words. The reference page is made from this parser."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from modelkit import __version__
+
+_DESCRIPTION = "One Modelfile from laptop to production: llama.cpp for dev, vLLM for prod, one OpenAI API."
+_FILE = "a Modelfile, or a folder that holds one (default: the Modelfile of this folder)"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        self.exit(2, f"error[usage]: {message}\n  = hint: {self.prog} --help\n")
+
+
+class _Subcommands:
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        self._group = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+
+    def add(self, name: str, module: str, summary: str, *, example: str, json: bool = True) -> argparse.ArgumentParser:
+        """A command: its word, its module in `cli.commands`, one line, and an example that a test runs."""
+        parser = self._group.add_parser(
+            name, help=summary, description=summary[0].upper() + summary[1:] + ".", epilog=f"example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter)
+        parser.set_defaults(module=module)
+        if json:
+            parser.add_argument("--json", action="store_true", help="print one JSON document on stdout")
+        parser.add_argument("-q", "--quiet", action="store_true", help="no notes or progress on stderr")
+        return parser
+
+
+def build() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = _Parser(prog="modelkit", description=_DESCRIPTION)
+    parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
+    commands = _Subcommands(parser)
+    for add in (_check, _parse, _plan, _up, _ps, _logs, _down, _chat, _env, _promote, _engine, _doctor, _version):
+        add(commands)
+    return parser
+
+
+def _file(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
+    parser.add_argument("files" if many else "file", metavar="FILE", nargs="*" if many else "?", help=_FILE)
+
+
+def _stage(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-s", "--stage", help="the stage (default: $MODELKIT_STAGE, else dev)")
+
+
+def _check(commands: _Subcommands) -> None:
+    parser = commands.add("check", "check", "say what is wrong with Modelfiles", example="modelkit check Modelfile")
+    _file(parser, many=True)
+
+
+def _parse(commands: _Subcommands) -> None:
+    parser = commands.add("parse", "parse", "print what a Modelfile's text says, one JSON line a file", json=False,
+                          example="modelkit parse --as ollama Modelfile")
+    parser.add_argument("--as", dest="dialect", choices=["ollama"], default="ollama",
+                        help="whose reading: Ollama's own commands, or its rejection")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="a Modelfile")
+
+
+def _plan(commands: _Subcommands) -> None:
+    parser = commands.add("plan", "plan", "show what a stage would run, why, and what it needs",
+                          example="modelkit plan -s prod")
+    _file(parser, many=True)
+    _stage(parser)
+    _address(parser)
+
+
+def _address(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=_port, help="the address's TCP port (default: $MODELKIT_PORT, SERVE port, 8484)")
+    parser.add_argument("--host", help="the address to bind (default: SERVE host, 127.0.0.1)")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a port: it must be from 1 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1
+    if not 0 <= seconds < 1e6:
+        raise argparse.ArgumentTypeError(f"`{text}` is not a number of seconds")
+    return seconds
+
+
+def _up(commands: _Subcommands) -> None:
+    parser = commands.add("up", "up", "run a stage behind the project's address", example="modelkit up -s dev -d --wait")
+    _file(parser, many=True)
+    _stage(parser)
+    _address(parser)
+    parser.add_argument("-d", "--detach", action="store_true", help="leave it running and return")
+    parser.add_argument("--wait", action="store_true", help="with --detach: return when it is ready, or failed")
+
+
+def _ps(commands: _Subcommands) -> None:
+    commands.add("ps", "ps", "list what is running", example="modelkit ps")
+
+
+def _logs(commands: _Subcommands) -> None:
+    parser = commands.add("logs", "logs", "print what the engines said", example="modelkit logs --tail 20", json=False)
+    _file(parser)
+    parser.add_argument("-f", "--follow", action="store_true", help="go on printing as they speak")
+    parser.add_argument("--tail", type=int, default=None, metavar="N", help="only the last N lines")
+
+
+def _down(commands: _Subcommands) -> None:
+    parser = commands.add("down", "down", "drain and stop what runs", example="modelkit down")
+    _file(parser)
+    parser.add_argument("--drain", type=_seconds, default=30.0, metavar="SECONDS",
+                        help="how long requests in flight may take to finish (default: 30)")
+    parser.add_argument("--all", action="store_true", help="every project of this user")
+
+
+def _chat(commands: _Subcommands) -> None:
+    parser = commands.add("chat", "chat", "talk to what runs, or ask one question", json=False,
+                          example='modelkit chat "What is the capital of France?"')
+    parser.add_argument("question", nargs="*", help="ask this and leave; without it, a conversation (or stdin)")
+    parser.add_argument("-f", "--file", metavar="FILE", help=_FILE)
+
+
+def _env(commands: _Subcommands) -> None:
+    parser = commands.add("env", "env", "print OPENAI_BASE_URL and OPENAI_API_KEY for a shell",
+                          example='eval "$(modelkit env)"')
+    _file(parser)
+
+
+def _promote(commands: _Subcommands) -> None:
+    parser = commands.add("promote", "promote", "move the address to another stage once both mean the same",
+                          example="modelkit promote dev prod")
+    parser.add_argument("source", metavar="FROM", help="the stage that serves")
+    parser.add_argument("target", metavar="TO", help="the stage that shall serve")
+    _file(parser)
+    _address(parser)
+
+
+def _engine(commands: _Subcommands) -> None:
+    parser = commands.add("engine", "engine", "install and list engines", example="modelkit engine list")
+    parser.add_argument("action", choices=["install", "list"])
+    parser.add_argument("engine", nargs="?", help="for install: vllm")
+    parser.add_argument("--version", dest="engine_version", help="for install: which version (default: the newest pinned)")
+    parser.add_argument("--variant", choices=["cpu", "cuda"], help="for install (default: cuda where a driver is)")
+    parser.add_argument("--reinstall", action="store_true", help="for install: make it anew")
+
+
+def _doctor(commands: _Subcommands) -> None:
+    commands.add("doctor", "doctor", "say what this machine has and what is missing", example="modelkit doctor")
+
+
+def _version(commands: _Subcommands) -> None:
+    commands.add("version", "version", "print the version", example="modelkit version")

@@ -1,0 +1,222 @@
+"""From words on the command line to a Modelfile, a plan and a bundle: the only place that knows the whole road."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelkit.cli.terminal import Terminal
+from modelkit.failure import Failure
+
+if TYPE_CHECKING:
+    from modelkit.language.diagnostic import Diagnostic
+    from modelkit.language.modelfile import Modelfile
+    from modelkit.language.source import Source
+    from modelkit.planning.facts import Facts, Overrides
+    from modelkit.planning.plan import Engine, Plan
+    from modelkit.platforms.bundle import Bundle
+
+API_KEY_VARIABLE = "MODELKIT_API_KEY"
+DEFAULT_PORT = 8484
+
+Progress = Callable[[int, int | None, str], None]
+
+
+def find(word: str | None) -> Path:
+    """The Modelfile that a word names: a file, a folder that holds one, or (no word) the current folder's."""
+    path = Path(word) if word else Path()
+    if path.is_dir():
+        plain = path / "Modelfile"
+        if plain.is_file():
+            return plain
+        named = sorted(path.glob("*.Modelfile"))
+        if len(named) == 1:
+            return named[0]
+        if named:
+            raise Failure("several-modelfiles", f"{path.resolve()} holds {len(named)} Modelfiles",
+                          hint="name one of " + ", ".join(str(p) for p in named))
+        raise Failure("no-modelfile", f"there is no Modelfile in {path.resolve()}",
+                      hint="write one (`FROM` and a model is enough), or name the file")
+    if not path.exists():
+        raise Failure("no-modelfile", f"{path} does not exist", hint="name a Modelfile, or a folder that holds one")
+    return path
+
+
+def one(words: list[str] | None) -> Path:
+    """The single Modelfile of commands that run one project."""
+    if words and len(words) > 1:
+        raise Failure("several-modelfiles", "several models behind one address are not possible yet",
+                      hint="run one Modelfile at a time, each with its own --port")
+    return find(words[0] if words else None)
+
+
+def stage_of(arguments: Any) -> str:
+    """-s, else MODELKIT_STAGE, else dev."""
+    return str(arguments.stage or os.environ.get("MODELKIT_STAGE") or "dev")
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One file, read and checked. `modelfile` is None when a diagnostic is an error."""
+
+    path: Path
+    source: Source
+    modelfile: Modelfile | None
+    diagnostics: tuple[Diagnostic, ...]
+
+
+def read(path: Path) -> Checked:
+    """Read and check one file. Raises Failure when it cannot be read at all."""
+    from modelkit.language.check import compile_source
+    from modelkit.language.source import Source
+
+    try:
+        if path.stat().st_size > 4 * 1024 * 1024:
+            raise Failure("too-large", f"{path} is larger than 4 MiB", hint="is it a Modelfile?")
+        source = Source.read(path)
+    except OSError as error:
+        raise Failure("unreadable", f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    modelfile, diagnostics = compile_source(source)
+    return Checked(path, source, modelfile, tuple(diagnostics))
+
+
+def load(path: Path, terminal: Terminal) -> Modelfile:
+    """The Modelfile at `path`, its diagnostics said on stderr. Raises Failure (exit 1) when it has errors."""
+    from modelkit.language.excerpt import as_json, as_text, summary
+
+    checked = read(path)
+    shown = [d for d in checked.diagnostics if d.rule.severity.value != "info"]
+    if shown and not (terminal.quiet and checked.modelfile):
+        for diagnostic in shown:
+            print(as_text(diagnostic, checked.source, colour=terminal.colour) + "\n", file=terminal.stderr)
+    if checked.modelfile is None:
+        raise Failure("modelfile", f"{path} has {summary(checked.diagnostics)}", exit_code=1,
+                      data={"diagnostics": [as_json(d, checked.source) for d in checked.diagnostics]})
+    return checked.modelfile
+
+
+def overrides(arguments: Any) -> Overrides:
+    """The last layer: the command line's address, else the environment's, and the key's variable."""
+    from modelkit.planning.facts import Overrides
+
+    port, origin = getattr(arguments, "port", None), "command line"
+    if port is None and (text := os.environ.get("MODELKIT_PORT")):
+        if not text.isdecimal() or not 0 < int(text) < 65536:
+            raise Failure("bad-port", f"MODELKIT_PORT is `{text}`", hint="it must be from 1 to 65535")
+        port, origin = int(text), "environment"
+    key = f"env:{API_KEY_VARIABLE}" if os.environ.get(API_KEY_VARIABLE) else None
+    return Overrides(port=port, port_origin=origin, host=getattr(arguments, "host", None), api_key=key)
+
+
+def engines_found() -> dict[str, Engine]:
+    """The engines of this machine, by the language's word."""
+    from modelkit.engines import llama_cpp, vllm
+    from modelkit.runtime import environments
+
+    found: dict[str, Engine] = {}
+    if (llama := llama_cpp.probe()) is not None:
+        found["llama.cpp"] = llama
+        if llama.provider == "llama-server":
+            found["llama-server"] = llama
+    if (environment := environments.find("vllm")) is not None:
+        found["vllm"] = vllm.engine(environment)
+    return found
+
+
+def facts(modelfile: Modelfile, stage: str) -> Facts:
+    """What is here for a stage, without fetching or making anything."""
+    from modelkit import models
+    from modelkit.models.reference import Reference
+    from modelkit.models.store import Store
+    from modelkit.planning.facts import Facts
+
+    base = modelfile.layer.base
+    for block in reversed(modelfile.lineage(stage)):
+        base = block.layer.base or base
+    assert base is not None  # checked: missing-from
+    reference = Reference.parse(base.value, Path(modelfile.path).resolve().parent)
+    store = Store()
+    weights = models.locate(reference, store=store)
+    folder = models.locate_folder(weights, store=store) if weights else None
+    return Facts(engines=engines_found(), reference=reference.text, gguf=weights, safetensors=folder,
+                 model=models.facts(weights) if weights else None, cpus=os.cpu_count() or 1)
+
+
+def plan(modelfile: Modelfile, stage: str, arguments: Any, known: Facts | None = None) -> Plan:
+    """The stage's plan, with what each setting becomes on its engine."""
+    from modelkit import engines
+    from modelkit.planning.resolve import resolve
+
+    resolved = resolve(modelfile, stage, known or facts_of(modelfile, stage), overrides(arguments))
+    return resolved.model_copy(update={"lowered": engines.lower(resolved)})
+
+
+def facts_of(modelfile: Modelfile, stage: str) -> Facts:
+    """`facts`, with the error of an unknown stage left to `resolve`."""
+    from modelkit.planning.facts import Facts
+
+    try:
+        modelfile.kind(stage)
+    except KeyError:
+        return Facts()
+    return facts(modelfile, stage)
+
+
+def prepare(modelfile: Modelfile, stage: str, arguments: Any, on_progress: Progress) -> Bundle:
+    """Everything `up` needs: fetch the weights, make the form that the engine loads, render the bundle."""
+    from modelkit import models, platforms
+    from modelkit.models.reference import Reference
+    from modelkit.models.store import Store
+
+    first = plan(modelfile, stage, arguments)
+    missing = [need for need in first.needs if not need.automatic]
+    if missing:
+        raise Failure("stage-needs", f"stage `{stage}` cannot run here yet: {missing[0].message}",
+                      detail=tuple(need.message for need in missing[1:]))
+    if first.needs:
+        store = Store()
+        reference = Reference.parse(first.reference, Path(modelfile.path).resolve().parent)
+        weights = models.acquire(reference, store=store, on_progress=on_progress)
+        if any(need.code == "convert" for need in first.needs):
+            models.huggingface_folder(weights, store=store, on_progress=on_progress)
+        first = plan(modelfile, stage, arguments)
+    if first.weights is None:
+        raise Failure("weights-missing", f"the weights of stage `{stage}` are not here after preparing them",
+                      hint="run it again; if it stays so, delete the cache folder and report it")
+    return platforms.render(first)
+
+
+def key_of(reference: str | None) -> str | None:
+    """The API key behind `env:NAME` or `file:path`; None when no key is asked for. Raises Failure when it is absent."""
+    if reference is None:
+        return None
+    scheme, _, name = reference.partition(":")
+    if scheme == "env":
+        key = os.environ.get(name, "")
+        if not key:
+            raise Failure("api-key-missing", f"the API key is in {name}, which is not set", hint=f"export {name}=…")
+        return key
+    path = Path(name).expanduser()
+    try:
+        key = path.read_text("utf-8").strip()
+    except OSError as error:
+        raise Failure("api-key-missing", f"the API key's file {path} cannot be read: {(error.strerror or '').lower()}") from None
+    if not key:
+        raise Failure("api-key-missing", f"the API key's file {path} is empty")
+    return key
+
+
+def key_hashes(reference: str | None) -> list[str]:
+    """What the edge compares with: sha256 of the key, never the key."""
+    key = key_of(reference)
+    return [hashlib.sha256(key.encode()).hexdigest()] if key else []
+
+
+def base_url(host: str, port: int) -> str:
+    """What a client on this machine sets OPENAI_BASE_URL to."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
+    return f"http://{shown}:{port}/v1"

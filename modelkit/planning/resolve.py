@@ -1,0 +1,215 @@
+"""From a checked Modelfile and facts to one stage's plan. Pure: the world came in as a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelkit.contract.profile import Profile
+from modelkit.failure import Failure
+from modelkit.language.layers import Effective, effective
+from modelkit.language.modelfile import Modelfile
+from modelkit.planning.facts import Facts, Overrides
+from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, Setting, Weights
+
+ENGINE_OF_STAGE = {"experiment": "llama.cpp", "dev": "llama.cpp", "prod": "vllm"}
+FORM_OF_ENGINE = {"llama.cpp": "gguf", "llama-server": "gguf", "vllm": "safetensors"}
+CONCURRENCY_OF_STAGE = {"experiment": 4, "dev": 4, "prod": 16}
+
+CONTEXT_LENGTH = 4096
+"""Tokens of context where the Modelfile says nothing: Ollama's default on machines without a large GPU."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How one of Ollama's sampling parameters is spelled in a request, and its default in this language."""
+
+    field: str
+    default: float | int | None
+
+
+SAMPLING: Mapping[str, Sampling] = {
+    "temperature": Sampling("temperature", 0.8),
+    "top_k": Sampling("top_k", 40),
+    "top_p": Sampling("top_p", 0.9),
+    "min_p": Sampling("min_p", 0.0),
+    "seed": Sampling("seed", None),
+    "repeat_penalty": Sampling("repetition_penalty", 1.0),
+    "presence_penalty": Sampling("presence_penalty", 0.0),
+    "frequency_penalty": Sampling("frequency_penalty", 0.0),
+}
+"""The whole set is always sent, so that no engine's own default decides (decision 0003)."""
+
+
+def resolve(modelfile: Modelfile, stage: str, facts: Facts, overrides: Overrides | None = None) -> Plan:
+    """What `stage` will run.
+
+    Raises Failure for a stage that is not in the file, a context beyond the model's, or an engine that this
+    release cannot run; what is merely absent on this machine becomes a `Need`.
+    """
+    return _Resolution(modelfile, stage, facts, overrides or Overrides()).plan()
+
+
+class _Resolution:
+    """One call of `resolve`: the layers, and the settings found so far."""
+
+    def __init__(self, modelfile: Modelfile, stage: str, facts: Facts, overrides: Overrides) -> None:
+        try:
+            self.kind = modelfile.kind(stage)
+            self.said: Effective = effective(modelfile, stage)
+        except KeyError:
+            known = ", ".join(dict.fromkeys(("experiment", "dev", "prod", *modelfile.stages)))
+            raise Failure("unknown-stage", f"no stage is called `{stage}` in {modelfile.path}",
+                          hint=f"its stages are {known}") from None
+        self.modelfile, self.stage, self.facts, self.overrides = modelfile, stage, facts, overrides
+        self.settings: dict[str, Setting] = {}
+
+    def plan(self) -> Plan:
+        engine_name = self._engine_name()
+        engine = self._engine(engine_name)
+        form = FORM_OF_ENGINE[engine_name]
+        weights = self.facts.gguf if form == "gguf" else self.facts.safetensors
+        context_length = self._context_length()
+        concurrency = int(self._serve("max_concurrency", CONCURRENCY_OF_STAGE[self.kind]))
+        profile = self._profile("vllm" if form == "safetensors" else "llama-server", context_length)
+        for key in self.said.serve:
+            self._serve(key, None)
+        for name in self.said.parameters:
+            self._parameter(name, None)
+        host, port, api_key = self._address()
+        return Plan(
+            name=self.modelfile.name.value, modelfile=self.modelfile.path, stage=self.stage,
+            platform=self.said.platform.value.value if self.said.platform else "process",
+            engine=engine, engine_name=engine_name, reference=self.facts.reference, weights=weights,
+            context_length=context_length, max_concurrency=concurrency, profile=profile.as_json(),
+            settings=tuple(self.settings[name] for name in sorted(self.settings)),
+            flags=tuple(w for f in self.said.flags for w in (f.value.flag, f.value.value) if w is not None),
+            chat_template=self._chat_template(), host=host, port=port, api_key=api_key,
+            needs=tuple(self._needs(engine_name, engine, form, weights)),
+        )
+
+    def _origin(self, layered: Any) -> Origin:
+        kind: OriginKind = "stage" if layered.layer == "stage" else "modelfile"
+        return Origin(kind=kind, where=self.modelfile.where(layered.span))
+
+    def _set(self, name: str, value: Any, origin: Origin) -> Any:
+        self.settings[name] = Setting(name=name, value=value, origin=origin)
+        return value
+
+    def _parameter(self, name: str, default: Any) -> Any:
+        said = self.said.parameters.get(name)
+        if said is not None:
+            return self._set(name, said.value, self._origin(said))
+        return default if default is None else self._set(name, default, Origin(kind="default"))
+
+    def _serve(self, key: str, default: Any) -> Any:
+        said = self.said.serve.get(key)
+        if said is not None:
+            return self._set(f"serve.{key}", said.value, self._origin(said))
+        return default if default is None else self._set(f"serve.{key}", default, Origin(kind="default"))
+
+    def _engine_name(self) -> str:
+        said = self.said.engine
+        name = said.value.name if said else ENGINE_OF_STAGE[self.kind]
+        self._set("engine", name, self._origin(said) if said else Origin(kind="default"))
+        if name not in FORM_OF_ENGINE:
+            known = ", ".join(FORM_OF_ENGINE)
+            raise Failure("engine-not-yet", f"stage `{self.stage}` asks for engine {name}, which this release cannot run",
+                          hint=f"it can run {known}")
+        return name
+
+    def _engine(self, name: str) -> Engine | None:
+        engine = self.facts.engines.get(name)
+        said = self.said.engine
+        if engine is None or said is None or not said.value.version:
+            return engine
+        from packaging.specifiers import SpecifierSet
+        from packaging.version import InvalidVersion, Version
+
+        try:
+            fits = SpecifierSet(said.value.version).contains(Version(engine.version), prereleases=True)
+        except InvalidVersion:
+            fits = False
+        return engine if fits else None
+
+    def _context_length(self) -> int:
+        trained = self.facts.model.context_length if self.facts.model else None
+        said = self.said.parameters.get("num_ctx")
+        if said is None:
+            if trained is not None and trained < CONTEXT_LENGTH:
+                return int(self._set("num_ctx", trained, Origin(kind="model")))
+            return int(self._set("num_ctx", CONTEXT_LENGTH, Origin(kind="default")))
+        asked = int(said.value)
+        if trained is not None and asked > trained:
+            raise Failure("context-too-long",
+                          f"`num_ctx` is {asked} at {self.modelfile.where(said.span)}; "
+                          f"the model was trained for {trained} tokens",
+                          hint=f"write `PARAMETER num_ctx {trained}` or less")
+        return int(self._set("num_ctx", asked, self._origin(said)))
+
+    def _profile(self, dialect: str, context_length: int) -> Profile:
+        defaults: dict[str, Any] = {}
+        for name, sampling in SAMPLING.items():
+            value = self._parameter(name, sampling.default)
+            if value is not None and not (name == "seed" and value < 0):  # a negative seed means a random one
+                defaults[sampling.field] = value
+        predict = self._parameter("num_predict", None)
+        if self.said.system:
+            self._set("system", self.said.system.value, self._origin(self.said.system))
+        if self.said.stop:
+            self._set("stop", [s.value for s in self.said.stop], self._origin(self.said.stop[-1]))
+        if self.said.messages:
+            self._set("messages", len(self.said.messages), self._origin(self.said.messages[0]))
+        return Profile(
+            name=self.modelfile.name.value, dialect=dialect, context_length=context_length,
+            system=(self.said.system.value or None) if self.said.system else None,
+            messages=tuple({"role": m.value.role, "content": m.value.content} for m in self.said.messages or ()),
+            defaults=defaults,
+            stop=tuple(dict.fromkeys(str(s.value) for s in self.said.stop or ())),
+            max_tokens=int(predict) if predict is not None and predict > 0 else None,
+            tool_parser=self._serve("tool_parser", None),
+            reasoning_parser=self._serve("reasoning_parser", None),
+        )
+
+    def _chat_template(self) -> str | None:
+        said = self.said.template
+        if said is None or not said.value or ("{%" not in said.value):
+            return None  # a Go template: `check` said that this release uses the model's own
+        self._set("template", "the Modelfile's", self._origin(said))
+        return str(said.value)
+
+    def _address(self) -> tuple[str, int, str | None]:
+        over = self.overrides
+        host, port = str(self._serve("host", "127.0.0.1")), int(self._serve("port", 8484))
+        if over.host is not None:
+            host = self._set("serve.host", over.host, Origin(kind="command line"))
+        if over.port is not None:
+            kind: OriginKind = "environment" if over.port_origin == "environment" else "command line"
+            port = self._set("serve.port", over.port, Origin(kind=kind))
+        api_key = self._serve("api_key", None)
+        if over.api_key is not None:
+            api_key = self._set("serve.api_key", over.api_key, Origin(kind="environment"))
+        return host, port, api_key
+
+    def _needs(self, engine_name: str, engine: Engine | None, form: str, weights: Weights | None) -> list[Need]:
+        needs = []
+        if self.facts.gguf is None and weights is None:
+            needs.append(Need(code="download", message=f"fetch {self.facts.reference}", automatic=True))
+        if form == "safetensors" and weights is None:
+            needs.append(Need(code="convert", automatic=True,
+                              message="de-quantize the GGUF into a bfloat16 safetensors folder, once"))
+        if engine is None:
+            needs.append(Need(code="engine", automatic=False, message=self._missing_engine(engine_name)))
+        return needs
+
+    def _missing_engine(self, name: str) -> str:
+        found = self.facts.engines.get(name)
+        if found is not None and self.said.engine is not None:
+            return (f"{name} {found.version} is installed, but {self.modelfile.where(self.said.engine.span)} "
+                    f"asks for {self.said.engine.value.version}")
+        if name == "vllm":
+            return "vLLM is not installed: run `modelkit engine install vllm`"
+        if name == "llama-server":
+            return "no `llama-server` is on PATH: install llama.cpp, or write `ENGINE llama.cpp`"
+        return "llama.cpp is not installed: run `pip install 'modelkit-llm[llamacpp]'`, or put `llama-server` on PATH"

@@ -93,7 +93,8 @@ def _seconds(text: str) -> float:
 
 
 def _up(commands: _Subcommands) -> None:
-    parser = commands.add("up", "up", "run a stage behind the project's address", example="modelkit up -s dev -d --wait")
+    parser = commands.add("up", "up", "run a stage behind the project's address",
+                          example="modelkit up -s dev -d --wait")
     _file(parser, many=True)
     _stage(parser)
     _address(parser)
@@ -146,7 +147,7 @@ def _engine(commands: _Subcommands) -> None:
     parser = commands.add("engine", "engine", "install and list engines", example="modelkit engine list")
     parser.add_argument("action", choices=["install", "list"])
     parser.add_argument("engine", nargs="?", help="for install: vllm")
-    parser.add_argument("--version", dest="engine_version", help="for install: which version (default: the newest pinned)")
+    parser.add_argument("--version", dest="engine_version", help="for install: which (default: the newest pinned)")
     parser.add_argument("--variant", choices=["cpu", "cuda"], help="for install (default: cuda where a driver is)")
     parser.add_argument("--reinstall", action="store_true", help="for install: make it anew")
 

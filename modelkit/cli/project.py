@@ -204,7 +204,8 @@ def key_of(reference: str | None) -> str | None:
     try:
         key = path.read_text("utf-8").strip()
     except OSError as error:
-        raise Failure("api-key-missing", f"the API key's file {path} cannot be read: {(error.strerror or '').lower()}") from None
+        why = (error.strerror or str(error)).lower()
+        raise Failure("api-key-missing", f"the API key's file {path} cannot be read: {why}") from None
     if not key:
         raise Failure("api-key-missing", f"the API key's file {path} is empty")
     return key

@@ -115,7 +115,8 @@ class _Resolution:
         self._set("engine", name, self._origin(said) if said else Origin(kind="default"))
         if name not in FORM_OF_ENGINE:
             known = ", ".join(FORM_OF_ENGINE)
-            raise Failure("engine-not-yet", f"stage `{self.stage}` asks for engine {name}, which this release cannot run",
+            raise Failure("engine-not-yet",
+                          f"stage `{self.stage}` asks for engine {name}, which this release cannot run",
                           hint=f"it can run {known}")
         return name
 

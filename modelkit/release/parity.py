@@ -66,7 +66,8 @@ def shipped_conversations() -> tuple[Conversation, ...]:
 def own_conversations(modelfile: Modelfile) -> tuple[Conversation, ...]:
     """The Modelfile's TESTs as conversations."""
     return tuple(
-        Conversation(f"TEST {test.title!r}", tuple({"role": t.value.role, "content": t.value.content} for t in test.turns))
+        Conversation(f"TEST {test.title!r}",
+                     tuple({"role": t.value.role, "content": t.value.content} for t in test.turns))
         for test in modelfile.tests
         if test.turns and all(t.value.role != "tool" for t in test.turns)
     )

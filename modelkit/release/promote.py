@@ -73,7 +73,8 @@ class Refused(Failure):
         more = len(report.differences) - 1
         super().__init__(
             "parity-differs",
-            f"{source} and {target} render {len(report.differences)} of {report.compared} conversations to different tokens",
+            f"{source} and {target} render {len(report.differences)} of {report.compared} conversations "
+            "to different tokens",
             hint="the same base, TEMPLATE and SYSTEM must reach both stages; nothing was changed",
             detail=(
                 f"conversation `{first.conversation}`: token {first.at} differs, after {first.before!r}",
@@ -86,7 +87,7 @@ class Refused(Failure):
         self.report = report
 
 
-def promote(modelfile: Modelfile, source: Bundle, target: Bundle, endpoint: Endpoint,
+def promote(modelfile: Modelfile, source: Bundle, target: Bundle, endpoint: Endpoint, *,
             conversations: Sequence[Conversation] | None = None,
             on_step: Callable[[str], None] = lambda _: None) -> Promotion:
     """Move the project's address from `source`'s stage to `target`'s.
@@ -94,7 +95,8 @@ def promote(modelfile: Modelfile, source: Bundle, target: Bundle, endpoint: Endp
     Raises Refused when the two render a conversation differently, Failure when an engine does not start; in both
     cases what served before still serves.
     """
-    chosen = (*shipped_conversations(), *own_conversations(modelfile)) if conversations is None else tuple(conversations)
+    if conversations is None:
+        conversations = (*shipped_conversations(), *own_conversations(modelfile))
     started: list[int] = []
 
     def running(bundle: Bundle) -> Running:
@@ -108,8 +110,8 @@ def promote(modelfile: Modelfile, source: Bundle, target: Bundle, endpoint: Endp
     began = records.now()
     try:
         left, right = running(source), running(target)
-        on_step(f"parity: {len(chosen)} conversations")
-        report = compare(chosen, _renderer(left.socket, source.plan.name), _renderer(right.socket, target.plan.name))
+        on_step(f"parity: {len(conversations)} conversations")
+        report = compare(conversations, _renderer(left.socket, source.plan.name), _renderer(right.socket, target.plan.name))
         if not report.equal:
             raise Refused(report, source.plan.stage, target.plan.stage)
         on_step("switch")
@@ -145,7 +147,8 @@ def subject(target: Bundle, modelfile_bytes: bytes) -> records.Subject:
         artifacts=(records.Artifact(id="weights", uri=plan.weights.reference, tree=plan.weights.digest,
                                     bytes=plan.weights.size),),
         template="sha256:" + hashlib.sha256(plan.chat_template.encode()).hexdigest() if plan.chat_template else None,
-        engine=records.EngineSubject(name=engine.name, version=engine.version, argv=digest(list(target.launch.argv[1:]))),
+        engine=records.EngineSubject(name=engine.name, version=engine.version,
+                                     argv=digest(list(target.launch.argv[1:]))),
     )
 
 

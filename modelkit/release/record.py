@@ -177,7 +177,8 @@ def actor_and_git(folder: Path) -> tuple[Actor, Git | None]:
     inside = _git(folder, "rev-parse", "--is-inside-work-tree") == "true"
     name, email = _git(folder, "config", "user.name"), _git(folder, "config", "user.email")
     ci_run = os.environ.get("CI_RUN_URL")
-    git = Git(commit=commit, dirty=bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))) if inside else None
+    dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
+    git = Git(commit=commit, dirty=dirty) if inside else None
     if name:
         return Actor(name=name, email=email, source="git", ci_run=ci_run), git
     try:
@@ -189,7 +190,8 @@ def actor_and_git(folder: Path) -> tuple[Actor, Git | None]:
 
 def _git(folder: Path, *words: str) -> str | None:
     try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20, check=False)
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20,
+                              check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() or None if done.returncode == 0 else None

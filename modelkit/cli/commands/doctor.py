@@ -50,7 +50,8 @@ def _engines() -> list[Finding]:
             variant = f" {engine.variant}" if engine.variant else ""
             findings.append(Finding(f"engine {word} ({role})", "ok", f"{engine.version}{variant}, {engine.provider}"))
         else:
-            findings.append(Finding(f"engine {word} ({role})", "fail" if role == "dev" else "warn", "not installed", fix))
+            verdict: Verdict = "fail" if role == "dev" else "warn"
+            findings.append(Finding(f"engine {word} ({role})", verdict, "not installed", fix))
     return findings
 
 

@@ -23,8 +23,8 @@ def _install(arguments: Namespace, terminal: Terminal) -> int:
     if arguments.engine is None:
         raise Failure("usage", "which engine shall be installed?", hint="modelkit engine install vllm")
     if arguments.engine != "vllm":
-        hint = ("llama.cpp comes as a wheel: pip install 'modelkit-llm[llamacpp]'" if arguments.engine.startswith("llama")
-                else "modelkit engine install vllm")
+        llama = arguments.engine.startswith("llama")
+        hint = "pip install 'modelkit-llm[llamacpp]'" if llama else "modelkit engine install vllm"
         raise Failure("unknown-engine", f"`{arguments.engine}` is not an engine that modelkit installs", hint=hint)
     wanted: dict[str, Any] = {"version": arguments.engine_version} if arguments.engine_version else {}
     environment = environments.install(arguments.engine, variant=arguments.variant, reinstall=arguments.reinstall,

@@ -26,7 +26,8 @@ def _say(plan: Plan, terminal: Terminal) -> None:
     engine = plan.engine
     terminal.data(f"{plan.name}  stage {plan.stage}  ({plan.modelfile})")
     terminal.data("")
-    running = f"{plan.engine_name} {engine.version}, {engine.provider}" if engine else f"{plan.engine_name} (not installed)"
+    found = f"{engine.version}, {engine.provider}" if engine else "(not installed)"
+    running = f"{plan.engine_name} {found}"
     rows = [
         ("engine", running, _why(plan, "engine")),
         ("platform", plan.platform, ""),

@@ -58,7 +58,8 @@ def _spelled(action: argparse.Action) -> str:
     choices = "{" + ",".join(map(str, action.choices)) + "}" if action.choices else None
     operand = action.metavar or choices or action.dest.upper()
     if not action.option_strings:
-        return {"?": f"[{operand}]", "*": f"[{operand} ...]", "+": f"{operand} ..."}.get(str(action.nargs), str(operand))
+        shapes = {"?": "[{}]", "*": "[{} ...]", "+": "{} ..."}
+        return shapes.get(str(action.nargs), "{}").format(operand)
     return action.option_strings[0] if action.nargs == 0 else f"{action.option_strings[0]} {operand}"
 
 

@@ -111,7 +111,8 @@ def promote(modelfile: Modelfile, source: Bundle, target: Bundle, endpoint: Endp
     try:
         left, right = running(source), running(target)
         on_step(f"parity: {len(conversations)} conversations")
-        report = compare(conversations, _renderer(left.socket, source.plan.name), _renderer(right.socket, target.plan.name))
+        report = compare(conversations, _renderer(left.socket, source.plan.name),
+                         _renderer(right.socket, target.plan.name))
         if not report.equal:
             raise Refused(report, source.plan.stage, target.plan.stage)
         on_step("switch")

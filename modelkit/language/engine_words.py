@@ -1,0 +1,50 @@
+"""The words for what computes and for what keeps it running."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Choosable:
+    """An engine or a platform that a Modelfile may name."""
+
+    name: str
+    doc: str
+    effective: bool = True
+    experiments_only: bool = False
+
+
+ENGINES: dict[str, Choosable] = {row.name: row for row in (
+    Choosable("llama.cpp", "llama.cpp from a GGUF file: a llama-server on the PATH, else the embedded one."),
+    Choosable("llama-server", "The llama-server on the PATH, and only that."),
+    Choosable("vllm", "vLLM from safetensors, in an environment of its own."),
+    Choosable("tensorrt-llm", "NVIDIA TensorRT-LLM.", effective=False),
+    Choosable("sglang", "SGLang.", effective=False),
+)}
+
+PLATFORMS: dict[str, Choosable] = {row.name: row for row in (
+    Choosable("process", "A process of this machine, watched by modelkit."),
+    Choosable("compose", "Docker Compose.", effective=False),
+    Choosable("quadlet", "Podman containers as systemd units.", effective=False),
+    Choosable("systemd", "A systemd unit.", effective=False),
+    Choosable("kubernetes", "Plain Kubernetes objects.", effective=False),
+    Choosable("kserve", "KServe's inference services.", effective=False),
+    Choosable("production-stack", "vLLM's production stack.", effective=False),
+    Choosable("ray", "Ray Serve.", effective=False),
+    Choosable("skypilot", "SkyPilot.", effective=False),
+    Choosable("ollama", "An Ollama server.", effective=False, experiments_only=True),
+    Choosable("lmstudio", "LM Studio.", effective=False, experiments_only=True),
+    Choosable("jan", "Jan.", effective=False, experiments_only=True),
+)}
+
+ENGINE_SYNONYMS = {"llamacpp": "llama.cpp", "llama_cpp": "llama.cpp", "llama-cpp": "llama.cpp", "llama": "llama.cpp",
+                   "trtllm": "tensorrt-llm", "trt-llm": "tensorrt-llm", "tensorrt": "tensorrt-llm",
+                   "llamaserver": "llama-server"}
+PLATFORM_SYNONYMS = {"k8s": "kubernetes", "docker": "compose", "docker-compose": "compose", "podman": "quadlet",
+                     "local": "process", "lm-studio": "lmstudio"}
+
+DEFAULT_ENGINE = {"experiment": "llama.cpp", "dev": "llama.cpp", "prod": "vllm"}
+"""The engine of each known stage when the file names none."""
+
+DEFAULT_PLATFORM = "process"

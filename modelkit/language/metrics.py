@@ -1,0 +1,65 @@
+"""What an `EXPECT` of a stage can measure, and in which unit.
+
+Latencies are the client's: `ttft` from the request's last byte to the first token, `itl` the gap between two tokens
+of one answer, `e2e` to the answer's end.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+from modelkit.language.kinds import Duration, Real, Share, Size, Wrong
+
+Operator = Literal["<", "<=", "==", "!=", ">=", ">"]
+OPERATORS: tuple[Operator, ...] = ("<=", ">=", "==", "!=", "<", ">")  # the long ones first: a prefix must not win
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Tokens a second: `25 tok/s`, or the number alone."""
+
+    says: str = "a number of tokens a second, such as `25 tok/s`"
+
+    def read(self, text: str) -> float | Wrong:
+        number = re.sub(r"\s*(tok(ens)?/s(ec(ond)?)?|tps)$", "", text)
+        value = Real(0, above_low=True).read(number)
+        return value if isinstance(value, float) else Wrong(self.says)
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One thing to measure. `base` is the unit that a checked value is in."""
+
+    name: str
+    kind: Duration | Rate | Share | Size | Real
+    base: str
+    doc: str
+    effective: bool = False
+
+
+_LATENCIES = {"ttft": "Time to the first token", "itl": "Time between two tokens", "e2e": "Time to the whole answer"}
+_PERCENTILES = {"p50": "median", "p90": "90th percentile", "p95": "95th percentile", "p99": "99th percentile"}
+
+METRICS: dict[str, Metric] = {row.name: row for row in (
+    *(Metric(f"{latency}.{percentile}", Duration(), "seconds", f"{what}, {which}.")
+      for latency, what in _LATENCIES.items() for percentile, which in _PERCENTILES.items()),
+    Metric("tokens_per_second", Rate(), "tokens a second", "Tokens of all answers together, each second."),
+    Metric("tests", Share(), "fraction", "The part of the file's tests that pass."),
+    Metric("errors", Share(), "fraction", "The part of requests that fail."),
+    Metric("memory", Size(), "bytes", "The engine's peak memory."),
+)}
+
+EVAL = Metric("eval.NAME", Share(), "fraction", "The score of an evaluation by its name.")
+
+
+def metric(name: str) -> Metric | None:
+    """The row for a metric's name; every `eval.…` is one."""
+    if re.fullmatch(r"eval\.[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        return EVAL
+    return METRICS.get(name)
+
+
+def metric_names() -> tuple[str, ...]:
+    return (*METRICS, "eval.")

@@ -1,0 +1,26 @@
+"""`POLICY` names: rules that a stage turns into errors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One rule of a stage."""
+
+    name: str
+    doc: str
+    effective: bool = False
+
+
+POLICIES: dict[str, Policy] = {row.name: row for row in (
+    Policy("locked", "Everything that the stage runs is pinned by digest in the lock."),
+    Policy("strict", "No setting may be lost on the stage's engine."),
+    Policy("safetensors_only", "Weights come as safetensors, never as pickles."),
+    Policy("no_remote_code", "The model's repository may not bring code of its own."),
+    Policy("signed", "Weights carry a signature that verifies."),
+    Policy("licence", "The model's licence is known and allowed."),
+    Policy("api_key", "Clients must send a key."),
+    Policy("tls", "Clients are served over TLS only."),
+)}

@@ -18,7 +18,8 @@ def make(prev: str | None = None, at: str = "2026-01-02T03:04:05Z") -> records.R
         "kind": "promote", "model": "org/bot", "from": "dev", "to": "prod",
         "subject": {"modelfile": "sha256:1", "ir": "sha256:2", "artifacts": (),
                     "engine": {"name": "vllm", "version": "0.32.0", "argv": "sha256:3"}},
-        "gates": (), "actor": {"name": "a", "source": "env"}, "git": None, "prev": prev, "at": at, "tool": "modelkit x"})
+        "gates": (), "actor": {"name": "a", "source": "env"}, "git": None, "prev": prev, "at": at,
+        "tool": "modelkit x"})
 
 
 def test_an_id_is_the_digest_of_the_bytes(tmp_path: Path) -> None:

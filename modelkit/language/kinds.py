@@ -184,9 +184,9 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Duration:
-    """A time with a unit (`500ms`, `5m`, `1h30m`), read as seconds. `bare` is the unit of a number alone, if allowed."""
+    """A time with a unit (`500ms`, `5m`, `1h30m`), read as seconds."""
 
-    bare: bool = False  # seconds without a unit are allowed, and negative ones mean "for ever", as Ollama's keep_alive
+    bare: bool = False  # a number alone is seconds, and a negative one means for ever, as in Ollama's keep_alive
 
     @property
     def says(self) -> str:
@@ -235,8 +235,8 @@ class Size:
         match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)\s*([kKmMgGtT])(i?)[bB]", text)
         if match is None:
             return Wrong(self.says)
-        base = 1024 if match[3] else 1000
-        return float(match[1]) * base ** ("kmgt".index(match[2].lower()) + 1)
+        power = "kmgt".index(match[2].lower()) + 1
+        return float(match[1]) * float((1024 if match[3] else 1000) ** power)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,35 +1,35 @@
-"""The checked meaning of a Modelfile: every name known, every value typed, each with its place."""
+"""The checked meaning of a Modelfile: every name known, every value typed, each with its place.
+
+Plain frozen dataclasses: `check` has typed every value already, and importing a validation library would cost more
+than checking a file does.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
-from typing import Generic, Literal, TypeVar
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
-
+from modelkit.language.kinds import Scalar
 from modelkit.language.source import Span
 
 T = TypeVar("T")
 
-Scalar = bool | int | float | str
 StageName = str
 Role = Literal["system", "user", "assistant", "tool"]
 
 
-class Frozen(BaseModel):
-    """Immutable; unknown fields are our bug."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
-
-
-class Said(Frozen, Generic[T]):
+@dataclass(frozen=True, slots=True)
+class Said(Generic[T]):
     """A value and where the author said it."""
 
     value: T
     span: Span
 
 
-class Quantization(Frozen):
+@dataclass(frozen=True, slots=True)
+class Quantization:
     """`Q4_K_M`, `fp8`, `none` … or `auto [>= TYPE] [speed >= N tok/s]`. `name` is the canonical spelling."""
 
     name: str
@@ -37,38 +37,44 @@ class Quantization(Frozen):
     tokens_per_second: float | None = None
 
 
-class EngineChoice(Frozen):
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
     """`ENGINE vllm >=0.32,<0.34`: a canonical engine name and a PEP 440 specifier ("" for any)."""
 
     name: str
     version: str = ""
 
 
-class Message(Frozen):
+@dataclass(frozen=True, slots=True)
+class Message:
     role: Role
     content: str
 
 
-class Flag(Frozen):
+@dataclass(frozen=True, slots=True)
+class Flag:
     """An engine's own flag, passed as written: `FLAG --enforce-eager`, `FLAG --seed 3`."""
 
     flag: str
     value: str | None = None
 
 
-class Adapter(Frozen):
+@dataclass(frozen=True, slots=True)
+class Adapter:
     reference: str
     name: str | None = None
 
 
-class Unset(Frozen):
+@dataclass(frozen=True, slots=True)
+class Unset:
     """`UNSET SYSTEM`, `UNSET PARAMETER temperature`, `UNSET SERVE port`. `instruction` is upper case."""
 
     instruction: str
     key: str | None = None
 
 
-class Expectation(Frozen):
+@dataclass(frozen=True, slots=True)
+class Expectation:
     """A stage's gate: `EXPECT ttft.p95 <= 500ms`. `value` is in the metric's base unit (seconds, fraction, count)."""
 
     metric: str
@@ -77,7 +83,8 @@ class Expectation(Frozen):
     text: str
 
 
-class Assertion(Frozen):
+@dataclass(frozen=True, slots=True)
+class Assertion:
     """A test's check of the last answer: `EXPECT not contains "Paris"`."""
 
     kind: str
@@ -85,7 +92,8 @@ class Assertion(Frozen):
     negated: bool = False
 
 
-class Layer(Frozen):
+@dataclass(frozen=True, slots=True)
+class Layer:
     """What one block of the file says, nothing inherited. `None` or empty means it says nothing."""
 
     base: Said[str] | None = None
@@ -94,7 +102,7 @@ class Layer(Frozen):
     platform: Said[str] | None = None
     system: Said[str] | None = None
     template: Said[str] | None = None
-    parameters: Mapping[str, Said[Scalar]] = Field(default_factory=dict)
+    parameters: Mapping[str, Said[Scalar]] = field(default_factory=dict)
     stop: tuple[Said[str], ...] | None = None
     messages: tuple[Said[Message], ...] | None = None
     adapters: tuple[Said[Adapter], ...] | None = None
@@ -103,56 +111,57 @@ class Layer(Frozen):
     renderer: Said[str] | None = None
     parser: Said[str] | None = None
     requires: Said[str] | None = None
-    serve: Mapping[str, Said[Scalar]] = Field(default_factory=dict)
+    serve: Mapping[str, Said[Scalar]] = field(default_factory=dict)
     flags: tuple[Said[Flag], ...] = ()
     policies: tuple[Said[str], ...] = ()
     expectations: tuple[Said[Expectation], ...] = ()
     unset: tuple[Said[Unset], ...] = ()
 
 
-class Stage(Frozen):
-    """`STAGE name [EXTENDS other] { … }`. `lineage` names the stages below it, nearest first."""
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """`STAGE name [EXTENDS other] { … }`."""
 
     name: StageName
     span: Span
     extends: Said[StageName] | None = None
-    layer: Layer = Layer()
+    layer: Layer = field(default_factory=Layer)
 
 
-class Test(Frozen):
+@dataclass(frozen=True, slots=True)
+class Test:
     """`TEST "title" { … }`: a golden conversation."""
 
-    __test__ = False  # pytest must not collect it
+    __test__: ClassVar[bool] = False  # pytest must not collect it
 
     title: str
     span: Span
     turns: tuple[Said[Message], ...] = ()
     tools: Said[str] | None = None
-    parameters: Mapping[str, Said[Scalar]] = Field(default_factory=dict)
+    parameters: Mapping[str, Said[Scalar]] = field(default_factory=dict)
     stop: tuple[Said[str], ...] | None = None
     repeat: int = 1
     must_pass: int | None = None
     expectations: tuple[Said[Assertion], ...] = ()
 
 
-class Modelfile(Frozen):
+@dataclass(frozen=True, slots=True)
+class Modelfile:
     """One file's meaning, all stages.
 
-    `path` is the file as the user named it. `lines` maps nothing: places are spans into the Source that `check` was
-    given, and `where(span)` turns one into `file:line`.
+    `path` is the file as the user named it. Places are spans into the Source that `check` was given; `where(span)`
+    turns one into `file:line`.
     """
 
     path: str
     name: Said[str]
     layer: Layer
-    stages: Mapping[StageName, Stage] = Field(default_factory=dict)
+    stages: Mapping[StageName, Stage] = field(default_factory=dict)
     tests: tuple[Test, ...] = ()
     line_starts: tuple[int, ...] = (0,)
 
     def where(self, span: Span) -> str:
         """`Modelfile:12`, for origins and error messages."""
-        from bisect import bisect_right
-
         return f"{self.path}:{bisect_right(self.line_starts, span.start)}"
 
     def lineage(self, stage: StageName) -> tuple[Stage, ...]:

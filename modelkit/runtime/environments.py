@@ -1,0 +1,197 @@
+"""Engines in environments of their own: vLLM pins its dependencies hard, so it never shares ours.
+
+    <data>/engines/vllm-0.32.0-cpu/               a virtual environment, moved here when it was complete
+    <data>/engines/vllm-0.32.0-cpu/modelkit.json  its receipt; a folder without one does not count
+
+An environment is built under another name, tried, and renamed; the receipt is written before the rename. So an
+install that is killed leaves nothing that counts, and the next one clears it away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from modelkit.engines.requirements import RequirementSet, requirement_set
+from modelkit.failure import Failure
+from modelkit.places import place, private_directory
+from modelkit.runtime.package_index import PackageIndex, users_index
+from modelkit.runtime.venv_build import VenvBuild
+
+SCHEMA = "modelkit.environment/1"
+RECEIPT = "modelkit.json"
+
+
+@dataclass(frozen=True)
+class EngineEnvironment:
+    """An installed engine. `requirements` is the digest of the pins that it was made from."""
+
+    engine: str
+    version: str
+    variant: str
+    path: str
+    requirements: str
+    python: str
+    tool: str  # what filled it: uv or pip
+    installed: str  # when, ISO 8601 in UTC
+
+    @property
+    def command(self) -> str:
+        """The engine's own command."""
+        return str(Path(self.path) / "bin" / self.engine)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"schema": SCHEMA, **asdict(self), "command": self.command}
+
+
+def install(engine: str = "vllm", version: str | None = None, variant: str | None = None, *,
+            index: PackageIndex | None = None, on_progress: Callable[[str], None] | None = None,
+            reinstall: bool = False) -> EngineEnvironment:
+    """The engine's environment, made if it is not here yet.
+
+    `version` None is the newest with pins, `variant` None is `cuda` where an NVIDIA driver is present, else `cpu`.
+    `index` says where packages come from; None means as pip is set up here. Installs of one environment at the
+    same time do the work once. Raises Failure `engine-install-failed` and others, and then leaves what was there.
+    """
+    say = on_progress or (lambda line: None)
+    wanted = requirement_set(engine, version, variant or detect_variant())
+    _presume_fits(wanted)
+    home = private_directory(place("data") / "engines")
+    with _alone(home / f".{wanted.name}.lock", say) as lock:
+        there = _read(home / wanted.name)
+        if there is not None and there.requirements == wanted.digest and not reinstall:
+            return there
+        _presume_room(wanted, home)
+        return _make(wanted, home, index or users_index(), say, lock)
+
+
+def installed() -> list[EngineEnvironment]:
+    """The environments that are complete and still have their Python, the newest version first."""
+    from packaging.version import Version
+
+    home = place("data") / "engines"
+    folders = [f for f in home.iterdir() if not f.name.startswith(".")] if home.is_dir() else []
+    found = [environment for folder in folders if (environment := _read(folder)) is not None]
+    return sorted(found, key=lambda e: (e.engine, Version(e.version), e.variant), reverse=True)
+
+
+def find(engine: str, specifier: str = "", variant: str | None = None) -> EngineEnvironment | None:
+    """The newest installed version that a PEP 440 specifier allows; `variant` None prefers what fits the machine."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        allowed = SpecifierSet(specifier)
+    except InvalidSpecifier:
+        return None
+    fitting = [e for e in installed() if e.engine == engine and allowed.contains(e.version, prereleases=True)
+               and variant in (None, e.variant)]
+    newest = [e for e in fitting if e.version == fitting[0].version]
+    preferred = detect_variant()
+    return next((e for e in newest if e.variant == preferred), newest[0] if newest else None)
+
+
+def detect_variant() -> str:
+    """`cuda` where an NVIDIA driver is present, else `cpu`."""
+    driver = shutil.which("nvidia-smi") is not None or Path("/proc/driver/nvidia").exists()
+    return "cuda" if driver else "cpu"
+
+
+def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable[[str], None],
+          lock: int) -> EngineEnvironment:
+    final, making = home / wanted.name, home / f".{wanted.name}.making"
+    shutil.rmtree(making, ignore_errors=True)  # of an install that was killed
+    making.mkdir(mode=0o700)
+    log_path = private_directory(place("state") / "install") / f"{wanted.name}.log"
+    try:
+        with log_path.open("w", encoding="utf-8", errors="replace") as log:
+            build = VenvBuild(wanted, making, index, log=log, say=say, keep_open=lock)
+            say(f"installing {wanted.engine} {wanted.version} ({wanted.variant}) into {final}")
+            tool = build.run()
+            build.moves_to(final)
+            say(f"trying `{wanted.engine} --version`")
+            build.verify()
+        made = EngineEnvironment(
+            engine=wanted.engine, version=wanted.version, variant=wanted.variant, path=str(final),
+            requirements=wanted.digest, python=".".join(map(str, sys.version_info[:3])), tool=tool,
+            installed=datetime.now(UTC).isoformat(timespec="seconds"))
+        _write_receipt(build.env, made)
+        if final.exists():
+            final.rename(making / "old")
+        build.env.rename(final)
+        log_path.unlink(missing_ok=True)
+        return made
+    except OSError as error:
+        raise Failure("engine-install-failed", f"cannot write {wanted.name}: {error.strerror or error}",
+                      hint=f"check the disk and the permissions of {home}") from None
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
+
+
+def _read(folder: Path) -> EngineEnvironment | None:
+    """What a folder's receipt says, if it is complete and can run."""
+    try:
+        said = json.loads((folder / RECEIPT).read_text("utf-8"))
+        if said.pop("schema", None) != SCHEMA:
+            return None
+        said.pop("command", None)
+        environment = EngineEnvironment(**said)
+        if not folder.samefile(environment.path):
+            return None  # it was moved or copied: its scripts name the Python of the place where it was made
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+    python = folder / "bin" / "python"  # a link to the interpreter below, which an upgrade may have removed
+    return environment if python.exists() and Path(environment.command).exists() else None
+
+
+def _write_receipt(folder: Path, environment: EngineEnvironment) -> None:
+    with (folder / RECEIPT).open("w", encoding="utf-8") as file:
+        json.dump(environment.as_json(), file, indent=1, sort_keys=True)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def _alone(path: Path, say: Callable[[str], None]) -> Iterator[int]:
+    """Hold the lock at `path`, waiting for who holds it. Yields its descriptor."""
+    try:
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise Failure("engine-install-failed", f"cannot open `{path}`: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another install of it is at work: waiting for it")
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def _presume_fits(wanted: RequirementSet) -> None:
+    if not sys.platform.startswith("linux"):
+        raise Failure("engine-not-here", f"{wanted.engine} runs on Linux only",
+                      hint="use `ENGINE llama.cpp` here, and deploy the stage to a Linux machine")
+    first, last = wanted.pythons
+    if not first <= sys.version_info[:2] <= last:
+        raise Failure("engine-not-here", f"the pins of {wanted.name} are for Python {first[0]}.{first[1]} to "
+                      f"{last[0]}.{last[1]}, and this is {sys.version_info[0]}.{sys.version_info[1]}",
+                      hint="install modelkit with one of those")
+
+
+def _presume_room(wanted: RequirementSet, home: Path) -> None:
+    free = shutil.disk_usage(home).free
+    if free < wanted.free_bytes:
+        gib = 1024**3
+        raise Failure("disk-full", f"{wanted.name} needs {wanted.free_bytes / gib:.0f} GiB of disk, and {home} has "
+                      f"{free / gib:.1f} GiB free", hint="make room, or set MODELKIT_HOME to a folder on a larger disk")

@@ -1,0 +1,177 @@
+"""Makes a virtual environment from a pinned requirement set: with uv, or with pip where uv cannot be had."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO
+
+from modelkit.engines.requirements import RequirementSet
+from modelkit.failure import Failure
+from modelkit.runtime import stub_wheel
+from modelkit.runtime.package_index import PackageIndex
+
+Say = Callable[[str], None]
+
+_LAST_LINES = 20
+_WORTH_SAYING = re.compile(r"(Resolved|Downloading|Downloaded|Prepared|Installed|Bytecode|Building|Built|Collecting) ")
+_NO_SUCH_TORCH = re.compile(r"No solution found.*\btorch\b", re.S)
+# These would make the tools, or the new Python, look at another environment or at other pins.
+_NOT_INHERITED = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE",
+                  "UV_CONSTRAINT", "UV_OVERRIDE", "PIP_CONSTRAINT", "PIP_REQUIRE_VIRTUALENV", "PIP_USER", "PIP_TARGET")
+_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]+@")
+
+
+class VenvBuild:
+    """One environment in the making at `folder`/env. What the tools print goes to `log`, its gist to `say`.
+
+    `keep_open` is a file descriptor that the tools inherit: a lock on it lasts as long as any of them runs, even
+    when we are killed.
+    """
+
+    def __init__(self, wanted: RequirementSet, folder: Path, index: PackageIndex, *, log: IO[str], say: Say,
+                 keep_open: int) -> None:
+        self.wanted, self.folder, self.log, self.say, self.keep_open = wanted, folder, log, say, keep_open
+        self.env = folder / "env"
+        self.python = self.env / "bin" / "python"
+        wheels = folder / "wheels"
+        wheels.mkdir()
+        for stub in wanted.stubs:
+            stub_wheel.write(stub, wheels)
+        self.index = index.with_folder(wheels)
+        self.requirements = folder / "requirements.txt"
+        self.requirements.write_text(wanted.text, "utf-8")
+
+    def run(self) -> str:
+        """Make the environment; returns the tool that filled it. Raises Failure `engine-install-failed`."""
+        uv = find_uv()
+        if uv is not None:
+            self._do([*uv, "venv", "--no-project", "--python", base_python(), str(self.env)], self._uv_env())
+        else:
+            self._do([base_python(), "-m", "venv", str(self.env)], self._pip_env(),
+                     hint="install uv, or your system's package for Python's venv module")
+            uv = self._uv_of_its_own()
+        if uv is None:
+            self._with_pip()
+            return "pip"
+        self._with_uv(uv)
+        return "uv"
+
+    def _with_uv(self, uv: Sequence[str]) -> None:
+        command = [*uv, "pip", "install", "--python", str(self.python), "--compile-bytecode", "-r",
+                   str(self.requirements)]
+        backend = self.wanted.torch_backend
+        # The user's own indexes come first. Only where they lack the build is uv's knowledge of PyTorch's asked.
+        again = [*command, "--torch-backend", backend] if backend and not os.environ.get("UV_TORCH_BACKEND") else None
+        code, said = self._run(command, self._uv_env())
+        if code and again and _NO_SUCH_TORCH.search(said):
+            self.say(f"no {backend} build of torch in your indexes: asking PyTorch's")
+            code, said = self._run(again, self._uv_env())
+        if code:
+            raise self._failed("uv pip install", code, said, self._hint(said))
+
+    def _with_pip(self) -> None:
+        self.say("uv cannot be had: installing with pip, which takes a few minutes")
+        command = [str(self.python), "-m", "pip", "install", "--no-deps", "--progress-bar", "off",
+                   "-r", str(self.requirements)]  # the set is complete: resolving it again would only cost minutes
+        code, said = self._run(command, self._pip_env())
+        if code:
+            raise self._failed("pip install", code, said, self._hint(said))
+
+    def _uv_of_its_own(self) -> list[str] | None:
+        self.say("uv is not here: fetching it")
+        code, _ = self._run([str(self.python), "-m", "pip", "install", "--quiet", "uv"], self._pip_env())
+        return None if code else [str(self.env / "bin" / "uv")]
+
+    def verify(self) -> str:
+        """The engine's own word for its version. Raises Failure when it does not start, or says another."""
+        command = [str(self.python), str(self.env / "bin" / self.wanted.engine), "--version"]
+        quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1",
+                 "VLLM_CACHE_ROOT": str(self.folder / "cache")}
+        code, said = self._run(command, self._environment() | quiet)
+        last = said.strip().rpartition("\n")[2]
+        if code or not last.startswith(self.wanted.version):
+            raise self._failed(f"{self.wanted.engine} --version", code, said, None)
+        return last
+
+    def moves_to(self, place: Path) -> None:
+        """Rewrite the environment's scripts for the place where it will lie: they name their Python by its path."""
+        here, there = os.fsencode(self.env), os.fsencode(place)
+        for script in (*(self.env / "bin").iterdir(), self.env / "pyvenv.cfg"):
+            if script.is_file() and not script.is_symlink() and script.stat().st_size < 1 << 20:
+                content = script.read_bytes()
+                if here in content and b"\0" not in content:
+                    script.write_bytes(content.replace(here, there))
+
+    def _hint(self, said: str) -> str | None:
+        if self.wanted.torch_backend and re.search(r"\btorch\b.*\+" + self.wanted.torch_backend, said):
+            return ("name a place that has this build of torch in pip's settings: "
+                    "`pip config set global.extra-index-url URL`, or `global.find-links FOLDER`")
+        return None
+
+    def _do(self, command: Sequence[str], env: Mapping[str, str], hint: str | None = None) -> None:
+        code, said = self._run(command, env)
+        if code:
+            raise self._failed(" ".join(Path(word).name for word in command[:3]), code, said, hint)
+
+    def _failed(self, what: str, code: int, said: str, hint: str | None) -> Failure:
+        lines = [line for line in said.splitlines() if line.strip()][-_LAST_LINES:]
+        return Failure("engine-install-failed", f"`{what}` for {self.wanted.name} ended with status {code}",
+                       hint=hint or "the last lines say why; everything it printed is in the log named below them",
+                       detail=(*lines, f"log: {self.log.name}"))
+
+    def _run(self, command: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:
+        """Run to the end, log every line, and return the status and the last lines."""
+        tail: deque[str] = deque(maxlen=200)
+        try:
+            process = subprocess.Popen(command, env=dict(env), cwd=self.folder, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+                                       pass_fds=(self.keep_open,))
+        except OSError as error:
+            return 127, f"{command[0]}: {error.strerror}"
+        assert process.stdout is not None
+        try:
+            for raw in process.stdout:
+                line = _CREDENTIALS.sub("", raw)
+                self.log.write(line)
+                tail.append(line)
+                if _WORTH_SAYING.match(line.strip()):
+                    self.say(line.strip())
+            code = process.wait()
+        except BaseException:  # Ctrl-C must not leave it at work
+            process.kill()
+            process.wait()
+            raise
+        finally:
+            process.stdout.close()
+            self.log.flush()
+        return code, "".join(tail)
+
+    def _environment(self) -> dict[str, str]:
+        return {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED}
+
+    def _uv_env(self) -> dict[str, str]:
+        own = self._environment()
+        return own | self.index.for_uv(own) | {"UV_PYTHON_DOWNLOADS": "never"}
+
+    def _pip_env(self) -> dict[str, str]:
+        return self._environment() | self.index.for_pip() | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+
+
+def find_uv() -> list[str] | None:
+    """How to call uv here, or None."""
+    if (found := shutil.which("uv")) is not None:
+        return [found]
+    return [sys.executable, "-m", "uv"] if find_spec("uv") is not None else None
+
+
+def base_python() -> str:
+    """The interpreter below the one we run on: an environment must not hang on another environment."""
+    return str(getattr(sys, "_base_executable", None) or sys.executable)

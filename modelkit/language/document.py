@@ -10,7 +10,11 @@ from modelkit.language.source import Source, Span
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A stretch of the source. The texts of a Document's tokens, joined, are the source's text."""
+    """A stretch of the source. The texts of a Document's tokens, joined, are the source's text.
+
+    `kind` is a keyword in upper case, KEY, ROLE, VALUE, HEADER, OPEN or CLOSE; or what the grammar does not see:
+    SPACE, COMMENT, IGNORED (characters that reading drops), ERROR (a mistake).
+    """
 
     kind: str
     text: str
@@ -84,6 +88,14 @@ class Document:
     def instructions(self) -> Iterator[Instruction]:
         """The instructions outside blocks, in file order."""
         return (item for item in self.items if isinstance(item, Instruction))
+
+    def all_instructions(self) -> Iterator[Instruction]:
+        """Every instruction, those in blocks too, in file order."""
+        for item in self.items:
+            if isinstance(item, Instruction):
+                yield item
+            elif isinstance(item, Block):
+                yield from (inner for inner in item.body if isinstance(inner, Instruction))
 
     def blocks(self, keyword: str) -> Iterator[Block]:
         """The blocks with this keyword (upper case), in file order."""

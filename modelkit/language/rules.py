@@ -130,7 +130,7 @@ INLINE_COMMENT = _warning(
 LITERAL_ESCAPE = _warning(
     "literal-escape",
     "A stop string holds a backslash and a letter, not the control character.",
-    why="Values have no escapes: `\\n` is two characters, and a model hardly ever writes them, so the stop never fires.",
+    why="Values have no escapes: `\\n` is two characters that a model hardly ever writes, so the stop never fires.",
     help='Write a real line break between `"""` and `"""`.',
 )
 DELETED_CHARACTERS = _warning(
@@ -181,3 +181,250 @@ INVALID_BYTES = _warning(
 )
 
 # meaning
+
+UNKNOWN_PARAMETER = _error(
+    "unknown-parameter",
+    "A PARAMETER has a name that no parameter has.",
+    why="Parameters are Ollama's twenty; a name beyond them would change nothing, so it is an error and not a guess. "
+    "What concerns serving is a SERVE key, and an engine's own flag is a FLAG.",
+    help="Correct the name; the reference lists all of them.",
+)
+WRONG_CASE_PARAMETER = _error(
+    "wrong-case-parameter",
+    "A parameter's name is in the wrong case.",
+    why="Instructions may be in any case, parameters may not: Ollama refuses `Temperature` when it creates the model.",
+    help="Write the name in lower case.",
+)
+REMOVED_PARAMETER = _error(
+    "removed-parameter",
+    "A PARAMETER that Ollama no longer has, or never had.",
+    why="Ollama refuses it when it creates the model. Many files from before its removal are still about.",
+    help="Remove the line, or write what the hint names instead.",
+)
+DEPRECATED_PARAMETER = _warning(
+    "deprecated-parameter",
+    "A PARAMETER that is accepted and ignored.",
+    why="Ollama still reads it, and does nothing with it; neither does modelkit.",
+    help="Remove the line.",
+)
+BAD_VALUE = _error(
+    "bad-value",
+    "A value is of the wrong kind, or out of range.",
+    why="Numbers and booleans are read as Ollama reads them: no `4k`, no `1_000`, no `yes`, nothing behind them on "
+    "the line. Ranges are those that every engine accepts.",
+    help="Write a value that the message names.",
+)
+EMPTY_VALUE = _warning(
+    "empty-value",
+    "An empty value does nothing.",
+    why="As in Ollama an empty SYSTEM, TEMPLATE or LICENSE leaves the base's as it is, and an empty FROM means the "
+    "Modelfile's own folder.",
+    help="Remove the line, or drop what the base set with UNSET.",
+)
+DUPLICATE_SCALAR = _warning(
+    "duplicate-scalar",
+    "Something that has one value is said twice in one block.",
+    why="The last one wins, in Ollama too, so the first line only misleads.",
+    help="Remove one of the lines.",
+)
+UNKNOWN_SERVE_KEY = _error(
+    "unknown-serve-key",
+    "A SERVE key that does not exist.",
+    why="SERVE holds the settings that any engine may have. An engine's own setting is a FLAG.",
+    help="Correct the key, or write `FLAG --the-engines-flag value` in a stage.",
+)
+UNKNOWN_ENGINE = _error(
+    "unknown-engine",
+    "An ENGINE that does not exist.",
+    why="The engine decides how everything else is passed on, so it must be one that modelkit knows.",
+    help="Name one of the engines in the reference, in the form `ENGINE vllm >=0.32`.",
+)
+UNKNOWN_PLATFORM = _error(
+    "unknown-platform",
+    "A PLATFORM that does not exist.",
+    why="The platform decides what keeps the engine running, so it must be one that modelkit knows.",
+    help="Name one of the platforms in the reference.",
+)
+PLATFORM_FOR_EXPERIMENTS = _error(
+    "platform-for-experiments",
+    "A desktop program is the PLATFORM of a stage that is no experiment.",
+    why="Ollama, LM Studio and Jan are good for trying a model out; they keep neither the versions nor the limits "
+    "that dev and prod promise.",
+    help="Move the line into `STAGE experiment`.",
+)
+UNKNOWN_QUANTIZATION = _error(
+    "unknown-quantization",
+    "A QUANTIZE word that does not exist.",
+    why="It is a GGUF type such as `Q4_K_M`, one of `fp8 int8 awq gptq w4a16 nvfp4 none`, or `auto`.",
+    help="Correct the word. `auto` may be followed by `>= TYPE` and `speed >= N tok/s`.",
+)
+UNKNOWN_POLICY = _error(
+    "unknown-policy",
+    "A POLICY that does not exist.",
+    why="A policy that nobody checks would be worse than none.",
+    help="Name one of the policies in the reference.",
+)
+UNKNOWN_METRIC = _error(
+    "unknown-metric",
+    "An EXPECT of a stage names something that is not measured.",
+    why="A gate on an unknown metric could never be met, or never fail.",
+    help="Name one of the metrics in the reference, such as `ttft.p95`.",
+)
+UNKNOWN_ASSERTION = _error(
+    "unknown-assertion",
+    "An EXPECT of a test names a check that does not exist.",
+    why="A check that does not exist would never fail.",
+    help="Name one of the kinds in the reference, such as `contains`.",
+)
+BAD_VERSION_RANGE = _error(
+    "bad-version-range",
+    "The version range of an ENGINE cannot be read, or holds no version.",
+    why="A range is made of comparisons as Python packages write them: `>=0.32,<0.34`, `==0.32.1`, `~=0.32.0`.",
+    help="Write the operator before each version, and commas between.",
+)
+BAD_NAME = _error(
+    "bad-name",
+    "A name holds characters that it cannot have.",
+    why="A NAME stands in URLs and requests, a stage's name on command lines; both are kept to letters, digits and "
+    "`. _ -`, a NAME also to `/` and `:` between its parts.",
+    help="Choose a name of those characters that starts with a letter or a digit.",
+)
+BAD_FLAG = _error(
+    "bad-flag",
+    "A FLAG is not an engine's flag.",
+    why="A flag is passed on as written, so it starts with `-`, and its value follows after a blank.",
+    help="Write `FLAG --enforce-eager` or `FLAG --max-num-batched-tokens 4096`.",
+)
+BAD_UNSET = _error(
+    "bad-unset",
+    "An UNSET names something that cannot be dropped.",
+    why="UNSET drops what the base or an outer block may have set: an instruction, and for PARAMETER, SERVE, FLAG, "
+    "POLICY and EXPECT one name of it.",
+    help="Write `UNSET SYSTEM` or `UNSET PARAMETER stop`.",
+)
+USELESS_UNSET = _warning(
+    "useless-unset",
+    "An UNSET drops what its own block says.",
+    why="Within one block the later line wins, so the earlier one has no effect.",
+    help="Remove one of the two lines.",
+)
+UNKNOWN_STAGE = _error(
+    "unknown-stage",
+    "A STAGE that is not known and extends none.",
+    why="`experiment`, `dev` and `prod` are known and decide the defaults. Another name says nothing about them, "
+    "so it extends one that does.",
+    help="Correct the name, or write `STAGE name EXTENDS prod {`.",
+)
+UNKNOWN_STAGE_EXTENDS = _error(
+    "unknown-stage-extends",
+    "A STAGE extends one that does not exist.",
+    why="The stage after EXTENDS is `experiment`, `dev`, `prod` or another STAGE of this file.",
+    help="Correct the name after EXTENDS.",
+)
+EXTENDS_CYCLE = _error(
+    "extends-cycle",
+    "Stages extend each other in a circle.",
+    why="Each stage's settings lie on those of the stage it extends; in a circle there is no lowest one.",
+    help="Remove one EXTENDS.",
+)
+DUPLICATE_STAGE = _error(
+    "duplicate-stage",
+    "Two STAGE blocks have the same name.",
+    why="It would be unclear whether the second adds to the first or replaces it.",
+    help="Merge the two blocks into one.",
+)
+DUPLICATE_TEST = _error(
+    "duplicate-test",
+    "Two TESTs have the same title.",
+    why="Results are recorded by title.",
+    help="Give one of them another title.",
+)
+EMPTY_TEST = _error(
+    "empty-test",
+    "A TEST has no USER turn, or no EXPECT.",
+    why="Without a question there is no answer, and without an expectation the test cannot fail.",
+    help="Add a `USER` line and at least one `EXPECT`.",
+)
+SECRET_IN_FILE = _error(
+    "secret-in-file",
+    "A secret is written into the Modelfile.",
+    why="A Modelfile is committed, shared and shown in plans. A secret is only ever named in it: `env:NAME` for an "
+    "environment variable, `file:path` for a file.",
+    help="Move the secret out, name its place, and change it: it has been written down.",
+)
+POSSIBLE_SECRET = _warning(
+    "possible-secret",
+    "A text looks like an access token.",
+    why="A Modelfile is committed and shared; its text even reaches the model.",
+    help="Remove the token and revoke it. Credentials for downloads come from the environment.",
+)
+SEVERAL_ADAPTERS = _info(
+    "several-adapters",
+    "A file for Ollama has more than one ADAPTER.",
+    why="Ollama uses the last one only and ignores the others; modelkit serves all of them.",
+    help="Keep one, if Ollama is to load the file too.",
+)
+NAME_IS_PATH = _warning(
+    "name-is-path",
+    "A reference looks like a file but is not written as a path.",
+    why="A path starts with `./`, `../`, `/` or `~`. Anything else is a model's name, looked up in a registry, where "
+    "a file's name is not found.",
+    help="Put `./` before it.",
+)
+BAD_REFERENCE = _error(
+    "bad-reference",
+    "A reference is neither a model's name, a URL of a known kind, nor a path.",
+    why="Names hold no blanks, and URLs start with `hf`, `ollama`, `oci`, `https`, `pypi` or `file`.",
+    help="Correct it; a path starts with `./`, `../`, `/` or `~`.",
+)
+MUTABLE_REFERENCE = _info(
+    "mutable-reference",
+    "A reference may mean another model tomorrow.",
+    why="Without a tag, or with `latest`, the registry decides which model is meant, and may change its mind.",
+    help="Name a tag, or a digest where the registry has them.",
+)
+BARE_ORG_NAME = _info(
+    "bare-org-name",
+    "A reference `org/name` means Ollama's registry.",
+    why="As in Ollama a name without a host is looked up in Ollama's registry, even when it looks like one of "
+    "Hugging Face's.",
+    help="Write `hf.co/org/name` for Hugging Face.",
+)
+PLACEHOLDER = _warning(
+    "placeholder",
+    "A reference holds a placeholder.",
+    why="`<…>` and `${…}` are left from a template; they are not replaced, and no model is called so.",
+    help="Write the reference itself.",
+)
+MACHINE_PATH = _info(
+    "machine-path",
+    "A path leads into one person's home folder.",
+    why="The file will not be found on another machine.",
+    help="Write a path that starts with `./`, relative to the Modelfile, or with `~`.",
+)
+GO_TEMPLATE = _warning(
+    "go-template",
+    "A TEMPLATE is a Go template, which this release does not use.",
+    why="Engines render Jinja. This release uses the model's own chat template, which is nearly always the one that "
+    "the Go template was written after. Text with `{%` is Jinja and is used as it is.",
+    help="Remove the TEMPLATE, or write it in Jinja.",
+)
+BAD_TEMPLATE = _error(
+    "bad-template",
+    "A Jinja TEMPLATE does not parse.",
+    why="Every request would fail when it is rendered.",
+    help="Correct the template at the line that the message names.",
+)
+NOT_YET = _warning(
+    "not-yet",
+    "Something is understood but does nothing in this release.",
+    why="The language is ahead of this release: the line is read and checked, so that it need not change later, but "
+    "it has no effect yet.",
+    help="Keep the line if it does no harm to have it ignored.",
+)
+NEEDS_LATER_RELEASE = _error(
+    "needs-later-release",
+    "Something is understood, cannot be done in this release, and cannot be left out.",
+    why="The model would behave otherwise than the file says, for example without its adapter or its system prompt.",
+    help="Remove the line, or say the same in a way that the hint names.",
+)

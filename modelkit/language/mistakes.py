@@ -1,0 +1,204 @@
+"""What could not be read, in words: the lexer's mistakes as diagnostics, with what was probably meant."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Sequence
+
+from modelkit.language.characters import clean, describe
+from modelkit.language.diagnostic import Note, Report, did_you_mean
+from modelkit.language.document import Token
+from modelkit.language.lexer import ROLES, WORDS, Lexed, Mistake, Problem, Shape
+from modelkit.language.rules import (
+    BAD_BLOCK_HEADER,
+    BAD_ENCODING,
+    BAD_PARAMETER_NAME,
+    BAD_ROLE,
+    MISSING_VALUE,
+    TEXT_AFTER_BRACE,
+    UNCLOSED_QUOTE,
+    UNKNOWN_INSTRUCTION,
+)
+from modelkit.language.source import Source, Span
+from modelkit.language.values import LINE_END
+
+TEXTS = frozenset({"SYSTEM", "TEMPLATE", "LICENSE", "MESSAGE", "USER", "ASSISTANT", "TOOL"})
+_PAIR = re.compile(r"(\w+)[=:](.*)")
+
+
+def explain(source: Source, lexed: Lexed, report: Report) -> None:
+    """Adds one diagnostic for each mistake that is one of its own."""
+    if source.text.count("\0") > len(source.text) // 4:
+        report.add(BAD_ENCODING, "this is not UTF-8 text", Span(0, 0), hint="save the file as UTF-8")
+        return
+    explainer = _Explainer(source.text, lexed.tokens, report)
+    for mistake in lexed.mistakes:
+        explainer.explain(mistake)
+
+
+class _Explainer:
+    def __init__(self, text: str, tokens: Sequence[Token], report: Report) -> None:
+        self.text = text
+        self.report = report
+        self.values: list[tuple[Token, Token]] = []  # every value with its keyword
+        keyword = None
+        for token in tokens:
+            if token.kind in WORDS:
+                keyword = token
+            elif token.kind == "VALUE" and keyword:
+                self.values.append((keyword, token))
+
+    def explain(self, mistake: Mistake) -> None:
+        match mistake.problem:
+            case Problem.WORD:
+                self.word(mistake)
+            case Problem.NOTHING:
+                self.nothing(mistake)
+            case Problem.KEY:
+                self.key(mistake)
+            case Problem.ROLE:
+                self.role(mistake)
+            case Problem.QUOTE:
+                self.quote(mistake)
+            case Problem.HEADER:
+                self.header(mistake)
+            case Problem.BRACE:
+                hint = "move what follows to the next line"
+                self.report.add(TEXT_AFTER_BRACE, "a `}` stands alone on its line", mistake.span, hint=hint)
+
+    def word(self, mistake: Mistake) -> None:
+        word = mistake.word
+        meant = _meant(word)
+        if mistake.follows and not meant and not (len(word) > 1 and word.isalpha() and word.isupper()):
+            return  # more of the text that was not understood, not a mistake of its own
+        hint, notes = self.after_text(mistake.span)
+        if meant:
+            hint, notes = meant, []
+        elif word.startswith("```"):
+            hint, notes = "remove the Markdown fence", []
+        elif word.startswith("{") and not hint:
+            hint = "a Modelfile is made of lines such as `FROM llama3.2`"
+        if clean(word).isalpha():
+            message = f"no instruction is called {shown(word)}"
+        else:
+            message = f"a line must start with an instruction, not with {shown(word)}"
+        self.report.add(UNKNOWN_INSTRUCTION, message, mistake.span, hint=hint, notes=notes)
+
+    def after_text(self, span: Span) -> tuple[str | None, list[Note]]:
+        """What to say when a line that is no instruction comes right after a text: its author thought it went on."""
+        index = bisect_right(self.values, span.start, key=lambda pair: pair[1].span.start) - 1
+        if index < 0:
+            return None, []
+        keyword, value = self.values[index]
+        if keyword.kind not in TEXTS or self.text[value.span.end : span.start].strip(" \t\r\n"):
+            return None, []
+        if not value.text:
+            return f"start the text on the line of its `{keyword.text}`", [Note("this value is empty", keyword.span)]
+        last = Span(max(value.span.end - 3, value.span.start), value.span.end)
+        if value.text.startswith('"'):
+            return None, [Note("the quote closed here, at the end of its line", last)]
+        if value.text.endswith("\\"):
+            last = Span(value.span.end - 1, value.span.end)
+            return 'put text of several lines between `"""` and `"""`', [Note("a backslash does not join lines", last)]
+        note = Note(f"the text of this `{keyword.text}` ended with its line", keyword.span)
+        return 'put text of several lines between `"""` and `"""`', [note]
+
+    def nothing(self, mistake: Mistake) -> None:
+        said = shown(self.text[mistake.span.start : mistake.span.end])
+        shape = WORDS[mistake.keyword]
+        if shape is Shape.VALUE:
+            message, hint = f"{said} has no value", "write it on the same line, after a space"
+        elif shape is Shape.BLOCK:
+            message, hint = f"{said} has no {_title(mistake.keyword)}", f"write `{_example(mistake.keyword)}`"
+        elif mistake.word:
+            message, hint = f"{said} has no value", 'write it on the same line, after a space; `""` is the empty text'
+        else:
+            what = "role and no text" if shape is Shape.ROLE else "name and no value"
+            message, hint = f"{said} has no {what}", f"write `{_example(mistake.keyword)}`"
+        self.report.add(MISSING_VALUE, message, mistake.span, hint=hint)
+
+    def key(self, mistake: Mistake) -> None:
+        word = self.text[mistake.span.start : mistake.span.end]
+        pair = _PAIR.fullmatch(word)
+        if mistake.keyword == "MESSAGE":
+            role = did_you_mean(re.sub(r"\W", "", word), ROLES)
+            hint = f"write `MESSAGE {role}` and a space" if role else None
+            self.report.add(BAD_ROLE, f"{shown(word)} is not a role", mistake.span, hint=hint)
+            return
+        hint = None
+        if pair:
+            hint = f"write `{mistake.keyword} {pair[1]} {pair[2] or '…'}`" if len(word) <= 60 else None
+        elif re.fullmatch(r"[\w-]+", plain := word.replace("-", "_")):
+            hint = f"did you mean `{plain}`?"
+        self.report.add(BAD_PARAMETER_NAME, f"{shown(word)} is not a name", mistake.span, hint=hint)
+
+    def role(self, mistake: Mistake) -> None:
+        if not mistake.word:
+            hint = "leave one space between `MESSAGE` and the role"
+            self.report.add(BAD_ROLE, "`MESSAGE` is followed by two blanks", mistake.span, hint=hint)
+            return
+        meant = did_you_mean(mistake.word, ROLES)
+        hint = f"did you mean `{meant}`?" if meant else "the roles are `system`, `user` and `assistant`"
+        self.report.add(BAD_ROLE, f"no role is called {shown(mistake.word)}", mistake.span, hint=hint)
+
+    def quote(self, mistake: Mistake) -> None:
+        quote = self.text[mistake.span.start : mistake.span.end]
+        end = LINE_END.search(self.text, mistake.span.end)
+        text, found, after = self.text[mistake.span.end : end.start() if end else None].partition(quote)
+        if not found:
+            hint = f"end the value with `{quote}`, as the last thing on its line"
+        elif after.lstrip().startswith("#"):
+            hint = "put the comment on a line of its own"
+        elif quote == '"' and text:
+            hint = 'the second `"` closes nothing, as text follows it; put the whole between `"""` and `"""`'
+        else:
+            hint = f"a quote closes only at the end of a line; remove what follows the second `{quote}`"
+        self.report.add(UNCLOSED_QUOTE, f"this `{quote}` is never closed", mistake.span, hint=hint)
+
+    def header(self, mistake: Mistake) -> None:
+        line = self.text[mistake.span.start : mistake.span.end]
+        hint = f"write `{_example(mistake.keyword)}`"
+        if not mistake.word:
+            message = f"this `{mistake.keyword}` has no {_title(mistake.keyword)}"
+        elif clean(line).endswith("{"):
+            message = f"the {_title(mistake.keyword)}'s quote is not closed before the `{{`"
+        elif mistake.at < mistake.span.end:
+            message, hint = "a block's `{` ends its line", "put what follows it on lines of its own"
+        else:
+            message = f"the line of a `{mistake.keyword}` ends with `{{`"
+        self.report.add(BAD_BLOCK_HEADER, message, mistake.span, hint=hint)
+
+
+def _meant(word: str) -> str | None:
+    """What to write instead of a word that is nearly an instruction."""
+    letters = re.match(r"[A-Za-z]*", clean(word))
+    begun = letters[0] if letters else ""
+    if begun.upper() in WORDS and len(begun) < len(word):
+        after = word[word.index(begun) + len(begun) :][:1]
+        if after and not clean(after):
+            return f"after `{begun}` stands {describe(after)}; write a space"
+        return f"write `{begun}` and a space before the value"
+    known = did_you_mean(word, WORDS) if word.isascii() else None
+    return f"did you mean `{known}`?" if known else None
+
+
+def _title(keyword: str) -> str:
+    return "title" if keyword == "TEST" else "name"
+
+
+def _example(keyword: str) -> str:
+    return {
+        "STAGE": "STAGE dev {",
+        "TEST": 'TEST "title" {',
+        "MESSAGE": "MESSAGE user Hello",
+        "SERVE": "SERVE port 8000",
+    }.get(keyword, "PARAMETER num_ctx 4096")
+
+
+def shown(word: str) -> str:
+    """A word in backticks, short enough for a sentence; the name of a character that cannot be seen."""
+    bare = clean(word)
+    if not bare:
+        return describe(word[0]) if word else "nothing"
+    return f"`{bare}`" if len(bare) <= 40 else f"`{bare[:39]}…`"

@@ -1,0 +1,100 @@
+"""A Hugging Face tokenizer that gives llama.cpp's token ids, built from a GGUF's own vocabulary."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from modelkit.failure import Failure
+from modelkit.models.gguf import Header, refuse
+from modelkit.models.nearest import nearest
+from modelkit.models.pretokenizers import PRE_TOKENIZERS, PreTokenizer
+from modelkit.models.vocabulary import USER_DEFINED, Vocabulary
+
+_INSTEAD = "serve it with `ENGINE llama.cpp`, or name a model in safetensors in the stage's FROM"
+
+
+def pre_tokenizer(vocabulary: Vocabulary) -> PreTokenizer:
+    """How this vocabulary's texts are cut, or a Failure that says that modelkit can't do it yet."""
+    name = vocabulary.header.path.name
+    if vocabulary.model != "gpt2":
+        raise Failure("tokenizer-not-yet",
+                      f"{name} has a `{vocabulary.model or 'missing'}` tokenizer; only byte-level BPE can be "
+                      f"converted yet", _INSTEAD)
+    if (row := PRE_TOKENIZERS.get(vocabulary.pre)) is None:
+        like = nearest(vocabulary.pre, PRE_TOKENIZERS)
+        raise Failure("tokenizer-not-yet",
+                      f"{name} names the pre-tokenizer `{vocabulary.pre}`, which can't be converted exactly yet",
+                      _INSTEAD, data={"known": sorted(PRE_TOKENIZERS), "nearest": like})
+    return row
+
+
+def adds_bos(vocabulary: Vocabulary) -> bool:
+    """Does a prompt begin with the beginning-of-sequence token?"""
+    given: bool | None = vocabulary.header.get("tokenizer.ggml.add_bos_token", bool)
+    return pre_tokenizer(vocabulary).add_bos if given is None else given
+
+
+def tokenizer_json(vocabulary: Vocabulary) -> str:
+    """The text of `tokenizer.json`."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+
+    row = pre_tokenizer(vocabulary)
+    try:
+        bpe = models.BPE(vocab=vocabulary.ids, merges=vocabulary.merges(), ignore_merges=row.ignore_merges)
+    except Exception as error:  # the binding raises a bare Exception; what it says is about tokens and merges
+        refuse(vocabulary.header.path, "merges", 0, f"its merges do not fit its vocabulary ({error})")
+    tokenizer = Tokenizer(bpe)
+    cuts = [*(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in row.patterns),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    # A byte without a token is dropped after merging in llama.cpp, before it here: keep its neighbours apart.
+    if missing := sorted(set(pre_tokenizers.ByteLevel.alphabet()) - vocabulary.ids.keys()):
+        cuts.append(pre_tokenizers.Split(Regex(f"[{''.join(map(re.escape, missing))}]"), "isolated"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts)
+    tokenizer.decoder = decoders.ByteLevel()
+    for number in vocabulary.special:
+        shown = vocabulary.types[number] == USER_DEFINED
+        token = AddedToken(vocabulary.tokens[number], normalized=False, special=not shown)
+        (tokenizer.add_tokens if shown else tokenizer.add_special_tokens)([token])
+    bos = vocabulary.named("bos")
+    if adds_bos(vocabulary) and bos is not None:
+        text = vocabulary.tokens[bos]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=[text, "$A"], pair=[text, "$A", f"{text}:1", "$B:1"], special_tokens=[(text, bos)])
+    return str(tokenizer.to_str(pretty=False))
+
+
+def tokenizer_config(vocabulary: Vocabulary, context_length: int) -> dict[str, Any]:
+    """`tokenizer_config.json`: the generic class, so that no model-specific code rebuilds the pre-tokenizer."""
+    bos = adds_bos(vocabulary)
+    return {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": context_length,
+        "clean_up_tokenization_spaces": False,
+        "add_bos_token": bos,
+        "add_eos_token": False,
+        "added_tokens_decoder": {
+            str(number): {"content": vocabulary.tokens[number], "lstrip": False, "normalized": False, "rstrip": False,
+                          "single_word": False, "special": vocabulary.types[number] != USER_DEFINED}
+            for number in vocabulary.special},
+        **special_tokens(vocabulary),
+    }
+
+
+def special_tokens(vocabulary: Vocabulary) -> dict[str, str]:
+    """`special_tokens_map.json`: the roles that the file names."""
+    roles = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unknown", "pad_token": "padding"}
+    return {name: vocabulary.tokens[number] for name, role in roles.items()
+            if (number := vocabulary.named(role)) is not None}
+
+
+def chat_template(header: Header) -> str | None:
+    """The Jinja text that the file brings, None if it brings none."""
+    template: str | None = header.get("tokenizer.chat_template", str)
+    return template or None
+
+
+def as_json(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+

@@ -20,6 +20,9 @@ class Limits:
     stop_length: int = 1024  # characters of one stop string
     top_logprobs: int = 20
     tools: int = 128
+    prompts: int = 64  # of one /v1/completions request
+    logit_bias: int = 1024
+    schema_bytes: int = 64 * 1024
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,128 @@
+"""How each engine spells a filled request. Here alone do engines differ in what they are sent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from modelkit.contract.outputs import forced_tool
+from modelkit.contract.profile import Profile
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """One engine's spelling of the three requests. Each function may change the request it is given."""
+
+    chat: Callable[[dict[str, Any]], dict[str, Any]]
+    completion: Callable[[dict[str, Any]], dict[str, Any]]
+    tokenize: Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def of(profile: Profile) -> Dialect:
+    """The dialect of a profile. Raises ValueError for one that nobody speaks."""
+    if profile.dialect == "vllm":
+        return _VLLM
+    if profile.dialect == "llama-server":
+        return _LlamaServer(profile).dialect()
+    raise ValueError(f"no dialect is called `{profile.dialect}`; known are vllm and llama-server")
+
+
+def _vllm(request: dict[str, Any]) -> dict[str, Any]:
+    """vLLM 0.32 means what OpenAI means. A seed of -1 is a random one, here as there."""
+    return request
+
+
+_VLLM = Dialect(_vllm, _vllm, _vllm)
+
+
+class _LlamaServer:
+    """llama-server b11434 (and xllamacpp, which contains it)."""
+
+    RENAMED: Mapping[str, str] = {"repetition_penalty": "repeat_penalty"}
+
+    FIXED: Mapping[str, Any] = {
+        # vLLM's order: the temperature first, so that top_p and min_p cut the distribution that is drawn from.
+        "samplers": ["penalties", "temperature", "min_p", "top_k", "top_p"],
+        "mirostat": 0,
+        "dynatemp_range": 0.0,
+    }
+
+    def __init__(self, profile: Profile) -> None:
+        self.profile = profile
+
+    def dialect(self) -> Dialect:
+        return Dialect(self.chat, self.completion, self.tokenize)
+
+    def chat(self, request: dict[str, Any]) -> dict[str, Any]:
+        request = self._sampling(request)
+        self._messages(request)
+        if request.get("logprobs"):  # 0 would mean none at all, and none 20
+            request["top_logprobs"] = max(1, request.get("top_logprobs", 0))
+        else:
+            request.pop("top_logprobs", None)
+        if forced_tool(request) and isinstance(choice := request["tool_choice"], dict):
+            # An object is taken for "auto" there. One tool and "required" say the same.
+            name = choice["function"]["name"]
+            request["tools"] = [tool for tool in request["tools"] if tool["function"]["name"] == name]
+            request["tool_choice"] = "required"
+        return self._structured(request)
+
+    def completion(self, request: dict[str, Any]) -> dict[str, Any]:
+        request = self._structured(self._sampling(request))
+        wanted = request.pop("response_format", {"type": "text"})  # read by its chat endpoint only
+        if wanted["type"] == "json_schema":
+            request["json_schema"] = wanted["json_schema"]["schema"]
+        elif wanted["type"] == "json_object":
+            request["json_schema"] = {"type": "object"}
+        if "logprobs" in request:
+            request["logprobs"] = max(1, request["logprobs"])
+        return request
+
+    def tokenize(self, request: dict[str, Any]) -> dict[str, Any]:
+        self._messages(request)
+        return request
+
+    def _sampling(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The whole set, in its words: -1 for no limit and no seed, the penalties over all that was said."""
+        spelled = {self.RENAMED.get(name, name): value for name, value in request.items()}
+        spelled.update(self.FIXED)
+        spelled["repeat_last_n"] = self.profile.context_length
+        spelled.setdefault("max_tokens", -1)
+        spelled["seed"] = _seed32(spelled.get("seed", -1))
+        if self.profile.adapters:
+            spelled["lora"] = [{"id": index, "scale": float(name == request["model"])}
+                               for index, name in enumerate(self.profile.adapters)]
+        return spelled
+
+    def _messages(self, request: dict[str, Any]) -> None:
+        for message in request.get("messages", ()):
+            if "reasoning" in message:
+                message["reasoning_content"] = message.pop("reasoning")
+
+    def _structured(self, request: dict[str, Any]) -> dict[str, Any]:
+        wanted = request.pop("structured_outputs", None)
+        if wanted is None:
+            return request
+        if "choice" in wanted:
+            request["grammar"] = "root ::= " + " | ".join(_gbnf_literal(choice) for choice in wanted["choice"])
+        elif "json" in wanted:
+            named = {"name": "answer", "schema": wanted["json"]}
+            request["response_format"] = {"type": "json_schema", "json_schema": named}
+        else:
+            request["response_format"] = {"type": "json_object"}
+        return request
+
+
+def _seed32(seed: int) -> int:
+    """A 64-bit seed in the 32 bits there are; -1 stays random, and no other seed becomes it."""
+    return -1 if seed == -1 else min(seed & 0xFFFFFFFF, 0xFFFFFFFE)
+
+
+def _gbnf_literal(text: str) -> str:
+    """A text as a GBNF string literal."""
+    escaped = "".join(_GBNF_ESCAPES.get(c) or (c if c >= " " else f"\\x{ord(c):02X}") for c in text)
+    return f'"{escaped}"'
+
+
+_GBNF_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}

@@ -1,0 +1,268 @@
+"""The contract as ASGI: requests are filled on their way in, errors rewritten on their way out, the rest let through.
+
+    vllm serve … --middleware modelkit.contract.middleware.Contract      profile: the file that MODELKIT_PROFILE names
+    app = Contract(front, profile)                                       in front of an engine that can't load it
+
+A body is read when the application asks for it and not before, so what rejects a request without reading it (an API
+key check further in) still does. A successful answer passes as it comes; only answers of 400 and more are held back.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+from modelkit.contract import body as json_body
+from modelkit.contract import request
+from modelkit.contract.engine_errors import READ_AT_MOST, from_engine
+from modelkit.contract.errors import ContractError, of_status
+from modelkit.contract.profile import Profile
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+FILLERS = {
+    "/v1/chat/completions": (request.chat, "messages"),
+    "/v1/completions": (request.completion, "prompt"),
+    "/tokenize": (request.tokenize, None),
+}
+"""The requests that have a meaning: what fills each, and its field for the prompt."""
+
+MODELS = "/v1/models"
+
+_LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
+_REWRITTEN = frozenset((b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"etag"))
+_GONE: Message = {"type": "http.disconnect"}
+
+log = logging.getLogger("modelkit.contract")
+
+
+class Contract:
+    """ASGI middleware that gives every request the meaning of one profile."""
+
+    def __init__(self, app: App, profile: Profile | None = None) -> None:
+        """Raises ValueError or OSError for a profile that can't be used, so that a server fails at its start."""
+        self.app = app
+        self.profile = request.checked_profile(profile if profile is not None else profile_of_environment())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await _route(self, scope, receive, send).run(scope)
+        elif scope["type"] == "websocket":  # nothing of this API speaks it
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await self.app(scope, receive, send)
+
+
+def profile_of_environment() -> Profile:
+    """The profile in the file that MODELKIT_PROFILE names."""
+    path = os.environ.get("MODELKIT_PROFILE")
+    if not path:
+        raise ValueError("MODELKIT_PROFILE must name the profile's file")
+    try:
+        return Profile.loads(Path(path).read_text("utf-8"))
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is not a profile: {error}") from error
+
+
+class _Exchange:
+    """One request and its answer.
+
+    `verdict` is an answer that the contract gives instead of the application: status and body. It is sent as soon as
+    the application starts an answer, ends without one, or fails; with the application's own headers if it has any.
+    """
+
+    def __init__(self, contract: Contract, receive: Receive, send: Send) -> None:
+        self.contract, self.receive_next, self.send_on = contract, receive, send
+        self.prompt_field: str | None = None
+        self.verdict: tuple[int, bytes] | None = None
+        self.extra_headers: Headers = []
+        self.held: Message | None = None  # the start of an answer that is being rewritten
+        self.said = b""  # its body so far
+        self.started = self.ended = False
+
+    async def run(self, scope: Scope) -> None:
+        try:
+            await self.contract.app(scope, self.receive, self.send)
+        except Exception:
+            if self.started:
+                raise
+            if self.verdict is None:
+                log.exception("the engine failed on %s %s", scope["method"], scope["path"])
+                self.refuse(of_status(500, "the engine failed on this request; its log says why"))
+        if not self.started and (self.verdict is not None or self.held is not None):
+            await self.answer()
+
+    def refuse(self, error: ContractError) -> None:
+        self.verdict = error.status, error.body()
+
+    async def receive(self) -> Message:
+        return await self.receive_next()
+
+    async def send(self, message: Message) -> None:
+        if self.started:
+            if not self.ended:
+                await self.send_on(message)
+        elif self.held is None:
+            await self.start(message)
+        elif message["type"] == "http.response.body":
+            if len(self.said) < READ_AT_MOST:
+                self.said += message.get("body", b"")[: READ_AT_MOST - len(self.said)]
+            if not message.get("more_body"):
+                await self.answer()
+
+    async def start(self, message: Message) -> None:
+        """Lets a success through, holds a failure back, puts the verdict in the place of either."""
+        if message["type"] != "http.response.start" or (self.verdict is None and message["status"] < 400):
+            self.started = message["type"] == "http.response.start"
+            await self.send_on(message)
+            return
+        self.held = message
+        if self.verdict is not None:
+            await self.answer()
+
+    async def answer(self) -> None:
+        """Sends the verdict, or the application's failure in our words."""
+        status, body = self.verdict or self.rewritten()
+        theirs = self.held.get("headers", ()) if self.held else ()
+        headers = [(name, value) for name, value in theirs if name.lower() not in _REWRITTEN]
+        headers += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), *self.extra_headers]
+        self.started = self.ended = True
+        await self.send_on({"type": "http.response.start", "status": status, "headers": headers})
+        await self.send_on({"type": "http.response.body", "body": body})
+
+    def rewritten(self) -> tuple[int, bytes]:
+        assert self.held is not None
+        error = from_engine(self.held["status"], self.said, self.prompt_field)
+        return error.status, error.body()
+
+
+class _Generation(_Exchange):
+    """A request with a body that the contract fills."""
+
+    def __init__(self, contract: Contract, receive: Receive, send: Send, path: str) -> None:
+        super().__init__(contract, receive, send)
+        self.fill, self.prompt_field = FILLERS[path]
+        self.client_headers: Headers = []
+        self.headers: Headers = []
+        self.asked = False
+
+    async def run(self, scope: Scope) -> None:
+        self.client_headers = list(scope["headers"])
+        self.headers = [header for header in self.client_headers if header[0] not in _LENGTHS]
+        await super().run({**scope, "headers": self.headers})
+
+    async def receive(self) -> Message:
+        """The filled body first; then whatever comes, so that the application sees its client leave."""
+        if self.asked:
+            return _GONE if self.verdict is not None else await self.receive_next()
+        self.asked = True
+        try:
+            self.check_headers()
+            body = await self.body()
+            if body is None:
+                return _GONE
+            filled = json_body.write(self.fill(json_body.read(body), self.contract.profile))
+        except ContractError as error:
+            self.refuse(error)
+            return _GONE
+        except Exception:
+            log.exception("a request could not be filled")
+            self.refuse(of_status(500, "this request could not be read"))
+            return _GONE
+        self.headers.append((b"content-length", b"%d" % len(filled)))
+        return {"type": "http.request", "body": filled, "more_body": False}
+
+    def check_headers(self) -> None:
+        said = dict(self.client_headers)
+        kind = said.get(b"content-type", b"").split(b";")[0].strip().lower()
+        if kind != b"application/json":
+            raise ContractError(415, "unsupported_media_type", "the content-type must be application/json")
+        if said.get(b"content-encoding", b"identity") != b"identity":
+            raise ContractError(415, "unsupported_media_type", "the body must not be compressed")
+        length = said.get(b"content-length", b"")
+        if length.isdigit() and (len(length) > 15 or int(length) > self.contract.profile.limits.body_bytes):
+            raise self.too_large()
+
+    async def body(self) -> bytes | None:
+        """The whole body, never more than the limit of it in memory; None if the client left."""
+        parts, size, more = [], 0, True
+        while more:
+            message = await self.receive_next()
+            if message["type"] != "http.request":
+                return None
+            part = message.get("body", b"")
+            size += len(part)
+            if size > self.contract.profile.limits.body_bytes:
+                raise self.too_large()
+            parts.append(part)
+            more = message.get("more_body", False)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def too_large(self) -> ContractError:
+        limit = self.contract.profile.limits.body_bytes
+        return ContractError(413, "request_too_large", f"the body has more than {limit} bytes")
+
+
+class _Models(_Exchange):
+    """The list of models, or one: told by the profile. The application is asked only whether this client may know."""
+
+    def __init__(self, contract: Contract, receive: Receive, send: Send, name: str) -> None:
+        super().__init__(contract, receive, send)
+        profile = contract.profile
+        models = [_model(profile, served) for served in (profile.name, *profile.adapters)]
+        if not name:
+            self.verdict = 200, json.dumps({"object": "list", "data": models}).encode()
+        elif found := next((model for model in models if model["id"] == name), None):
+            self.verdict = 200, json.dumps(found).encode()
+        else:
+            self.refuse(request.no_such_model(name, profile))
+
+    async def start(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] in (401, 403):
+            self.verdict = None
+        await super().start(message)
+
+
+class _Refusal(_Exchange):
+    """A request that this API has no answer for; the application never hears of it."""
+
+    async def run(self, scope: Scope) -> None:
+        await self.answer()
+
+
+def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _Exchange:
+    """What to do with a request. Only what has a meaning reaches a handler that could generate."""
+    method, path = scope["method"], scope["path"]
+    root = scope.get("root_path", "")
+    if root and path.startswith(root + "/"):
+        path = path[len(root) :]
+    models = path == MODELS or path.startswith(MODELS + "/")
+    if method == "POST" and path in FILLERS:
+        return _Generation(contract, receive, send, path)
+    if method in ("GET", "HEAD") and models:
+        return _Models(contract, receive, send, path[len(MODELS) + 1 :])
+    allowed = "POST" if path in FILLERS else "GET" if models else None
+    if method == "OPTIONS" or (allowed is None and method in ("GET", "HEAD")):
+        return _Exchange(contract, receive, send)
+    refusal = _Refusal(contract, receive, send)
+    if allowed:
+        refusal.refuse(of_status(405, f"{path} takes {allowed}, not {method}"))
+        refusal.extra_headers = [(b"allow", allowed.encode())]
+    else:
+        refusal.refuse(of_status(404, "this API has no such path"))
+    return refusal
+
+
+def _model(profile: Profile, name: str) -> dict[str, Any]:
+    model: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "modelkit",
+                             "max_model_len": profile.context_length}
+    return model if name == profile.name else {**model, "parent": profile.name}

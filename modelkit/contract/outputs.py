@@ -1,0 +1,176 @@
+"""What shapes an answer: tools, response formats, structured outputs; and whether a grammar forces it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from modelkit.contract.checks import boolean, mapping, schema, shown, text, unknown
+from modelkit.contract.errors import invalid, missing, unsupported, wrong_type
+from modelkit.contract.profile import Limits, Profile
+
+_FUNCTION_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def tools(value: Any, param: str, limits: Limits) -> list[dict[str, Any]]:
+    """Function tools, as OpenAI documents them."""
+    if not isinstance(value, list):
+        raise wrong_type(param, "a list of tools", value)
+    if not value:
+        raise invalid(param, f"`{param}` is empty; leave it out, or name at least one tool")
+    if len(value) > limits.tools:
+        raise invalid(param, f"`{param}` has {len(value)} tools; it may have {limits.tools}")
+    return [_tool(tool, f"{param}[{index}]", limits) for index, tool in enumerate(value)]
+
+
+def _tool(value: Any, place: str, limits: Limits) -> dict[str, Any]:
+    tool = mapping(value, place, limits)
+    if tool.get("type", "function") != "function":
+        raise unsupported(f"{place}.type", f"`{place}.type` must be `function`: other tools are not supported")
+    if tool.get("function") is None:
+        raise missing(f"{place}.function")
+    said = mapping(tool["function"], f"{place}.function", limits)
+    function: dict[str, Any] = {"name": _function_name(said.get("name"), f"{place}.function.name")}
+    readers = {"description": text, "parameters": schema, "strict": boolean}
+    for name, part in said.items():
+        if name != "name" and name not in readers:
+            raise unknown(f"{place}.function.{name}", name, ("name", *readers))
+        if name != "name" and part is not None:
+            function[name] = readers[name](part, f"{place}.function.{name}", limits)
+    return {"type": "function", "function": function}
+
+
+def _function_name(value: Any, place: str) -> str:
+    if value is None:
+        raise missing(place)
+    if not isinstance(value, str):
+        raise wrong_type(place, "a string", value)
+    if not _FUNCTION_NAME.fullmatch(value):
+        raise invalid(place, f"`{place}` is {shown(value)}; a name has 1 to 64 letters, digits, `_`, `-` or `.`")
+    return value
+
+
+def tool_choice(value: Any, param: str, limits: Limits) -> Any:
+    """`none`, `auto`, `required`, or one function by name."""
+    if isinstance(value, str):
+        if value not in ("none", "auto", "required"):
+            raise invalid(param, f"`{param}` is {shown(value)}; it must be `none`, `auto`, `required` or a function")
+        return value
+    if not isinstance(value, dict):
+        raise wrong_type(param, "a string or an object", value)
+    if value.get("type") != "function":
+        raise unsupported(f"{param}.type", f"`{param}.type` must be `function`")
+    function = value.get("function")
+    if not isinstance(function, dict):
+        raise wrong_type(f"{param}.function", "an object", function)
+    return {"type": "function", "function": {"name": _function_name(function.get("name"), f"{param}.function.name")}}
+
+
+def response_format(value: Any, param: str, limits: Limits) -> dict[str, Any]:
+    """`text`, `json_object`, or a named JSON schema."""
+    said = mapping(value, param, limits)
+    kind = said.get("type")
+    if kind is None:
+        raise missing(f"{param}.type")
+    if kind not in ("text", "json_object", "json_schema"):
+        raise invalid(f"{param}.type", f"`{param}.type` must be `text`, `json_object` or `json_schema`")
+    for name in said:
+        if name != "type" and not (name == "json_schema" and (kind == "json_schema" or said[name] is None)):
+            raise unknown(f"{param}.{name}", name, ("type", "json_schema"))
+    if kind != "json_schema":
+        return {"type": kind}
+    place = f"{param}.json_schema"
+    if said.get("json_schema") is None:
+        raise missing(place)
+    return {"type": kind, "json_schema": _named_schema(mapping(said["json_schema"], place, limits), place, limits)}
+
+
+def _named_schema(said: dict[str, Any], place: str, limits: Limits) -> dict[str, Any]:
+    readers = {"schema": schema, "strict": boolean, "description": text}
+    named: dict[str, Any] = {"name": _function_name(said.get("name"), f"{place}.name")}
+    if said.get("schema") is None:
+        raise missing(f"{place}.schema")
+    for name, part in said.items():
+        if name != "name" and name not in readers:
+            raise unknown(f"{place}.{name}", name, ("name", *readers))
+        if name != "name" and part is not None:
+            named[name] = readers[name](part, f"{place}.{name}", limits)
+    return named
+
+
+def structured_outputs(value: Any, param: str, limits: Limits) -> dict[str, Any]:
+    """vLLM's field, as far as every engine can honour it: exactly one of `json`, `json_object`, `choice`."""
+    said = {name: part for name, part in mapping(value, param, limits).items() if part is not None}
+    for name in said:
+        if name in ("regex", "grammar", "structural_tag"):
+            raise unsupported(f"{param}.{name}", f"`{name}` does not mean the same on every engine; use a JSON schema")
+        if name not in ("json", "json_object", "choice"):
+            raise unknown(f"{param}.{name}", name, ("json", "json_object", "choice"))
+    if len(said) != 1:
+        raise invalid(param, f"`{param}` must have exactly one of `json`, `json_object` and `choice`")
+    ((name, part),) = said.items()
+    place = f"{param}.{name}"
+    if name == "json":
+        return {"json": schema(_parsed(part, place), place, limits)}
+    if name == "json_object":
+        if part is not True:
+            raise invalid(place, f"`{place}` must be true")
+        return {"json_object": True}
+    if not isinstance(part, list) or not part or not all(isinstance(c, str) and c for c in part):
+        raise invalid(place, f"`{place}` must be a list of strings, none of them empty")
+    if sum(map(len, part)) > limits.schema_bytes:
+        raise invalid(place, f"`{place}` has more than {limits.schema_bytes} characters")
+    return {"choice": part}
+
+
+def _parsed(value: Any, place: str) -> Any:
+    """A JSON schema may come as text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise invalid(place, f"`{place}` is not JSON") from None
+
+
+def settle_tools(said: dict[str, Any], profile: Profile) -> None:
+    """The rules between `tools`, `tool_choice`, grammars and the profile."""
+    offered, choice = said.get("tools"), said.get("tool_choice")
+    if offered is None:
+        if choice not in (None, "none"):
+            raise invalid("tool_choice", "`tool_choice` needs `tools`")
+        said.pop("tool_choice", None)
+        said.pop("parallel_tool_calls", None)
+        return
+    if isinstance(choice, dict) and not any(t["function"]["name"] == choice["function"]["name"] for t in offered):
+        name = shown(choice["function"]["name"])
+        raise invalid("tool_choice", f"`tool_choice` names {name}, which is not among `tools`")
+    if choice in (None, "auto") and profile.tool_parser is None:
+        raise unsupported(
+            "tools",
+            "the model may not choose its tools by itself: the Modelfile has no `SERVE tool_parser`; set one, or send "
+            "a `tool_choice` that is `required` or names a function",
+        )
+    said["tool_choice"] = choice or "auto"
+
+
+def settle_formats(said: dict[str, Any]) -> None:
+    """At most one thing shapes an answer."""
+    formatted = said.get("response_format", {}).get("type", "text") != "text"
+    if formatted and "structured_outputs" in said:
+        raise invalid("structured_outputs", "`structured_outputs` and `response_format` say one thing twice; send one")
+    if (formatted or "structured_outputs" in said) and forced_tool(said):
+        param = "response_format" if formatted else "structured_outputs"
+        raise invalid(param, f"`{param}` and a forced tool call shape the same answer; send one")
+
+
+def forced_tool(said: dict[str, Any]) -> bool:
+    """Whether the answer must be a tool call."""
+    return "tools" in said and said.get("tool_choice") not in ("none", "auto")
+
+
+def grammar_forces(said: dict[str, Any]) -> bool:
+    """Whether a grammar decides where the answer ends, so that default stop strings must not cut it."""
+    formatted = said.get("response_format", {}).get("type", "text") != "text"
+    return formatted or "structured_outputs" in said or forced_tool(said)

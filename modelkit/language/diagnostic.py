@@ -112,7 +112,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     same = [k for k in candidates if _plain(k) == plain]
     if same:
         return same[0]
-    allowed = 1 if len(plain) <= 4 else 2 if len(plain) <= 9 else 3
+    allowed = 1 if len(plain) <= 6 else 2 if len(plain) <= 11 else 3
     near = sorted((d, k) for k in candidates if (d := _distance(plain, _plain(k), allowed)) <= allowed)
     if near:
         return near[0][1] if len(near) == 1 or near[0][0] < near[1][0] else None

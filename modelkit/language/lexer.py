@@ -47,7 +47,8 @@ WORDS: Mapping[str, Shape] = {**OLLAMA_WORDS, **OUR_WORDS}
 
 class Problem(Enum):
     WORD = "an instruction that does not exist"
-    NOTHING = "an instruction with nothing after it"
+    ALONE = "a keyword with nothing after it"
+    NOTHING = "a name or role with nothing after it"
     KEY = "a character that no name has"
     ROLE = "a role that does not exist"
     QUOTE = "a quote that never closes"
@@ -147,7 +148,7 @@ class _Lexer:
         if keyword and after and after in " \t":
             self._known_instruction(keyword, begins, end)
         elif keyword and (not after or after in "\r\n"):
-            self._mistake(Problem.NOTHING, Span(begins, end), end, text[begins:end], keyword)
+            self._mistake(Problem.ALONE, Span(begins, end), end, text[begins:end], keyword)
             self._emit("ERROR", end)
         else:
             word_end = _match(_WORD, text, begins)
@@ -182,7 +183,8 @@ class _Lexer:
         word, after = self.text[start:end], self.text[end : end + 1]
         if not after or after in "\r\n":
             said = self.text[begins:end].rstrip(" \t")
-            self._mistake(Problem.NOTHING, Span(begins, begins + len(said)), end, word, keyword)
+            problem = Problem.NOTHING if word else Problem.ALONE
+            self._mistake(problem, Span(begins, begins + len(said)), end, word, keyword)
         elif after not in " \t":
             word_end = _match(_WORD, self.text, start)
             self._mistake(Problem.KEY, Span(start, word_end), end, word, keyword)

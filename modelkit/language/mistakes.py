@@ -6,7 +6,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from modelkit.language.characters import clean, describe
+from modelkit.language.characters import clean, deleted, describe
 from modelkit.language.diagnostic import Note, Report, did_you_mean
 from modelkit.language.document import Token
 from modelkit.language.lexer import ROLES, WORDS, Lexed, Mistake, Problem, Shape
@@ -24,6 +24,7 @@ from modelkit.language.source import Source, Span
 from modelkit.language.values import LINE_END
 
 TEXTS = frozenset({"SYSTEM", "TEMPLATE", "LICENSE", "MESSAGE", "USER", "ASSISTANT", "TOOL"})
+_LETTERS = re.compile(r"[A-Za-z]*")
 _PAIR = re.compile(r"(\w+)[=:](.*)")
 
 
@@ -53,6 +54,8 @@ class _Explainer:
         match mistake.problem:
             case Problem.WORD:
                 self.word(mistake)
+            case Problem.ALONE:
+                self.alone(mistake)
             case Problem.NOTHING:
                 self.nothing(mistake)
             case Problem.KEY:
@@ -73,13 +76,15 @@ class _Explainer:
         if mistake.follows and not meant and not (len(word) > 1 and word.isalpha() and word.isupper()):
             return  # more of the text that was not understood, not a mistake of its own
         hint, notes = self.after_text(mistake.span)
-        if meant:
+        if meant and not (hint and _is_label(word)):
             hint, notes = meant, []
         elif word.startswith("```"):
             hint, notes = "remove the Markdown fence", []
         elif word.startswith("{") and not hint:
             hint = "a Modelfile is made of lines such as `FROM llama3.2`"
-        if clean(word).isalpha():
+        if clean(word) != word:
+            message = f"{shown(word)} holds a character that cannot be seen: {describe(deleted(word)[0][1])}"
+        elif word.isalpha():
             message = f"no instruction is called {shown(word)}"
         else:
             message = f"a line must start with an instruction, not with {shown(word)}"
@@ -91,32 +96,40 @@ class _Explainer:
         if index < 0:
             return None, []
         keyword, value = self.values[index]
+        if self.text.startswith('"', span.start) and value.text:
+            quoted = next((v for _, v in self.values[index::-1] if v.text.startswith('"')), None)
+            return None, [Note("a quote closed here, at the end of its line", _end_of(quoted))] if quoted else []
         if keyword.kind not in TEXTS or self.text[value.span.end : span.start].strip(" \t\r\n"):
             return None, []
         if not value.text:
             return f"start the text on the line of its `{keyword.text}`", [Note("this value is empty", keyword.span)]
-        last = Span(max(value.span.end - 3, value.span.start), value.span.end)
         if value.text.startswith('"'):
-            return None, [Note("the quote closed here, at the end of its line", last)]
+            return None, [Note("the quote closed here, at the end of its line", _end_of(value))]
         if value.text.endswith("\\"):
             last = Span(value.span.end - 1, value.span.end)
             return 'put text of several lines between `"""` and `"""`', [Note("a backslash does not join lines", last)]
         note = Note(f"the text of this `{keyword.text}` ended with its line", keyword.span)
         return 'put text of several lines between `"""` and `"""`', [note]
 
+    def alone(self, mistake: Mistake) -> None:
+        keyword = mistake.keyword
+        match WORDS[keyword]:
+            case Shape.VALUE:
+                lacks, hint = "no value", "write it on the same line, after a space"
+            case Shape.BLOCK:
+                lacks, hint = f"no {_title(keyword)}", f"write `{_example(keyword)}`"
+            case Shape.ROLE:
+                lacks, hint = "no role and no text", f"write `{_example(keyword)}`"
+            case _:
+                lacks, hint = "no name and no value", f"write `{_example(keyword)}`"
+        self.report.add(MISSING_VALUE, f"{self.said(mistake)} has {lacks}", mistake.span, hint=hint)
+
     def nothing(self, mistake: Mistake) -> None:
-        said = shown(self.text[mistake.span.start : mistake.span.end])
-        shape = WORDS[mistake.keyword]
-        if shape is Shape.VALUE:
-            message, hint = f"{said} has no value", "write it on the same line, after a space"
-        elif shape is Shape.BLOCK:
-            message, hint = f"{said} has no {_title(mistake.keyword)}", f"write `{_example(mistake.keyword)}`"
-        elif mistake.word:
-            message, hint = f"{said} has no value", 'write it on the same line, after a space; `""` is the empty text'
-        else:
-            what = "role and no text" if shape is Shape.ROLE else "name and no value"
-            message, hint = f"{said} has no {what}", f"write `{_example(mistake.keyword)}`"
-        self.report.add(MISSING_VALUE, message, mistake.span, hint=hint)
+        hint = 'write it on the same line, after a space; `""` is the empty text'
+        self.report.add(MISSING_VALUE, f"{self.said(mistake)} has no value", mistake.span, hint=hint)
+
+    def said(self, mistake: Mistake) -> str:
+        return shown(self.text[mistake.span.start : mistake.span.end])
 
     def key(self, mistake: Mistake) -> None:
         word = self.text[mistake.span.start : mistake.span.end]
@@ -167,20 +180,34 @@ class _Explainer:
             message, hint = "a block's `{` ends its line", "put what follows it on lines of its own"
         else:
             message = f"the line of a `{mistake.keyword}` ends with `{{`"
+            hint = f"write `{clean(line)} {{`" if len(line) <= 60 else hint
         self.report.add(BAD_BLOCK_HEADER, message, mistake.span, hint=hint)
 
 
 def _meant(word: str) -> str | None:
     """What to write instead of a word that is nearly an instruction."""
-    letters = re.match(r"[A-Za-z]*", clean(word))
-    begun = letters[0] if letters else ""
-    if begun.upper() in WORDS and len(begun) < len(word):
-        after = word[word.index(begun) + len(begun) :][:1]
-        if after and not clean(after):
-            return f"after `{begun}` stands {describe(after)}; write a space"
-        return f"write `{begun}` and a space before the value"
-    known = did_you_mean(word, WORDS) if word.isascii() else None
+    begun = _LETTERS.match(word)
+    letters = begun[0] if begun else ""
+    after = word[len(letters) : len(letters) + 1]
+    if letters.upper() in WORDS and after:
+        if not clean(after):
+            return f"write `{letters}` and a plain space"
+        return f"write `{letters}` and a space before the value"
+    bare = clean(word)
+    if bare != word and bare.upper() in WORDS:
+        return "remove that character"
+    known = did_you_mean(bare, WORDS) if bare.isascii() else None
     return f"did you mean `{known}`?" if known else None
+
+
+def _is_label(word: str) -> bool:
+    """`USER:` in a template that lost its quotes, rather than a keyword with a colon."""
+    return word.rstrip(":").upper() in ("SYSTEM", "USER", "ASSISTANT") and word.endswith(":")
+
+
+def _end_of(value: Token) -> Span:
+    """The closing quote of a quoted value."""
+    return Span(max(value.span.end - (3 if value.text.endswith('"""') else 1), value.span.start), value.span.end)
 
 
 def _title(keyword: str) -> str:

@@ -80,7 +80,8 @@ class _Structure:
             self._report.add(STRAY_BRACE, "this `}` closes nothing", word.span)
         elif self._open is None or WORDS[word.kind] is not Shape.BLOCK:
             self._not_allowed(word)
-        elif self._open in self._matches:  # there are braces for both, so it was meant to stand inside
+        elif self._open in self._matches and not self._is_bad(self._open):
+            # There are braces for both, so it was meant to stand inside.
             outer = self._phrases[self._open][0]
             message = f"a `{word.kind}` block cannot stand inside a `{outer.kind}` block"
             notes = [Note("the outer block starts here", outer.span)]
@@ -99,11 +100,14 @@ class _Structure:
         grammar.feed(self._parser, Token("CLOSE", "", Span(end, end)))
         self._open = None
         word = self._phrases[opened][0]
-        if word.span.start in self._bad_headers:
+        if self._is_bad(opened):
             return  # its first line is wrong already; whether it has an end is the smaller question
         notes = [Note("the next block starts here", before.span)] if before else []
         hint = "put `}` alone on the line that ends it"
         self._report.add(UNCLOSED_BLOCK, f"this `{word.kind}` block is never closed", word.span, hint=hint, notes=notes)
+
+    def _is_bad(self, header: int) -> bool:
+        return self._phrases[header][0].span.start in self._bad_headers
 
     def _not_allowed(self, word: Token) -> None:
         here = self._phrases[self._open][0].kind.lower() if self._open is not None else "file"

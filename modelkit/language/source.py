@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+
+_LINE_END = re.compile(r"\r\n|[\r\n]")  # CRLF ends one line, not two
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -42,14 +45,7 @@ class Source:
 
     @cached_property
     def _line_starts(self) -> list[int]:
-        starts, text, index = [0], self.text, 0
-        while index < len(text):
-            if text[index] == "\r" and text[index + 1 : index + 2] == "\n":
-                index += 1  # CRLF ends one line, not two
-            if text[index] in "\r\n":
-                starts.append(index + 1)
-            index += 1
-        return starts
+        return [0, *(found.end() for found in _LINE_END.finditer(self.text))]
 
     def line_column(self, offset: int) -> tuple[int, int]:
         """1-based line and column (in code points) of an offset; CRLF counts once."""

@@ -1,0 +1,236 @@
+"""The generations of one project: exactly one serves, others start beside it or drain behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Protocol
+
+from modelkit.failure import Failure
+from modelkit.platforms.bundle import Bundle
+from modelkit.runtime.control import Ask
+from modelkit.runtime.generation import Generation, Phase
+from modelkit.runtime.wire import Message, failure_as_json
+
+Say = Callable[[Message], None]
+
+
+class Gate(Protocol):
+    """What the fleet needs of the edge."""
+
+    def open(self, generation: Generation) -> None:
+        """New requests go to this one."""
+
+    def shut(self, reason: str) -> None:
+        """New requests are told to come again."""
+
+    async def empty(self, generation: Generation, seconds: float) -> None:
+        """Wait for its requests in flight; end those that are still there after `seconds`."""
+
+
+class Order:
+    """One `apply` under way. Whoever asks for the same meanwhile joins it."""
+
+    def __init__(self, bundle: Bundle, *, allow_switch: bool, drain: float) -> None:
+        self.bundle, self.allow_switch, self.drain = bundle, allow_switch, drain
+        self.asks: list[Ask] = []
+        self.kept = False  # goes on when nobody waits for it any more
+        self.decided = False  # the address has changed hands
+        self.task: asyncio.Task[Message]
+
+    def say(self, event: Message) -> None:
+        for ask in self.asks:
+            ask.say(event)
+
+
+class Fleet:
+    """Owns every generation of a run. All of its methods run on one loop, and one change is made at a time."""
+
+    def __init__(self, gate: Gate, make: Callable[[int, Bundle, Mapping[str, str]], Generation],
+                 observe: Say) -> None:
+        self.generations: dict[int, Generation] = {}
+        self.routed: Generation | None = None
+        self.closing = False
+        self._gate, self._make, self._observe = gate, make, observe
+        self._numbers = itertools.count(1)
+        self._changing = asyncio.Lock()
+        self._orders: dict[tuple[str, bool], Order] = {}
+        self._background: set[asyncio.Task[Any]] = set()
+        self._listeners: dict[int, Say] = {}
+
+    @property
+    def idle(self) -> bool:
+        return not self.generations and not self._orders
+
+    async def apply(self, ask: Ask, bundle: Bundle, environment: Mapping[str, str], *, allow_switch: bool,
+                    keep: bool, drain: float) -> Message:
+        """Make this bundle the one that serves. Equal and ready: nothing happens. Under way: wait with the others."""
+        self._presume_open()
+        key = (bundle.digest, allow_switch)
+        order = self._orders.get(key)
+        joined = order is not None
+        if order is None:
+            order = self._orders[key] = Order(bundle, allow_switch=allow_switch, drain=drain)
+            order.task = self._later(self._carry_out(order, environment))
+            order.task.add_done_callback(lambda _: self._orders.pop(key, None))
+        order.asks.append(ask)
+        order.kept |= keep
+        await _either(order.task, ask.gone)
+        order.asks.remove(ask)
+        if not order.task.done():
+            if not (order.asks or order.kept or order.decided):
+                order.task.cancel()
+            raise asyncio.CancelledError
+        result = order.task.result()
+        return result | {"outcome": "joined"} if joined and result["outcome"] != "unchanged" else result
+
+    async def start(self, ask: Ask, bundle: Bundle, environment: Mapping[str, str]) -> Message:
+        """Start a candidate beside what serves. It is stopped when who asked goes away before `switch`."""
+        self._presume_open()
+        async with self._changing:
+            starting = self._later(self._begin(bundle, environment, ask.say))
+            await _either(starting, ask.gone)
+            if not starting.done():
+                starting.cancel()
+                raise asyncio.CancelledError
+            candidate = starting.result()
+        ask.gone.add_done_callback(lambda _: self._abandoned(candidate))
+        return self._about(candidate, "started")
+
+    async def switch(self, number: int, drain: float, say: Say) -> Message:
+        """Give the address to a candidate; what served before is drained and stopped."""
+        self._presume_open()
+        async with self._changing:
+            candidate = self._known(number)
+            if candidate is self.routed:
+                return self._about(candidate, "unchanged")
+            if candidate.phase is not Phase.READY:
+                raise Failure("not-ready", f"generation {number} is {candidate.phase}, not ready")
+            work = self._later(self._hand_over(candidate, drain, say))
+            # From here on it goes to its end, whether anybody waits or not.
+            return await asyncio.shield(work)
+
+    async def stop(self, number: int, drain: float) -> Message:
+        """Stop one generation; when it is the one that serves, requests are refused from now on."""
+        generation = self._known(number)
+        if generation is self.routed:
+            self.routed = None
+            self._gate.shut("stopped")
+        await asyncio.shield(self._later(self._retire(generation, drain)))
+        return {"generation": number}
+
+    async def down(self, hurry: asyncio.Event) -> None:
+        """Stop everything. With `hurry` set, now or while this runs, engines are killed without a SIGTERM."""
+        self.closing = True
+        for task in list(self._background):
+            task.cancel()
+        stops = [asyncio.create_task(g.stop(0 if hurry.is_set() else None)) for g in self.generations.values()]
+        if not stops:
+            return
+        hurried = asyncio.create_task(hurry.wait())
+        await _either(asyncio.gather(*stops), hurried)
+        if hurry.is_set():
+            await asyncio.gather(*(g.stop(0) for g in list(self.generations.values())))
+        hurried.cancel()
+        await asyncio.gather(*stops)
+
+    def changed(self, generation: Generation) -> None:
+        """A generation has a new phase: the gate follows the one that serves."""
+        if generation.phase is Phase.STOPPED:
+            self.generations.pop(generation.id, None)
+            self.routed = None if self.routed is generation else self.routed
+        if generation is self.routed and not self.closing:
+            if generation.phase is Phase.READY:
+                self._gate.open(generation)
+            elif generation.phase in (Phase.BACKOFF, Phase.FAILED):
+                self._gate.shut("restarting" if generation.phase is Phase.BACKOFF else "failed")
+        event = phase_event(generation)
+        self._observe(event)
+        if (say := self._listeners.get(generation.id)) is not None:
+            say(event)
+        if generation.phase is Phase.STOPPED:
+            self._listeners.pop(generation.id, None)
+
+    async def _carry_out(self, order: Order, environment: Mapping[str, str]) -> Message:
+        async with self._changing:
+            now, wanted = self.routed, order.bundle
+            if now is not None and now.phase is Phase.READY and now.digest == wanted.digest:
+                return self._about(now, "unchanged")
+            if now is not None and now.stage != wanted.plan.stage and not order.allow_switch:
+                raise Failure("stage-busy", f"stage `{now.stage}` has the address, not `{wanted.plan.stage}`",
+                              f"`modelkit promote {now.stage} {wanted.plan.stage}` checks and switches; "
+                              "`modelkit down` stops it")
+            candidate = await self._begin(wanted, environment, order.say)
+            order.decided = True
+            return await self._hand_over(candidate, order.drain, order.say)
+
+    async def _begin(self, bundle: Bundle, environment: Mapping[str, str], say: Say) -> Generation:
+        """A generation that is ready; when it can't be, nothing of it is left."""
+        self._presume_open()
+        number = next(self._numbers)
+        generation = self.generations[number] = self._make(number, bundle, environment)
+        self._listeners[number] = say
+        generation.progress = lambda line: say({"event": "log", "generation": number, "line": line})
+        try:
+            await generation.start()
+        except BaseException:
+            await asyncio.shield(self._later(generation.stop()))
+            raise
+        generation.progress = None
+        del self._listeners[number]
+        return generation
+
+    async def _hand_over(self, candidate: Generation, drain: float, say: Say) -> Message:
+        before, self.routed = self.routed, candidate
+        self._gate.open(candidate)
+        event = {"event": "routed", "generation": candidate.id, "stage": candidate.stage}
+        self._observe(event)
+        say(event)
+        if before is not None:
+            self._listeners[before.id] = say
+            await self._retire(before, drain)
+        return self._about(candidate, "switched" if before is not None else "started")
+
+    async def _retire(self, generation: Generation, drain: float) -> None:
+        if generation.phase in (Phase.READY, Phase.BACKOFF, Phase.FAILED):
+            generation.draining()
+            await self._gate.empty(generation, drain)
+        await generation.stop()
+
+    def _abandoned(self, candidate: Generation) -> None:
+        if candidate is not self.routed and not self.closing and candidate.id in self.generations:
+            self._later(self._retire(candidate, 0))
+
+    def _later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())  # whoever waits has seen it
+        return task
+
+    def _about(self, generation: Generation, outcome: str) -> Message:
+        return {"outcome": outcome, "generation": generation.id, "stage": generation.stage,
+                "digest": generation.digest, "socket": str(generation.seat.socket)}
+
+    def _known(self, number: int) -> Generation:
+        if number not in self.generations:
+            raise Failure("no-such-generation", f"there is no generation {number}")
+        return self.generations[number]
+
+    def _presume_open(self) -> None:
+        if self.closing:
+            raise Failure("going-down", "the project is being shut down", "run it again in a moment")
+
+
+async def _either(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
+
+
+def phase_event(generation: Generation) -> Message:
+    """What listeners are told about a change of phase."""
+    event: Message = {"event": "phase", "generation": generation.id, "stage": generation.stage,
+                      "phase": generation.phase.value, "restarts": generation.restarts}
+    if generation.failure is not None and generation.phase in (Phase.BACKOFF, Phase.FAILED):
+        event["failure"] = failure_as_json(generation.failure)
+    return event

@@ -1,0 +1,180 @@
+"""An engine that is kept: started once by somebody's wish, then restarted with patience when it crashes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+
+from modelkit.failure import Failure
+from modelkit.platforms.bundle import Bundle
+from modelkit.runtime.engine import Engine, Seat
+from modelkit.runtime.identity import Identity
+from modelkit.runtime.logs import EngineLog, Output, Redaction
+from modelkit.runtime.state import GenerationState
+from modelkit.runtime.timing import Timing
+
+
+class Phase(StrEnum):
+    """Where a generation is in its life."""
+
+    NEW = "new"
+    STARTING = "starting"
+    READY = "ready"
+    BACKOFF = "backoff"  # it crashed and waits for its next try
+    DRAINING = "draining"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+    FAILED = "failed"  # it crashed too often; only a person brings it back
+
+
+_NEXT: dict[Phase, set[Phase]] = {
+    Phase.NEW: {Phase.STARTING, Phase.STOPPING},
+    Phase.STARTING: {Phase.READY, Phase.BACKOFF, Phase.FAILED, Phase.STOPPING},
+    Phase.READY: {Phase.BACKOFF, Phase.FAILED, Phase.DRAINING, Phase.STOPPING},
+    Phase.BACKOFF: {Phase.STARTING, Phase.FAILED, Phase.DRAINING, Phase.STOPPING},
+    Phase.DRAINING: {Phase.STOPPING},
+    Phase.FAILED: {Phase.DRAINING, Phase.STOPPING},
+    Phase.STOPPING: {Phase.STOPPED},
+    Phase.STOPPED: set(),
+}
+
+
+class Patience:
+    """How long to wait before the next try, and when to give up. Knows no process."""
+
+    def __init__(self, timing: Timing, *, jitter: Callable[[], float] = random.random) -> None:
+        self._timing, self._jitter = timing, jitter
+        self._crashes: deque[float] = deque()
+        self._row = 0
+
+    def crashed(self, now: float, healthy_for: float) -> float | None:
+        """Seconds to wait, half of it at random; None when it has crashed too often."""
+        if healthy_for >= self._timing.steady:
+            self._row = 0
+            self._crashes.clear()
+        self._row += 1
+        self._crashes.append(now)
+        while self._crashes[0] < now - self._timing.crash_window:
+            self._crashes.popleft()
+        if len(self._crashes) >= self._timing.crashes:
+            return None
+        delay = min(self._timing.backoff_first * 2.0 ** min(self._row - 1, 32), self._timing.backoff_most)
+        return delay * (0.5 + self._jitter() / 2)
+
+
+class Generation:
+    """One bundle as an engine that is kept running. `changed` hears of each change of phase."""
+
+    def __init__(self, bundle: Bundle, seat: Seat, *, environment: Mapping[str, str], log: EngineLog,
+                 redaction: Redaction, timing: Timing, changed: Callable[[Generation], None],
+                 spawned: Callable[[Identity], None], gone: Callable[[Identity], None]) -> None:
+        self.id, self.bundle, self.seat = seat.generation, bundle, seat
+        self.stage, self.digest = bundle.plan.stage, bundle.digest
+        self.phase, self.since, self.restarts = Phase.NEW, time.time(), 0
+        self.failure: Failure | None = None
+        self.progress: Callable[[str], None] | None = None
+        self._changed, self._spawned, self._gone = changed, spawned, gone
+        self._timing, self._patience = timing, Patience(timing)
+        output = Output(log, f"g{self.id} {self.stage}", redaction, self._line)
+        self._engine = Engine(bundle.launch, name=bundle.plan.engine_name, model=bundle.plan.name, seat=seat,
+                              environment=environment, output=output, timing=timing)
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Start it for the first time: a failure now is not tried again."""
+        self._become(Phase.STARTING)
+        await self._live()
+        self._become(Phase.READY)
+        self._keeper = asyncio.create_task(self._keep())
+
+    async def stop(self, grace: float | None = None) -> None:
+        """End it for good; its run directory is removed. Calling it again with a shorter grace hurries it."""
+        if grace == 0:
+            self._engine.kill()
+        if self._keeper is not None:
+            self._keeper.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.wait({self._keeper})
+        if self.phase not in (Phase.STOPPING, Phase.STOPPED):
+            self._become(Phase.STOPPING)
+        await self._end(self.bundle.launch.grace_seconds if grace is None else grace)
+        shutil.rmtree(self.seat.directory, ignore_errors=True)
+        if self.phase is not Phase.STOPPED:
+            self._become(Phase.STOPPED)
+
+    def draining(self) -> None:
+        """It gets no new requests; should it die now, it is not restarted."""
+        if self._keeper is not None:
+            self._keeper.cancel()
+        self._become(Phase.DRAINING)
+
+    @property
+    def identity(self) -> Identity | None:
+        return self._engine.identity
+
+    def state(self) -> GenerationState:
+        who = self.identity if self.phase not in (Phase.BACKOFF, Phase.FAILED, Phase.STOPPED) else None
+        return GenerationState(
+            id=self.id, stage=self.stage, engine=self.bundle.plan.engine_name, digest=self.digest,
+            phase=self.phase.value, since=self.since, pid=who.pid if who else None, start=who.start if who else None,
+            restarts=self.restarts, socket=str(self.seat.socket))
+
+    async def _keep(self) -> None:
+        ready_at = time.monotonic()
+        while True:
+            code = await self._engine.exited
+            self.failure = self._engine.death(code)
+            await self._end(0)
+            healthy_for = time.monotonic() - ready_at
+            while not await self._again(healthy_for):
+                if self.phase is Phase.FAILED:
+                    return
+                healthy_for = 0.0
+            ready_at = time.monotonic()
+
+    async def _again(self, healthy_for: float) -> bool:
+        """Wait, then try once more; True when it is ready again."""
+        delay = self._patience.crashed(time.monotonic(), healthy_for)
+        if delay is None:
+            self._become(Phase.FAILED)
+            return False
+        self._become(Phase.BACKOFF)
+        await asyncio.sleep(delay)
+        self.restarts += 1
+        self._become(Phase.STARTING)
+        try:
+            await self._live()
+        except Failure as failure:
+            self.failure = failure
+            return False
+        self.failure = None
+        self._become(Phase.READY)
+        return True
+
+    async def _live(self) -> None:
+        try:
+            await self._engine.start(self._spawned)
+        except BaseException:
+            if (who := self.identity) is not None:
+                self._gone(who)
+            raise
+
+    async def _end(self, grace: float) -> None:
+        await self._engine.stop(grace)
+        if (who := self.identity) is not None:
+            self._gone(who)
+
+    def _become(self, phase: Phase) -> None:
+        assert phase in _NEXT[self.phase], f"generation {self.id}: {self.phase} -> {phase}"
+        self.phase, self.since = phase, time.time()
+        self._changed(self)
+
+    def _line(self, line: str) -> None:
+        if self.progress is not None and any(mark in line for mark in self.bundle.launch.log_progress):
+            self.progress(line)

@@ -1,0 +1,205 @@
+"""What engines print: always read, cleaned, redacted, kept in files of bounded size, and readable when all is down."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from modelkit.runtime.project import Project
+
+_SIZE = 10 * 1024 * 1024
+_KEEP = 5
+_LINE = 8192  # bytes; the rest of a longer line becomes the next one
+_CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
+_SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
+_WORD = re.compile(rb"[^\s\"'=:,;()\[\]{}<>]{6,}")
+_BEARER = re.compile(rb"(?i)(bearer\s+)[^\s\"',;]+")
+_REDACTED = b"[redacted]"
+
+
+class Redaction:
+    """Takes secrets out of text: values that are known, and keys of which only the SHA-256 is known."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None, key_hashes: Iterable[str] = ()) -> None:
+        values = {value for name, value in (environment or {}).items() if _SECRET_NAME.search(name) and len(value) >= 6}
+        self._values = [value.encode() for value in sorted(values, key=len, reverse=True)]
+        self._hashes = frozenset(key_hashes)
+
+    def __call__(self, text: bytes) -> bytes:
+        for value in self._values:
+            text = text.replace(value, _REDACTED)
+        text = _BEARER.sub(rb"\1" + _REDACTED, text)
+        return _WORD.sub(self._word, text) if self._hashes else text
+
+    def _word(self, found: re.Match[bytes]) -> bytes:
+        return _REDACTED if hashlib.sha256(found[0]).hexdigest() in self._hashes else found[0]
+
+
+class Lines:
+    """Chunks of output as clean lines: no control characters, none longer than 8 KiB, none empty."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        *whole, self._rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
+        while len(self._rest) > _LINE:
+            whole.append(self._rest[:_LINE])
+            self._rest = self._rest[_LINE:]
+        return [line for piece in whole for line in self._clean(piece)]
+
+    def end(self) -> list[bytes]:
+        """What came after the last line end."""
+        rest, self._rest = self._rest, b""
+        return list(self._clean(rest))
+
+    @staticmethod
+    def _clean(piece: bytes) -> Iterator[bytes]:
+        text = _CONTROL.sub(b"", piece).rstrip()
+        for start in range(0, len(text), _LINE):
+            yield text[start:start + _LINE]
+
+
+class RotatingFile:
+    """Appends to a file of at most 10 MiB; four older ones are kept. A full disk loses lines, no more."""
+
+    def __init__(self, path: Path, size: int = _SIZE, keep: int = _KEEP) -> None:
+        self.path, self._limit, self._keep = path, size, keep
+        self._fd, self._size = -1, 0
+
+    def write(self, text: bytes) -> None:
+        with contextlib.suppress(OSError):
+            if self._fd < 0:
+                self._open()
+            elif self._size + len(text) > self._limit:
+                self._rotate()
+            self._size += os.write(self._fd, text)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> None:
+        self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        self._size = os.fstat(self._fd).st_size
+
+    def _rotate(self) -> None:
+        self.close()
+        for age in range(self._keep - 1, 0, -1):
+            older = _aged(self.path, age)
+            younger = _aged(self.path, age - 1)
+            if younger.exists():
+                younger.replace(older)
+        self._open()
+
+
+class EngineLog:
+    """One log for all engines of a project; each line says when, which generation and which stage."""
+
+    def __init__(self, project: Project) -> None:
+        self._file = RotatingFile(project.engine_log)
+
+    @staticmethod
+    def begin(project: Project) -> None:
+        """Start a new run's log. What the run before it said last is kept as `previous.log`."""
+        path = project.engine_log
+        with contextlib.suppress(OSError):
+            if path.exists() and path.stat().st_size:
+                path.replace(_previous(project))
+            for age in range(1, _KEEP):
+                _aged(path, age).unlink(missing_ok=True)
+
+    def write(self, label: str, lines: list[bytes]) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        head = f"{now} {label} | ".encode()
+        self._file.write(b"".join(head + line + b"\n" for line in lines))
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class Output:
+    """Where one engine's output goes: the log, a short tail in memory, and whoever listens for progress."""
+
+    def __init__(self, log: EngineLog, label: str, redact: Redaction, listener: Callable[[str], None] | None = None,
+                 keep: int = 50) -> None:
+        self._log, self._label, self._redact, self._listener = log, label, redact, listener
+        self._lines = Lines()
+        self._tail: deque[bytes] = deque(maxlen=keep)
+
+    def __call__(self, chunk: bytes) -> None:
+        self._take(self._lines.feed(chunk))
+
+    def tail(self, count: int = 20) -> tuple[str, ...]:
+        """The last lines, a line without an end included."""
+        self._take(self._lines.end())
+        return tuple(line.decode(errors="replace") for line in list(self._tail)[-count:])
+
+    def _take(self, lines: list[bytes]) -> None:
+        if not lines:
+            return
+        lines = self._redact(b"\n".join(lines)).split(b"\n")
+        self._log.write(self._label, lines)
+        self._tail.extend(lines[-(self._tail.maxlen or 0):])
+        if self._listener is not None:
+            for line in lines:
+                self._listener(line.decode(errors="replace"))
+
+
+def log_files(project: Project) -> list[Path]:
+    """The engine logs that there are, oldest first: the run before, then this one's."""
+    path = project.engine_log
+    return [found for found in (_previous(project), *(_aged(path, age) for age in range(_KEEP - 1, -1, -1)))
+            if found.is_file()]
+
+
+def read_last(project: Project, count: int) -> list[str]:
+    """The last lines over all files, as many as there are."""
+    last: deque[str] = deque(maxlen=count)
+    for path in log_files(project):
+        with contextlib.suppress(OSError), path.open(errors="replace") as lines:
+            last.extend(line.rstrip("\n") for line in lines)
+    return list(last)
+
+
+def follow(project: Project, count: int = 10, *, every: float = 0.2,
+           go_on: Callable[[], bool] = lambda: True) -> Iterator[str]:
+    """The last `count` lines, then every new one, over rotations and restarts, until `go_on` says no."""
+    yield from read_last(project, count)
+    path, inode, offset, rest = project.engine_log, 0, 0, b""
+    with contextlib.suppress(OSError):
+        inode, offset = path.stat().st_ino, path.stat().st_size
+    while True:
+        ending = not go_on()  # asked before the last look, so that the last lines are not lost
+        try:
+            with path.open("rb") as file:
+                found = os.fstat(file.fileno())
+                if found.st_ino != inode or found.st_size < offset:
+                    inode, offset, rest = found.st_ino, 0, b""
+                file.seek(offset)
+                text = file.read(1 << 20)
+        except OSError:
+            text = b""
+        offset += len(text)
+        *lines, rest = (rest + text).split(b"\n")
+        yield from (line.decode(errors="replace") for line in lines)
+        if not text:
+            if ending:
+                return
+            time.sleep(every)
+
+
+def _aged(path: Path, age: int) -> Path:
+    return path.with_name(f"{path.name}.{age}") if age else path
+
+
+def _previous(project: Project) -> Path:
+    return project.logs / "previous.log"

@@ -1,0 +1,132 @@
+"""Is it ready? Only when the engine that *we* started has answered one real generation.
+
+`/health` alone has been seen to lie (a vLLM that was healthy until its first request killed it), and an orphan has
+been seen to answer for the engine that could not bind. So: the peer of the socket must be our process, and it must
+generate a token.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.client
+import io
+import json
+import socket
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelkit.failure import Failure
+from modelkit.runtime.identity import LINUX, command_of, in_session
+
+_HEALTH = 5.0  # seconds for one look; an engine that is loading may accept and not answer
+_REPLY = 4 * 1024 * 1024
+_LOCAL_PEERPID = 2  # macOS
+
+
+class NotYet(Exception):
+    """It may still become ready; the text says what is missing."""
+
+
+@dataclass
+class Probe:
+    """Asks one starting engine until it answers; `waiting_for` says what it waits for."""
+
+    socket: Path
+    leader: int
+    model: str
+    logprobs: bool = False
+    waiting_for: str = "it does not listen yet"
+
+    async def ready(self, every: float) -> None:
+        """Returns after the first real generation. Failure when the engine answers that one with an error."""
+        while True:
+            try:
+                async with asyncio.timeout(_HEALTH):
+                    status, _ = await self._ask("GET", "/health")
+                if status != 200:
+                    raise NotYet(f"/health answers {status}")
+                await self._generate()
+                return
+            except NotYet as reason:
+                self.waiting_for = str(reason)
+            except TimeoutError:
+                self.waiting_for = "it accepts connections, but does not answer"
+            except OSError as error:
+                self.waiting_for = f"it does not listen yet ({error.strerror or error})"
+            except http.client.HTTPException:
+                self.waiting_for = "it does not speak HTTP"
+            await asyncio.sleep(every)
+
+    async def _generate(self) -> None:
+        body: dict[str, Any] = {"model": self.model, "max_tokens": 1,
+                                "messages": [{"role": "user", "content": "ping"}]}
+        if self.logprobs:
+            body["logprobs"] = True
+        status, reply = await self._ask("POST", "/v1/chat/completions", json.dumps(body).encode())
+        if status in (429, 503):
+            raise NotYet(f"a request is answered with {status}")
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            if status == 200 and json.loads(reply)["choices"]:
+                return
+        raise Failure("engine-not-working", f"the engine answered its first request with {status}",
+                      detail=tuple(reply.decode(errors="replace").splitlines()[:20]))
+
+    async def _ask(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
+        reader, writer = await self._connect()
+        try:
+            writer.write(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+            received = bytearray()
+            while chunk := await reader.read(65536):
+                received += chunk
+                if len(received) > _REPLY:
+                    raise NotYet("its answer has no end")
+        finally:
+            writer.close()
+        response = http.client.HTTPResponse(_Received(bytes(received)), method=method)  # type: ignore[arg-type]
+        response.begin()
+        return response.status, response.read()
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(connection, str(self.socket))
+            peer = peer_pid(connection)
+            if peer is not None and not in_session(peer, self.leader):
+                raise NotYet(f"another process answers on its socket: pid {peer} `{command_of(peer)[:120]}`")
+            return await asyncio.open_unix_connection(sock=connection)
+        except BaseException:
+            connection.close()
+            raise
+
+
+class _Received:
+    """What http.client needs of a socket, once everything has arrived."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+
+    def makefile(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self._text)
+
+
+def peer_pid(connection: socket.socket) -> int | None:
+    """Who listens at the other end of a Unix socket; None where the system does not say."""
+    with contextlib.suppress(OSError):
+        if LINUX:
+            pid, _, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+            return int(pid) or None
+        return int.from_bytes(connection.getsockopt(0, _LOCAL_PEERPID, 4), "little") or None
+    return None
+
+
+def peer_uid(connection: socket.socket) -> int | None:
+    """The user at the other end of a Unix socket; None where the system does not say."""
+    if not LINUX:
+        return None
+    _, uid, _ = struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(uid)

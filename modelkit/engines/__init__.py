@@ -1,1 +1,56 @@
-"""One file per engine: its settings, flags, environment and failure texts."""
+"""One file per engine: its settings, flags, environment and failure texts. This file is the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+from modelkit.failure import Failure
+
+if TYPE_CHECKING:
+    from modelkit.engines.launch import Launch
+    from modelkit.planning.plan import Lowered, Plan
+
+ENGINES = {
+    "llama.cpp": "modelkit.engines.llama_cpp",
+    "llama-server": "modelkit.engines.llama_cpp",
+    "vllm": "modelkit.engines.vllm",
+}
+"""The language's word for an engine, and the module that knows it. Loaded when it is needed."""
+
+NOT_YET = ("tensorrt-llm", "sglang")
+"""Engines that the language has and this release cannot run."""
+
+
+class EngineModule(Protocol):
+    """What an engine's file has."""
+
+    def lower(self, plan: Plan) -> tuple[Lowered, ...]: ...
+    def launch(self, plan: Plan) -> Launch: ...
+    def explain_exit(self, tail: Iterable[str]) -> str | None: ...
+
+
+def engine_module(name: str) -> EngineModule:
+    """The engine of that canonical name. Raises Failure for one that this release cannot run."""
+    if (path := ENGINES.get(name)) is not None:
+        return cast(EngineModule, import_module(path))
+    known = ", ".join(ENGINES)
+    if name in NOT_YET:
+        raise Failure("engine-not-yet", f"engine {name} cannot be run by this release", hint=f"it can run {known}")
+    raise Failure("unknown-engine", f"there is no engine `{name}`", hint=f"there are {known}")
+
+
+def lower(plan: Plan) -> tuple[Lowered, ...]:
+    """What each setting of a plan becomes on its engine."""
+    return engine_module(plan.engine_name).lower(plan)
+
+
+def launch(plan: Plan) -> Launch:
+    """How the engine of a plan without needs is started."""
+    return engine_module(plan.engine_name).launch(plan)
+
+
+def explain_exit(engine: str, tail: Iterable[str]) -> str | None:
+    """What an engine's last lines mean for the person who started it; None when that is not known."""
+    return engine_module(engine).explain_exit(tail) if engine in ENGINES else None

@@ -1,0 +1,170 @@
+"""vLLM's table: every setting of the language, and what it becomes on `vllm serve` 0.32 or in a request to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelkit.engines.launch import RUN
+from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, translated
+from modelkit.planning.plan import Plan
+
+TEMPLATE_FILE = "chat_template.jinja"
+
+
+def asks_nothing(value: Any, plan: Plan) -> Answer | None:
+    """For settings that others keep: the stable address, the supervisor."""
+    return None
+
+
+def unless(neutral: Any, rule: Rule) -> Rule:
+    """The rule, but nothing at all for a value that asks for nothing."""
+    return lambda value, plan: None if value == neutral else rule(value, plan)
+
+
+def on_gpu(rule: Rule, reason: str) -> Rule:
+    """The rule where the engine runs on a GPU; lost for `reason` where it runs on CPUs."""
+    return lambda value, plan: Answer("lost", "", None, reason) if on_cpu(plan) else rule(value, plan)
+
+
+def on_cpu(plan: Plan) -> bool:
+    """Whether the plan's vLLM is a build for CPUs. Without an engine nothing is known, and most have a GPU."""
+    return plan.engine is not None and plan.engine.variant == "cpu"
+
+
+def _in_request(field: str) -> Rule:
+    """The contract puts it into every request that does not say it."""
+    return equal(field)
+
+
+def _max_tokens(value: Any, plan: Plan) -> Answer:
+    if int(value) < 0:
+        return Answer("equal", "max_tokens", None, "no limit but the context, which is what a request without it gets")
+    return Answer("translated", "max_tokens", value)
+
+
+def _repeat_last_n(value: Any, plan: Plan) -> Answer:
+    if int(value) == -1 or int(value) >= plan.context_length:
+        return Answer("equal", "repetition_penalty", None, "vLLM's penalties look at the whole conversation")
+    return Answer("approximated", "repetition_penalty", None,
+                  "penalties look at the whole conversation, on every engine, so that they mean the same everywhere")
+
+
+def _seed(value: Any, plan: Plan) -> Answer:
+    if int(value) < 0:
+        return Answer("equal", "seed", None, "a new seed for each request, which is what a request without one gets")
+    return Answer("approximated", "seed", value,
+                  "repeatable while the requests beside it are the same; other engines draw other numbers")
+
+
+def _threads(value: Any, plan: Plan) -> Answer:
+    if not on_cpu(plan):
+        return Answer("lost", "", None, "the GPU computes; vLLM's own threads are not set this way")
+    if not value:
+        return Answer("equal", "OMP_NUM_THREADS", None, "one less than there are cores")
+    return Answer("translated", "OMP_NUM_THREADS", value)
+
+
+def _gpu_layers(value: Any, plan: Plan) -> Answer:
+    if int(value) == -1:
+        return Answer("equal", "", None, "vLLM puts the whole model on its device")
+    return Answer("lost", "", None, "vLLM places whole models, not layers")
+
+
+def _kv_cache(value: Any, plan: Plan) -> Answer | None:
+    if value == "auto":
+        return None
+    if value == "q4_0":
+        return Answer("approximated", "--kv-cache-dtype", "fp8", "8 bits are vLLM's smallest cache for every model")
+    if value == "q8_0":
+        return Answer("approximated", "--kv-cache-dtype", "fp8", "8 bits as floating point, not in blocks of integers")
+    if value == "f16" and on_cpu(plan):
+        return Answer("approximated", "--kv-cache-dtype", "auto", "on CPUs the cache has the model's own bfloat16")
+    return Answer("translated", "--kv-cache-dtype", {"f16": "float16", "bf16": "bfloat16", "fp8": "fp8"}[value])
+
+
+def _prefix_caching(value: Any, plan: Plan) -> Answer:
+    return Answer("translated", "--enable-prefix-caching" if value else "--no-enable-prefix-caching", True)
+
+
+def _quantize(value: Any, plan: Plan) -> Answer:
+    name = str(value)
+    if name in ("none", "BF16", "auto"):
+        return Answer("equal", "--dtype", None, "bfloat16")
+    if name == "fp8" and not on_cpu(plan):
+        return Answer("equal", "--quantization", "fp8", "from the bfloat16 weights, while they are loaded")
+    if name in ("fp8", "int8", "awq", "gptq", "w4a16", "nvfp4"):
+        return Answer("lost", "", None, "this release serves bfloat16 weights on vLLM"
+                      + (" for CPUs" if name == "fp8" else ""))
+    return Answer("approximated", "--dtype", None,
+                  "vLLM does not load GGUF: the same numbers, written out as bfloat16, and so more memory")
+
+
+def _replicas(value: Any, plan: Plan) -> Answer | None:
+    return None if int(value) == 1 else Answer("lost", "", None, "this release runs one engine for a stage")
+
+
+_NOT_YET = "this release does not act on it yet"
+
+SETTINGS: Mapping[str, Row] = rows(
+    Row("system", _in_request("messages"), "the system prompt, where the client sends none"),
+    Row("messages", _in_request("messages"), "few-shot turns, before the client's own"),
+    Row("template", translated("--chat-template", lambda value: f"{RUN}/{TEMPLATE_FILE}"), "the chat template's file"),
+    Row("stop", _in_request("stop"), "stop strings"),
+    Row("temperature", _in_request("temperature"), "how random the choice is"),
+    Row("top_p", _in_request("top_p"), "nucleus sampling"),
+    Row("top_k", _in_request("top_k"), "the k likeliest tokens"),
+    Row("min_p", _in_request("min_p"), "tokens at least this likely, relative to the likeliest"),
+    Row("typical_p", unless(1.0, lost("vLLM has no typical sampling")), "typical sampling"),
+    Row("repeat_penalty", translated("repetition_penalty", lambda value: value), "penalty on what was said before"),
+    Row("repeat_last_n", _repeat_last_n, "how far the penalty looks back"),
+    Row("presence_penalty", _in_request("presence_penalty"), "penalty on tokens that occurred"),
+    Row("frequency_penalty", _in_request("frequency_penalty"), "penalty by how often a token occurred"),
+    Row("seed", _seed, "repeatable sampling"),
+    Row("num_predict", _max_tokens, "the answer's tokens, where the client sets no limit"),
+    Row("num_ctx", equal("--max-model-len"), "tokens of context, prompt and answer"),
+    Row("num_keep", lost("vLLM never shifts the context: a conversation that is too long is an error"), "tokens kept"),
+    Row("num_batch", lost("here it would bound the tokens of all conversations together: `FLAG "
+                          "--max-num-batched-tokens N` does"), "prompt tokens worked on at once"),
+    Row("num_gpu", _gpu_layers, "layers on the GPU"),
+    Row("main_gpu", lost("the GPU is chosen by CUDA_VISIBLE_DEVICES, outside the engine"), "the one GPU to use"),
+    Row("num_thread", _threads, "CPU threads"),
+    Row("use_mmap", lost("vLLM reads safetensors its own way"), "whether the model file is mapped"),
+    Row("draft_num_predict", lost(_NOT_YET), "tokens that a draft model runs ahead"),
+    Row("quantize", _quantize, "the precision of the weights"),
+    Row("serve.max_concurrency", equal("--max-num-seqs"), "conversations at once"),
+    Row("serve.replicas", _replicas, "copies of the engine"),
+    Row("serve.tensor_parallel", unless(1, on_gpu(equal("--tensor-parallel-size"),
+                                                  "there is one CPU to compute on, not several GPUs")),
+        "GPUs that share the model"),
+    Row("serve.gpu_memory", on_gpu(equal("--gpu-memory-utilization"),
+                                   "no GPU: the cache gets what num_ctx and max_concurrency need"),
+        "the part of the GPU's memory to take"),
+    Row("serve.kv_cache", _kv_cache, "precision of the attention cache"),
+    Row("serve.prefix_caching", _prefix_caching, "whether prompts that begin alike share work"),
+    Row("serve.keep_alive", lost("an engine stays until `modelkit down`"), "how long an idle model stays"),
+    Row("serve.port", asks_nothing, "the stable address's; the engine listens on a Unix socket"),
+    Row("serve.host", asks_nothing, "the stable address's"),
+    Row("serve.api_key", asks_nothing, "the stable address asks for it"),
+    Row("serve.tool_parser", equal("--tool-call-parser"), "how tool calls are read"),
+    Row("serve.reasoning_parser", equal("--reasoning-parser"), "how reasoning is told from the answer"),
+    Row("serve.thinking", unless("auto", lost(_NOT_YET)), "whether the model thinks"),
+    Row("serve.speculative", unless("off", lost(_NOT_YET)), "how tokens are guessed ahead"),
+    Row("serve.task", unless("chat", lost(_NOT_YET)), "what the model is served for"),
+)
+
+_TOOL_PARSERS = """
+apertus cohere_command3 cohere_command4 deepseek_v3 deepseek_v31 deepseek_v32 deepseek_v4 deepseek_v41 dots ernie45
+functiongemma gemma4 gigachat3 glm45 glm47 granite granite-20b-fc granite4 hermes hf hunyuan_a13b hy_v3 hy_v4 inkling
+internlm jamba k2_horizon kimi_k2 kimi_k3 lfm2 ling3 llama3_json llama4_json llama4_pythonic longcat mimo minicpm5
+minimax_m2 minimax_m3 mistral muse_glimmer olmo3 openai phi4_mini_json plamo3 poolside_v1 pythonic qwen3_coder
+qwen3_json qwen3_xml seed_oss step3 step3p5 xlam
+"""
+_REASONING_PARSERS = """
+cohere_command3 cohere_command4 deepseek_r1 deepseek_v3 deepseek_v4 deepseek_v41 ernie45 gemma4 glm45 glm47 granite
+granite_thinking_parser hf holo2 hunyuan_a13b hy_v3 hy_v4 inkling k2_horizon kimi_k2 kimi_k3 ling3 mimo minicpmv
+minimax_m2 minimax_m2_append_think minimax_m3 mistral muse_glimmer nemotron_v3 olmo3 openai_gptoss plamo3 poolside_v1
+qwen3 seed_oss step3 step3p5
+"""
+TOOL_PARSERS, REASONING_PARSERS = frozenset(_TOOL_PARSERS.split()), frozenset(_REASONING_PARSERS.split())
+"""The parsers that vLLM 0.32 has; another name ends it at its start."""

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
+# Now and not later: loading a submodule binds its name here, and would put it in the place of the function `launch`.
+from modelkit.engines.launch import Launch
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:
-    from modelkit.engines.launch import Launch
     from modelkit.planning.plan import Lowered, Plan
 
 ENGINES = {

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelkit.planning.facts import Facts, Overrides
     from modelkit.planning.plan import Engine, Plan
     from modelkit.platforms.bundle import Bundle
+    from modelkit.runtime.client import Client
 
 API_KEY_VARIABLE = "MODELKIT_API_KEY"
 DEFAULT_PORT = 8484
@@ -221,3 +222,38 @@ def base_url(host: str, port: int) -> str:
     """What a client on this machine sets OPENAI_BASE_URL to."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
     return f"http://{shown}:{port}/v1"
+
+
+def project_of(path: Path) -> str:
+    """The runtime's id of the project of a Modelfile."""
+    from modelkit.runtime.project import project_id
+
+    return project_id(path)
+
+
+def supervisor(path: Path, bundle: Bundle, terminal: Terminal) -> Client:
+    """The project's supervisor at the plan's address, started where there is none."""
+    from modelkit.runtime.client import connect, ensure
+    from modelkit.runtime.edge.access import Access, allowed_hosts
+
+    plan = bundle.plan
+    host, port = plan.host, plan.port
+    asked = {s.origin.kind for s in (plan.setting("serve.host"), plan.setting("serve.port")) if s}
+    if not asked & {"command line", "environment"} and (there := connect(project_of(path))) is not None:
+        with there:  # nobody asked for another address now: what runs keeps the one it has
+            host, port = str(there.hello["host"]), int(there.hello["port"])
+    hashes = tuple(bytes.fromhex(h) for h in key_hashes(plan.api_key))
+    return ensure(project_of(path), host=host, port=port, access=Access(hashes, allowed_hosts(host)),
+                  modelfile=str(path.resolve()),
+                  on_event=lambda event: terminal.note(str(event.get("reason", event["event"]))))
+
+
+def running(word: str | None) -> Client:
+    """The supervisor of a Modelfile's project. Raises Failure (exit 1) when nothing runs."""
+    from modelkit.runtime.client import connect
+
+    path = find(word)
+    client = connect(project_of(path))
+    if client is None:
+        raise Failure("not-running", f"nothing of {path} is running", hint=f"modelkit up {path}", exit_code=1)
+    return client

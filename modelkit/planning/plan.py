@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
+
+from modelkit.models.digests import canonical_json, digest
+from modelkit.models.weights import Weights
 
 OriginKind = Literal["default", "modelfile", "stage", "command line", "environment", "model", "hardware", "engine"]
 Verdict = Literal["equal", "translated", "approximated", "lost"]
@@ -48,21 +49,6 @@ class Engine(Frozen):
     variant: str = ""  # "cpu" or "cuda" where the engine comes in variants
 
 
-class Weights(Frozen):
-    """A model on this machine, by digest.
-
-    `path` is a GGUF file or a Hugging Face folder; `digest` is `sha256:…` of the file, or of the folder's manifest.
-    `recipe` says how a derived form was made (input digests, tool, version, arguments), None for an original.
-    """
-
-    reference: str
-    form: Literal["gguf", "safetensors"]
-    path: str
-    digest: str
-    size: int
-    recipe: dict[str, Any] | None = None
-
-
 class Lowered(Frozen):
     """What one setting became on the engine, and how faithfully."""
 
@@ -95,6 +81,8 @@ class Plan(Frozen):
     weights: Weights | None  # None while it is not on this machine: see needs
     context_length: int  # tokens, prompt and answer together, for one conversation
     max_concurrency: int  # conversations at once
+    kv_bytes_per_token: int | None = None  # of the attention cache at 16 bits; None where the model's shape is unknown
+    cpus: int = 1  # cores of this machine
     profile: dict[str, Any]  # the contract's profile, as `contract.profile.Profile.as_json()`
     settings: tuple[Setting, ...]
     lowered: tuple[Lowered, ...] = ()
@@ -109,11 +97,5 @@ class Plan(Frozen):
         return next((s for s in self.settings if s.name == name), None)
 
 
-def canonical_json(value: Any) -> bytes:
-    """One spelling of a JSON value: sorted keys, no spaces, UTF-8. Digests are taken over this."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def digest(value: Any) -> str:
-    """`sha256:…` over the canonical JSON of a value."""
-    return "sha256:" + hashlib.sha256(canonical_json(value)).hexdigest()
+__all__ = ["Engine", "Frozen", "Lowered", "Need", "Origin", "OriginKind", "Plan", "Setting", "Verdict", "Weights",
+           "canonical_json", "digest"]

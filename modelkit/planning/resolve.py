@@ -51,6 +51,11 @@ def resolve(modelfile: Modelfile, stage: str, facts: Facts, overrides: Overrides
     return _Resolution(modelfile, stage, facts, overrides or Overrides()).plan()
 
 
+def address(modelfile: Modelfile, stage: str, overrides: Overrides) -> tuple[str, int, str | None]:
+    """Host, port and the API key's reference of a stage, without looking at anything else."""
+    return _Resolution(modelfile, stage, Facts(), overrides).address()
+
+
 class _Resolution:
     """One call of `resolve`: the layers, and the settings found so far."""
 
@@ -77,10 +82,10 @@ class _Resolution:
             self._serve(key, None)
         for name in self.said.parameters:
             self._parameter(name, None)
-        host, port, api_key = self._address()
+        host, port, api_key = self.address()
         return Plan(
             name=self.modelfile.name.value, modelfile=self.modelfile.path, stage=self.stage,
-            platform=self.said.platform.value.value if self.said.platform else "process",
+            platform=self.said.platform.value if self.said.platform else "process",
             engine=engine, engine_name=engine_name, reference=self.facts.reference, weights=weights,
             context_length=context_length, max_concurrency=concurrency, profile=profile.as_json(),
             settings=tuple(self.settings[name] for name in sorted(self.settings)),
@@ -175,12 +180,16 @@ class _Resolution:
 
     def _chat_template(self) -> str | None:
         said = self.said.template
-        if said is None or not said.value or ("{%" not in said.value):
-            return None  # a Go template: `check` said that this release uses the model's own
+        if said is None or "{%" not in said.value:  # a Go template: `check` said that the model's own is used
+            if self.facts.model is not None and not self.facts.model.chat_template:
+                raise Failure("no-chat-template", f"{self.facts.reference} has no chat template of its own",
+                              hint='give it one in Jinja: TEMPLATE """{% for message in messages %}…"""')
+            return None
         self._set("template", "the Modelfile's", self._origin(said))
         return str(said.value)
 
-    def _address(self) -> tuple[str, int, str | None]:
+    def address(self) -> tuple[str, int, str | None]:
+        """Host, port and the API key's reference."""
         over = self.overrides
         host, port = str(self._serve("host", "127.0.0.1")), int(self._serve("port", 8484))
         if over.host is not None:

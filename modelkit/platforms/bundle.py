@@ -19,8 +19,8 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """Identity of what would run: two equal bundles need no restart."""
-        return digest(self.as_json())
+        """Identity of what would run: two equal bundles need no restart, wherever their address is."""
+        return digest({"stage": self.plan.stage, "launch": dataclasses.asdict(self.launch)})
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": "modelkit.bundle/1", "plan": self.plan.model_dump(mode="json", by_alias=False),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from modelkit.cli import project
 from modelkit.cli.terminal import Terminal
+
+if TYPE_CHECKING:
+    from modelkit.language.diagnostic import Diagnostic
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
@@ -13,7 +17,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     from modelkit.language.excerpt import as_json, as_text, summary
 
     paths = [project.find(word) for word in arguments.files or [None]]
-    diagnostics, said, bad = [], [], 0
+    diagnostics: list[Diagnostic] = []
+    said, bad = [], 0
     for path in paths:
         checked = project.read(path)
         bad += checked.modelfile is None

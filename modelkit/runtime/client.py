@@ -180,7 +180,7 @@ def ensure(project: Project | str, *, host: str, port: int, access: Access, mode
     while time.monotonic() < until:
         client = connect(project)
         if client is not None and not client.hello["closing"]:
-            if (client.hello["host"], client.hello["port"]) == (host, port):
+            if client.hello["host"] == host and port in (client.hello["port"], client.hello["bound"]):
                 client._request("access", key_hashes=[h.hex() for h in access.key_hashes], hosts=sorted(access.hosts))
                 return client
             if not client.hello["idle"]:

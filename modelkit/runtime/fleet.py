@@ -22,7 +22,7 @@ class Gate(Protocol):
     def open(self, generation: Generation) -> None:
         """New requests go to this one."""
 
-    def shut(self, reason: str) -> None:
+    def shut(self, reason: str | None = None) -> None:
         """New requests are told to come again."""
 
     async def empty(self, generation: Generation, seconds: float) -> None:
@@ -116,7 +116,7 @@ class Fleet:
         generation = self._known(number)
         if generation is self.routed:
             self.routed = None
-            self._gate.shut("stopped")
+            self._gate.shut()
         await asyncio.shield(self._later(self._retire(generation, drain)))
         return {"generation": number}
 
@@ -143,8 +143,10 @@ class Fleet:
         if generation is self.routed and not self.closing:
             if generation.phase is Phase.READY:
                 self._gate.open(generation)
-            elif generation.phase in (Phase.BACKOFF, Phase.FAILED):
-                self._gate.shut("restarting" if generation.phase is Phase.BACKOFF else "failed")
+            elif generation.phase is Phase.BACKOFF:
+                self._gate.shut()
+            elif generation.phase is Phase.FAILED:
+                self._gate.shut("the engine crashed too often and is not restarted")
         event = phase_event(generation)
         self._observe(event)
         if (say := self._listeners.get(generation.id)) is not None:

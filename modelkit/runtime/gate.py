@@ -1,38 +1,93 @@
-"""The fleet's and the supervisor's hold on the edge: generations in their words, upstreams in the edge's."""
+"""The supervisor's hold on the edge: generations in its words, upstreams in the edge's."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
-from modelkit.runtime.edge.sockets import bind
+from modelkit.failure import Failure
+from modelkit.runtime.edge import Access, Edge, Upstream, bind
+from modelkit.runtime.edge.access import is_loopback
 from modelkit.runtime.generation import Generation
+from modelkit.runtime.logs import RotatingFile
+
+_FLUSH = 0.25  # seconds
+_WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class EdgeGate:
     """One address, and which generation is behind it."""
 
-    def __init__(self) -> None:
+    def __init__(self, access_log: RotatingFile) -> None:
         self.endpoint = ""
+        self._edge: Edge | None = None
+        self._log, self._lines = access_log, list[str]()
 
     async def bind(self, host: str, port: int, key_hashes: Sequence[str], hosts: Sequence[str]) -> None:
-        self._sockets = bind(host, port, keyed=bool(key_hashes))
-        self.endpoint = f"http://{host}:{self._sockets[0].getsockname()[1]}"
+        """Take the address and begin to answer (503, until `open`). Raises Failure `port-busy` and its like."""
+        sockets = bind(host, port, keyed=bool(key_hashes))
+        shown = _WILDCARDS.get(host, host)
+        bracketed = f"[{shown}]" if ":" in shown else shown
+        self.endpoint = f"http://{bracketed}:{sockets[0].getsockname()[1]}"
+        self._edge = Edge(sockets=sockets, access=_access(key_hashes, hosts), log=self._line)
+        await self._edge.start()
 
     def admit(self, host: str, key_hashes: Sequence[str], hosts: Sequence[str]) -> None:
-        pass
+        """From now on these keys and Host names, and no others."""
+        if not key_hashes and not is_loopback(host):
+            raise Failure("key-required", f"`{host}` can be reached from other machines and no API key is set",
+                          "set MODELKIT_API_KEY, or `modelkit down` and serve on 127.0.0.1")
+        self._bound.access = _access(key_hashes, hosts)
 
     def open(self, generation: Generation) -> None:
-        pass
+        """New requests go to this one; those in flight elsewhere stay there."""
+        plan = generation.bundle.plan
+        models = frozenset({plan.name, *plan.profile.get("adapters", ())})
+        self._bound.route(_upstream(generation), models=models)
+        self._bound.reject(None)
 
-    def shut(self, reason: str) -> None:
-        pass
+    def shut(self, reason: str | None = None) -> None:
+        """New requests get a 503 and are told to come again."""
+        self._bound.route(None)
+        self._bound.reject(reason)
 
     async def empty(self, generation: Generation, seconds: float) -> None:
-        pass
+        """Let its requests in flight finish for up to `seconds`, then end them with an error that says so."""
+        upstream = _upstream(generation)
+        if not await self._bound.drained(upstream, seconds):
+            self._bound.cut(upstream)
 
     def in_flight(self, generation: Generation) -> int:
-        return 0
+        return self._bound.in_flight.get(_upstream(generation), 0)
 
     async def close(self, seconds: float) -> None:
-        for s in self._sockets:
-            s.close()
+        """Stop accepting, drain for up to `seconds`, cut the rest. Calling it again with less hurries it."""
+        if self._edge is not None:
+            await self._edge.close(seconds)
+        self._flush()
+        self._log.close()
+
+    @property
+    def _bound(self) -> Edge:
+        assert self._edge is not None, "bind comes first"
+        return self._edge
+
+    def _line(self, line: str) -> None:
+        # Written in bunches: one system call for each request would cost more than the relay itself.
+        if not self._lines:
+            asyncio.get_running_loop().call_later(_FLUSH, self._flush)
+        self._lines.append(line)
+
+    def _flush(self) -> None:
+        if self._lines:
+            self._log.write("\n".join([*self._lines, ""]).encode())
+            self._lines.clear()
+
+
+def _access(key_hashes: Sequence[str], hosts: Sequence[str]) -> Access:
+    return Access(tuple(bytes.fromhex(key) for key in key_hashes), frozenset(hosts))
+
+
+def _upstream(generation: Generation) -> Upstream:
+    return Upstream(str(generation.seat.socket), generation.digest.removeprefix("sha256:")[:12], generation.stage,
+                    generation.bundle.plan.engine_name)

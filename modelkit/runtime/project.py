@@ -59,6 +59,10 @@ class Project:
         return self.logs / "supervisor.log"
 
     @property
+    def access_log(self) -> Path:
+        return self.logs / "access.log"
+
+    @property
     def engine_log(self) -> Path:
         return self.logs / "engine.log"
 

@@ -28,7 +28,7 @@ from modelkit.runtime.fleet import Fleet
 from modelkit.runtime.gate import EdgeGate
 from modelkit.runtime.generation import Generation
 from modelkit.runtime.identity import Identity, boot_id
-from modelkit.runtime.logs import EngineLog, Redaction
+from modelkit.runtime.logs import EngineLog, Redaction, RotatingFile
 from modelkit.runtime.process import become_subreaper, reap_adopted
 from modelkit.runtime.project import Lock, Project
 from modelkit.runtime.reaper import Reaper
@@ -68,7 +68,7 @@ class Supervisor:
         self._lock, self._who, self._boot = lock, Identity.own(), boot_id()
         self._began = time.monotonic()
         self._log = EngineLog(project)
-        self._gate = EdgeGate()
+        self._gate = EdgeGate(RotatingFile(project.access_log))
         self._fleet = Fleet(self._gate, self._make, self._observe)
         self._control = Control(self._handle)
         self._watchers: set[Ask] = set()
@@ -128,7 +128,8 @@ class Supervisor:
             case "hello":
                 return {"protocol": PROTOCOL, "run_id": self.run_id, "pid": self._who.pid, "idle": self._fleet.idle,
                         "endpoint": self._gate.endpoint, "closing": self._leave.is_set(),
-                        "host": self.settings.host, "port": self.settings.port}
+                        "host": self.settings.host, "port": self.settings.port,
+                        "bound": int(self._gate.endpoint.rpartition(":")[2])}
             case "access":
                 self._gate.admit(self.settings.host, request["key_hashes"], request["hosts"])
                 return {}

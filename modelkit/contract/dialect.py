@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from modelkit.contract.outputs import forced_tool
 from modelkit.contract.profile import Profile
 
 
@@ -37,7 +36,11 @@ _VLLM = Dialect(_vllm, _vllm, _vllm)
 
 
 class _LlamaServer:
-    """llama-server b11434 (and xllamacpp, which contains it)."""
+    """llama-server b11434 (and xllamacpp, which contains it), behind the host of our llama.cpp engine.
+
+    The host reads `stream`, `n`, `logprobs`, `tools` and lists of prompts as OpenAI means them, and makes of them what
+    llama-server needs; here is what it passes on.
+    """
 
     RENAMED: Mapping[str, str] = {"repetition_penalty": "repeat_penalty"}
 
@@ -57,15 +60,8 @@ class _LlamaServer:
     def chat(self, request: dict[str, Any]) -> dict[str, Any]:
         request = self._sampling(request)
         self._messages(request)
-        if request.get("logprobs"):  # 0 would mean none at all, and none 20
-            request["top_logprobs"] = max(1, request.get("top_logprobs", 0))
-        else:
-            request.pop("top_logprobs", None)
-        if forced_tool(request) and isinstance(choice := request["tool_choice"], dict):
-            # An object is taken for "auto" there. One tool and "required" say the same.
-            name = choice["function"]["name"]
-            request["tools"] = [tool for tool in request["tools"] if tool["function"]["name"] == name]
-            request["tool_choice"] = "required"
+        if not request.get("logprobs"):
+            request.pop("top_logprobs", None)  # 0 without `logprobs` is an error there
         return self._structured(request)
 
     def completion(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -75,8 +71,6 @@ class _LlamaServer:
             request["json_schema"] = wanted["json_schema"]["schema"]
         elif wanted["type"] == "json_object":
             request["json_schema"] = {"type": "object"}
-        if "logprobs" in request:
-            request["logprobs"] = max(1, request["logprobs"])
         return request
 
     def tokenize(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,12 @@ def as_text(diagnostic: Diagnostic, source: Source, *, colour: bool = False) -> 
     return "\n".join(lines)
 
 
+def as_report(diagnostics: Iterable[Diagnostic], source: Source, *, colour: bool = False) -> str:
+    """All of them in the order given, a blank line between two, then the count; without a final newline."""
+    found = list(diagnostics)
+    return "\n\n".join([*(as_text(d, source, colour=colour) for d in found), summary(found)])
+
+
 def as_json(diagnostic: Diagnostic, source: Source) -> dict[str, Any]:
     """The same fields for programs: lines and columns from 1, offsets in characters from 0."""
     said: dict[str, Any] = {

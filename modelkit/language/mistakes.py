@@ -67,13 +67,13 @@ class _Explainer:
             case Problem.HEADER:
                 self.header(mistake)
             case Problem.BRACE:
-                hint = "move what follows to the next line"
+                hint = _comment_hint(mistake.word) or "move what follows to the next line"
                 self.report.add(TEXT_AFTER_BRACE, "a `}` stands alone on its line", mistake.span, hint=hint)
 
     def word(self, mistake: Mistake) -> None:
         word = mistake.word
         meant = _meant(word)
-        if mistake.follows and not meant and not (len(word) > 1 and word.isalpha() and word.isupper()):
+        if mistake.follows and (_is_label(word) or not (meant or _shouts(word))):
             return  # more of the text that was not understood, not a mistake of its own
         hint, notes = self.after_text(mistake.span)
         if meant and not (hint and _is_label(word)):
@@ -140,16 +140,16 @@ class _Explainer:
             self.report.add(BAD_ROLE, f"{shown(word)} is not a role", mistake.span, hint=hint)
             return
         hint = None
-        if pair:
-            hint = f"write `{mistake.keyword} {pair[1]} {pair[2] or '…'}`" if len(word) <= 60 else None
-        elif re.fullmatch(r"[\w-]+", plain := word.replace("-", "_")):
+        if pair and len(word) <= 60:
+            hint = f"write `{mistake.keyword} {pair[1]} {pair[2]}`" if pair[2] else f"write `{pair[1]}` and a space"
+        elif re.fullmatch(r"[A-Za-z0-9_]+", plain := word.replace("-", "_").strip("\"'`")):
             hint = f"did you mean `{plain}`?"
         self.report.add(BAD_PARAMETER_NAME, f"{shown(word)} is not a name", mistake.span, hint=hint)
 
     def role(self, mistake: Mistake) -> None:
         if not mistake.word:
             hint = "leave one space between `MESSAGE` and the role"
-            self.report.add(BAD_ROLE, "`MESSAGE` is followed by two blanks", mistake.span, hint=hint)
+            self.report.add(BAD_ROLE, "two blanks follow `MESSAGE`, so its role is empty", mistake.span, hint=hint)
             return
         meant = did_you_mean(mistake.word, ROLES)
         hint = f"did you mean `{meant}`?" if meant else "the roles are `system`, `user` and `assistant`"
@@ -170,18 +170,23 @@ class _Explainer:
         self.report.add(UNCLOSED_QUOTE, f"this `{quote}` is never closed", mistake.span, hint=hint)
 
     def header(self, mistake: Mistake) -> None:
-        line = self.text[mistake.span.start : mistake.span.end]
+        span = mistake.span
+        line = self.text[span.start : span.end]
         hint = f"write `{_example(mistake.keyword)}`"
         if not mistake.word:
             message = f"this `{mistake.keyword}` has no {_title(mistake.keyword)}"
         elif clean(line).endswith("{"):
             message = f"the {_title(mistake.keyword)}'s quote is not closed before the `{{`"
+            span = Span(span.start + line.index('"'), mistake.at)
         elif mistake.at < mistake.span.end:
-            message, hint = "a block's `{` ends its line", "put what follows it on lines of its own"
+            message = "a block's `{` ends its line"
+            rest = self.text[mistake.at + 1 : span.end]
+            hint = _comment_hint(rest) or "put what follows it on lines of its own"
+            span = Span(span.end - len(rest.lstrip()), span.end)
         else:
             message = f"the line of a `{mistake.keyword}` ends with `{{`"
             hint = f"write `{clean(line)} {{`" if len(line) <= 60 else hint
-        self.report.add(BAD_BLOCK_HEADER, message, mistake.span, hint=hint)
+        self.report.add(BAD_BLOCK_HEADER, message, span, hint=hint)
 
 
 def _meant(word: str) -> str | None:
@@ -200,6 +205,11 @@ def _meant(word: str) -> str | None:
     return f"did you mean `{known}`?" if known else None
 
 
+def _shouts(word: str) -> bool:
+    """All capitals, as instructions are written."""
+    return len(word) > 1 and word.isalpha() and word.isupper()
+
+
 def _is_label(word: str) -> bool:
     """`USER:` in a template that lost its quotes, rather than a keyword with a colon."""
     return word.rstrip(":").upper() in ("SYSTEM", "USER", "ASSISTANT") and word.endswith(":")
@@ -208,6 +218,10 @@ def _is_label(word: str) -> bool:
 def _end_of(value: Token) -> Span:
     """The closing quote of a quoted value."""
     return Span(max(value.span.end - (3 if value.text.endswith('"""') else 1), value.span.start), value.span.end)
+
+
+def _comment_hint(text: str) -> str | None:
+    return "put the comment on a line of its own" if text.lstrip().startswith("#") else None
 
 
 def _title(keyword: str) -> str:
@@ -228,4 +242,5 @@ def shown(word: str) -> str:
     bare = clean(word)
     if not bare:
         return describe(word[0]) if word else "nothing"
-    return f"`{bare}`" if len(bare) <= 40 else f"`{bare[:39]}…`"
+    bare = bare if len(bare) <= 40 else f"{bare[:39]}…"
+    return f"'{bare}'" if "`" in bare else f"`{bare}`"

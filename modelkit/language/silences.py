@@ -26,8 +26,8 @@ from modelkit.language.source import Source, Span
 
 _LINE = re.compile(r"[\r\n][ \t]*([A-Za-z]+)[ \t]+([^\r\n]*)")
 _ESCAPE = re.compile(r"\\[nrt]")
-_COMMENT = re.compile(r"[ \t]+#[^\r\n]*")
-_COMMENT_IN_TEXT = re.compile(r"[ \t]+#[ \t][^\r\n]*")
+_COMMENT = re.compile(r"[ \t](#)")
+_COMMENT_IN_TEXT = re.compile(r"[ \t](#)[ \t]")  # prose may say `issue #5`, operands with quotes `"C #"`
 _SEVERAL = re.compile(r'"[ \t]*,?[ \t]+"|^\[.*\]$')
 _MARKS = {"'": "'", "`": "`", "\u2018": "\u2019", "\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb"}
 _RENAMED = {"model": "FROM", **{w.lower(): w for w in OLLAMA_WORDS if w not in ("FROM", "PARAMETER")}}
@@ -85,8 +85,8 @@ def _value(instruction: Instruction, source: Source, report: Report) -> None:
     if is_stop and (found := _SEVERAL.search(value.text)):
         message = "`stop` takes one string; all of this is that one string"
         report.add(SEVERAL_STRINGS, message, value.span, hint="write one `PARAMETER stop` line for each")
-    elif not value.quote and (found := (_COMMENT_IN_TEXT if keyword in TEXTS else _COMMENT).search(text)):
-        at = value.span.start + found.start() + len(found[0]) - len(found[0].lstrip())
+    elif not value.quote and (found := _comment(keyword).search(text)):
+        at = value.span.start + found.start(1)
         message = "a `#` after a value is part of the value"
         report.add(INLINE_COMMENT, message, Span(at, value.span.end), hint="put the comment on a line of its own")
     elif not value.quote and len(text) > 1 and _MARKS.get(text[0]) == text[-1]:
@@ -103,14 +103,19 @@ def _value(instruction: Instruction, source: Source, report: Report) -> None:
         report.add(CARRIAGE_RETURN_IN_VALUE, message, Span(at, at + 1), hint="save the file with LF line ends")
 
 
+def _comment(keyword: str) -> re.Pattern[str]:
+    return _COMMENT_IN_TEXT if keyword in TEXTS or keyword in ("EXPECT", "FLAG") else _COMMENT
+
+
 def _name(instruction: Instruction, report: Report) -> None:
     name = instruction.name
     if name is None or instruction.keyword.text.upper() != "PARAMETER":
         return
     if not name.text:
         span = Span(instruction.keyword.span.end, instruction.value.span.start)
+        message = "two blanks follow `PARAMETER`, so its name is empty"
         hint = "leave one space between `PARAMETER` and the name"
-        report.add(DOUBLE_SPACE_BEFORE_NAME, "`PARAMETER` is followed by two blanks", span, hint=hint)
+        report.add(DOUBLE_SPACE_BEFORE_NAME, message, span, hint=hint)
     elif name.text in _RENAMED:
         acts = _RENAMED[name.text]
         message = f"`PARAMETER {name.text}` acts as `{acts}`"

@@ -1,0 +1,59 @@
+"""Every case in tests/golden/errors says exactly what its last comment block holds.
+
+A case is a Modelfile and, as its last lines, what must be said about it: each line after `#! `. A new case is a new
+file; `pytest --update-golden` writes its block. A case is named for the rule it shows; `rule.2.modelfile` is another.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import modelkit.language
+from modelkit.language.diagnostic import Diagnostic
+from modelkit.language.excerpt import as_report
+from modelkit.language.parser import parse
+from modelkit.language.rules import RULES
+from modelkit.language.source import Source
+from tests.conftest import Golden
+
+CASES = sorted((Path(__file__).parents[2] / "golden/errors").glob("*.modelfile"))
+MARK = b"#!"
+
+
+def said_of(source: Source) -> list[Diagnostic]:
+    """What the whole compiler says; what the parser says where there is no checker."""
+    compile_text = getattr(modelkit.language, "compile_text", None)
+    return list(compile_text(source)[1]) if compile_text else parse(source)[1]
+
+
+def without_block(data: bytes) -> bytes:
+    """The case without its last comment block."""
+    lines = data.splitlines(keepends=True)
+    while lines and lines[-1].startswith(MARK):
+        lines.pop()
+    return b"".join(lines)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_says_exactly(case: Path, golden: Golden) -> None:
+    body = without_block(case.read_bytes())
+    source = Source.decode("Modelfile", body)
+    said = as_report(said_of(source), source)
+    block = "".join(f"#! {line}".rstrip(" ") + "\n" for line in said.split("\n"))
+    golden(case, body.decode() + block)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda path: path.stem)
+def test_shows_the_rule_it_is_named_for(case: Path) -> None:
+    slug = case.name.split(".")[0]
+    assert slug in RULES
+    found = said_of(Source.decode("Modelfile", without_block(case.read_bytes())))
+    assert slug in {d.rule.id for d in found}
+
+
+def test_every_rule_of_shape_has_a_case() -> None:
+    shape = list(RULES)[: list(RULES).index("invalid-bytes") + 1]
+    shown = {case.name.split(".")[0] for case in CASES}
+    assert not set(shape) - shown - {"bad-encoding", "invalid-bytes"}  # bytes that no text file of ours should hold

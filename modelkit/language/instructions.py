@@ -34,6 +34,7 @@ class InstructionRow:
     unset: bool = False  # UNSET can drop it
     effective: bool = True
     essential: bool = False
+    instead: str | None = None  # what to do as long as it is not effective
 
 
 _ROWS = (
@@ -53,17 +54,20 @@ _ROWS = (
                    "MESSAGE user What is 2 + 2?", ollama=True, unset=True),
     InstructionRow("ADAPTER", "reference [`AS` name]", _LAYER, "appended",
                    "A LoRA adapter; `AS` serves it under a model name of its own.",
-                   "ADAPTER ./tone.gguf AS support-kind", ollama=True, unset=True, effective=False, essential=True),
+                   "ADAPTER ./tone.gguf AS support-kind", ollama=True, unset=True, effective=False, essential=True,
+                   instead="merge the adapter into the base model"),
     InstructionRow("LICENSE", "text", _LAYER, "appended", "The licence of what the file describes.",
                    "LICENSE Apache-2.0", ollama=True, unset=True),
     InstructionRow("DRAFT", "path", _LAYER, "last", "A small model that drafts tokens for speculative decoding.",
                    "DRAFT ./draft.gguf", ollama=True, unset=True, effective=False),
     InstructionRow("RENDERER", "name", _LAYER, "last",
                    "Ollama's built-in prompt renderer; here the model's own chat template renders.",
-                   "RENDERER qwen3.5", ollama=True, unset=True, effective=False),
+                   "RENDERER qwen3.5", ollama=True, unset=True, effective=False,
+                   instead="the model's own chat template is used"),
     InstructionRow("PARSER", "name", _LAYER, "last",
                    "Ollama's built-in output parser; here see `SERVE tool_parser` and `SERVE reasoning_parser`.",
-                   "PARSER qwen3.5", ollama=True, unset=True, effective=False),
+                   "PARSER qwen3.5", ollama=True, unset=True, effective=False,
+                   instead="write `SERVE tool_parser` or `SERVE reasoning_parser`"),
     InstructionRow("REQUIRES", "version", _LAYER, "last", "The oldest Ollama that can load this file.",
                    "REQUIRES 0.14.0", ollama=True),
     InstructionRow("NAME", "name", _FILE, "last",
@@ -80,10 +84,11 @@ _ROWS = (
     InstructionRow("FLAG", "flag [value]", _LAYER, "appended", "One of the engine's own flags, passed as written.",
                    "FLAG --enforce-eager", unset=True),
     InstructionRow("SYSTEMFILE", "path", _LAYER, "last", "The system prompt, from a file.", "SYSTEMFILE prompt.txt",
-                   effective=False, essential=True),
+                   effective=False, essential=True, instead="put the text itself into SYSTEM"),
     InstructionRow("TEMPLATEFILE", "path", _LAYER, "last",
                    "The chat template, from a file: Jinja when it ends in `.jinja`, else a Go template.",
-                   "TEMPLATEFILE chat.jinja", effective=False, essential=True),
+                   "TEMPLATEFILE chat.jinja", effective=False, essential=True,
+                   instead="put the text itself into TEMPLATE"),
     InstructionRow("ARG", "NAME [default]", _FILE, "last per name",
                    "A variable: `${NAME}` stands for its value. Never for secrets.", "ARG SIZE 3b", effective=False),
     InstructionRow("UNSET", "instruction [name]", _LAYER, "appended",

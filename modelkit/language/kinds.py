@@ -33,6 +33,7 @@ class Kind(Protocol):
 _WHOLE = re.compile(r"[+-]?[0-9]+")
 _DECIMAL = re.compile(r"[+-]?([0-9](_?[0-9])*(\.([0-9](_?[0-9])*)?)?|\.[0-9](_?[0-9])*)([eE][+-]?[0-9](_?[0-9])*)?")
 _HEXADECIMAL = re.compile(r"[+-]?0[xX]_?[0-9a-fA-F_]*\.?[0-9a-fA-F_]*[pP][+-]?[0-9]+")
+_HUGE = 2**31 - 1
 _THOUSANDS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
@@ -50,7 +51,8 @@ class Whole:
 
     @property
     def _bounds(self) -> str:
-        return _comma(_range(self.low, self.high), " ".join(f"or {value}" for value in self.also))
+        high = self.high if self.high is None or self.high < _HUGE else None  # a bound that nobody meets says nothing
+        return _comma(_range(self.low, high), " ".join(f"or {value}" for value in self.also))
 
     def read(self, text: str) -> int | Wrong:
         # Twenty digits overflow 64 bits; refusing longer texts here also keeps int() from doing quadratic work.
@@ -59,7 +61,7 @@ class Whole:
         value = int(text)
         if value in self.also or _within(value, self.low, self.high):
             return value
-        return Wrong(self._bounds)
+        return Wrong(f"at most {self.high}" if self.high is not None and value > self.high else self._bounds)
 
     def _meant(self, text: str) -> str | None:
         plain = without_comment(text).replace("_", "").replace(",", "")
@@ -197,7 +199,8 @@ class Duration:
         if value is None and self.bare and re.fullmatch(r"[+-]?[0-9]{1,12}", text):
             value = float(text)
         if value is None:
-            plain = without_comment(text).replace(" ", "")
+            plain = without_comment(text).replace(" ", "").lower()
+            plain = f"{plain}ms" if re.fullmatch(r"[0-9]{1,9}", plain) and plain != "0" else plain
             return Wrong(self.says, plain if plain != text and seconds(plain) is not None else None)
         return value if self.bare or value >= 0 else Wrong(self.says)
 

@@ -54,6 +54,10 @@ METRICS: dict[str, Metric] = {row.name: row for row in (
 EVAL = Metric("eval.NAME", Share(), "fraction", "The score of an evaluation by its name.")
 
 
+METRIC_SYNONYMS = {"latency": "e2e.p95", "tpot": "itl.p50", "throughput": "tokens_per_second",
+                   "tps": "tokens_per_second", "error_rate": "errors", "vram": "memory", "pass_rate": "tests"}
+
+
 def metric(name: str) -> Metric | None:
     """The row for a metric's name; every `eval.…` is one."""
     if re.fullmatch(r"eval\.[A-Za-z0-9][A-Za-z0-9_.-]*", name):

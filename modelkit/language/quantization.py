@@ -44,6 +44,12 @@ AUTO = "auto"
 SHORT = {"Q3_K": "Q3_K_M", "Q4_K": "Q4_K_M", "Q5_K": "Q5_K_M", "FP16": "F16", "FP32": "F32"}
 """Spellings that Ollama or llama.cpp take for another word; accepted, any case."""
 
+OTHER_WORDS = {name.lower().replace("_", ""): name for name in PRECISIONS} | {
+    "int4": "w4a16", "q4": "Q4_K_M", "q5": "Q5_K_M", "q6": "Q6_K", "q8": "Q8_0", "float8": "fp8", "float16": "F16",
+    "bfloat16": "BF16", "float32": "F32",
+}
+"""What people also write; a hint names ours."""
+
 _CANONICAL = {name.lower(): name for name in PRECISIONS} | {short.lower(): name for short, name in SHORT.items()}
 
 

@@ -1,0 +1,60 @@
+"""Document to Modelfile: every name known, every value typed and in range, all mistakes at once."""
+
+from __future__ import annotations
+
+from modelkit.language.checking.context import Context
+from modelkit.language.checking.conversations import read_tests
+from modelkit.language.checking.layer import LayerReader, meant
+from modelkit.language.checking.secrets import find_secrets
+from modelkit.language.checking.stages import read_stages
+from modelkit.language.checking.variables import check_variables
+from modelkit.language.diagnostic import Diagnostic, Report, Severity, in_file_order
+from modelkit.language.document import Document
+from modelkit.language.instructions import OLLAMA_INSTRUCTIONS
+from modelkit.language.modelfile import Layer, Modelfile, Said
+from modelkit.language.names import default_name
+from modelkit.language.parser import parse
+from modelkit.language.rules import MISSING_FROM, SEVERAL_ADAPTERS
+from modelkit.language.source import Source, Span
+
+
+def compile_source(source: Source) -> tuple[Modelfile | None, list[Diagnostic]]:
+    """One file, parsed and checked: its meaning, or None if anything is an error; all findings, in file order."""
+    document, found = parse(source)
+    report = Report(list(found))
+    modelfile = check(document, report)
+    return modelfile, in_file_order(report.found)
+
+
+def check(document: Document, report: Report) -> Modelfile | None:
+    """The document's meaning; None if `report` holds an error, this phase's or an earlier one's. Never raises."""
+    context = Context(report)
+    reader = LayerReader(context)
+    layer = reader.read(document.instructions())
+    stages = read_stages(document.blocks("STAGE"), context)
+    tests = read_tests(document.blocks("TEST"), context)
+    check_variables(document, reader.variables, context)
+    find_secrets(document.source, report)
+    _judge_base(document, layer, report)
+    _judge_adapters(document, layer, report)
+    if any(found.severity is Severity.ERROR for found in report.found):
+        return None
+    source = document.source
+    return Modelfile(
+        path=source.name, name=reader.name or Said(default_name(source.name), Span(0, 0)), layer=layer,
+        stages=stages, tests=tests, line_starts=source.line_starts,
+    )
+
+
+def _judge_base(document: Document, layer: Layer, report: Report) -> None:
+    """A FROM in a stage alone leaves the other stages without a base; without any, the parser has said so."""
+    said_in_stages = [i for i in document.all_instructions() if meant(i) == "FROM"]
+    if layer.base is None and said_in_stages:
+        report.add(MISSING_FROM, "only a stage names a base model; the file itself must name one too",
+                   said_in_stages[0].keyword.span, hint="put a `FROM` at the top; a stage may then say its own")
+
+
+def _judge_adapters(document: Document, layer: Layer, report: Report) -> None:
+    ours = any(i.keyword.text.upper() not in OLLAMA_INSTRUCTIONS for i in document.all_instructions())
+    if layer.adapters and len(layer.adapters) > 1 and not ours and not any(document.blocks("STAGE")):
+        report.add(SEVERAL_ADAPTERS, "Ollama uses only the last of several `ADAPTER` lines", layer.adapters[0].span)

@@ -1,0 +1,1 @@
+"""The parts of `check`: each reads one shape of the Document and reports what is wrong with it."""

@@ -1,0 +1,74 @@
+"""What every part of the check shares: the report, and a few ways to say things alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from modelkit.language import kinds
+from modelkit.language.diagnostic import Note, Report, Rule, did_you_mean
+from modelkit.language.document import Word
+from modelkit.language.kinds import Kind, Scalar, Wrong, one_of, without_comment
+from modelkit.language.rules import BAD_NAME, BAD_VALUE, DUPLICATE_SCALAR, NEEDS_LATER_RELEASE, NOT_YET
+from modelkit.language.source import Span
+
+
+@dataclass
+class Context:
+    """One run of `check`."""
+
+    report: Report
+    _said_not_yet: set[str] = field(default_factory=set)
+
+    def later(self, what: str, span: Span, *, essential: bool = False, hint: str | None = None) -> None:
+        """Says that this release does not act on `what`: once as a warning, at each place if it is an error."""
+        if essential:
+            self.report.add(NEEDS_LATER_RELEASE, f"`{what}` is understood but not possible yet", span, hint=hint)
+        elif what not in self._said_not_yet:
+            self._said_not_yet.add(what)
+            self.report.add(NOT_YET, f"`{what}` is understood but does nothing yet", span, hint=hint)
+
+    def twice(self, what: str, span: Span, first: Span) -> None:
+        """Says that `what` was said before in this block, and that the later one wins."""
+        notes = [Note("it was said first here", first)]
+        self.report.add(DUPLICATE_SCALAR, f"`{what}` is said twice; this one wins", span, notes=notes)
+
+    def unknown(
+        self, rule: Rule, what: str, word: Word, known: Iterable[str], *, others: Mapping[str, str] | None = None
+    ) -> None:
+        """Says that no `what` is called `word`, and which one is nearest; `others` are words of other tools."""
+        names = list(known)
+        near = (others or {}).get(word.text.lower()) or did_you_mean(word.text, names)
+        hint = f"did you mean `{near}`?" if near else f"it is {one_of(names)}" if len(names) <= 12 else None
+        message = f"no {what} is called `{shown(word.text)}`" if word.text else f"the name of the {what} is missing"
+        self.report.add(rule, message, word.span, hint=hint)
+
+    def name(self, what: str, kind: kinds.Word, text: str, span: Span) -> bool:
+        """Whether the text is a name of that kind; reports it if not."""
+        read = kind.read(text)
+        if not isinstance(read, Wrong):
+            return True
+        now = f"is `{shown(text)}`" if text else "is empty"
+        self.report.add(BAD_NAME, f"`{what}` {now}; it must be {read.must_be}", span,
+                        hint=f"did you mean `{read.instead}`?" if read.instead else None)
+        return False
+
+    def value(self, what: str, kind: Kind, text: str, span: Span) -> Scalar | None:
+        """The text as a value of that kind; None, and a diagnostic, if it is none."""
+        read = kind.read(text)
+        if not isinstance(read, Wrong):
+            return read
+        hint = f"did you mean `{read.instead}`?" if read.instead else None
+        if read.instead and without_comment(text) == read.instead != text:
+            hint = f"write `{read.instead}`, and a comment on a line of its own"
+        quoted = shown(text) if re.fullmatch(r"[\w.+-]+", text) else f"`{shown(text)}`"
+        is_now = f"is {quoted}" if text.strip() else "is empty"
+        self.report.add(BAD_VALUE, f"`{what}` {is_now}; it must be {read.must_be}", span, hint=hint)
+        return None
+
+
+def shown(text: str) -> str:
+    """A text as a message quotes it: on one line, and not too long."""
+    line = " ".join(text.split())
+    return line if len(line) <= 40 else f"{line[:39]}…"

@@ -1,0 +1,81 @@
+"""What can be said of a reference from its text alone: nothing is looked up, on disk or elsewhere."""
+
+from __future__ import annotations
+
+import re
+
+from modelkit.language.checking.context import shown
+from modelkit.language.diagnostic import Report, did_you_mean
+from modelkit.language.document import Value
+from modelkit.language.kinds import without_comment
+from modelkit.language.rules import (
+    BAD_REFERENCE,
+    BARE_ORG_NAME,
+    MACHINE_PATH,
+    MUTABLE_REFERENCE,
+    NAME_IS_PATH,
+    PLACEHOLDER,
+)
+
+SCHEMES = ("hf", "ollama", "oci", "https", "pypi", "file")
+
+_PATH = re.compile(r"\.{0,2}[/\\]|\.{1,2}$|~|[A-Za-z]:[/\\]")
+_PLACEHOLDER = re.compile(r"<[^<>]+>|\$\{[^}]*\}|\{\{.*\}\}")
+_HOME = re.compile(r"/(home|Users)/[^/]+/|/root/|[A-Za-z]:[/\\]Users[/\\]", re.IGNORECASE)
+_MODEL_FILE = re.compile(r"\.(gguf|safetensors|bin|pth|pt)$", re.IGNORECASE)
+_ORG_NAME = re.compile(r"(?P<org>[A-Za-z0-9_-]+)/(?P<name>[A-Za-z0-9_.-]+)(:[\w.-]+)?")
+_HUGGING_FACE = frozenset({
+    "allenai", "bartowski", "bigscience", "databricks", "deepseek-ai", "facebook", "google", "huggingface",
+    "ibm-granite", "meta-llama", "microsoft", "mistralai", "nvidia", "openai", "openai-community", "stabilityai",
+    "tiiuae", "unsloth",
+})
+
+
+def is_path(reference: str) -> bool:
+    """Whether a reference is written as a path: it starts with `./`, `../`, `/`, `~`, or a drive."""
+    return _PATH.match(reference) is not None
+
+
+def is_projector(reference: str) -> bool:
+    """Whether a path's name says that the file is a vision projector, which Ollama takes as a second FROM."""
+    return re.search(r"mmproj|projector", re.split(r"[/\\]", reference)[-1], re.IGNORECASE) is not None
+
+
+def check_reference(value: Value, report: Report) -> None:
+    """Reports what is wrong, or likely to go wrong, with the reference of a FROM, an ADAPTER or a DRAFT."""
+    text, span = value.text, value.span
+    scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
+    if match := _PLACEHOLDER.search(text):
+        report.add(PLACEHOLDER, f"`{shown(match[0])}` is a placeholder, and nothing replaces it", span)
+    elif is_path(text):
+        if _HOME.match(text):
+            report.add(MACHINE_PATH, f"`{shown(text)}` is in one person's home folder", span,
+                       hint="write it relative to the Modelfile, `./…`")
+    elif re.search(r"\s", text):
+        plain = without_comment(text)
+        hint = f"write `{plain}`, and the comment on a line of its own" if plain != text else "a path starts with `./`"
+        report.add(BAD_REFERENCE, f"`{shown(text)}` holds a blank, so it is no model's name", span, hint=hint)
+    elif scheme and scheme[1].lower() not in SCHEMES:
+        near = "https" if scheme[1].lower() == "http" else did_you_mean(scheme[1], SCHEMES)
+        report.add(BAD_REFERENCE, f"`{scheme[0]}` is not a kind of reference", span,
+                   hint=f"did you mean `{near}://`?" if near else f"it is {', '.join(SCHEMES)}, or a path")
+    elif _MODEL_FILE.search(text) and not scheme and text.count("/") < 2:
+        report.add(NAME_IS_PATH, f"`{shown(text)}` is read as a model's name, but looks like a file", span,
+                   hint=f"did you mean `./{shown(text)}`?")
+    else:
+        _registry_name(value, report)
+
+
+def _registry_name(value: Value, report: Report) -> None:
+    text = value.text
+    org = _ORG_NAME.fullmatch(text)
+    if org and (org["org"] in _HUGGING_FACE or re.search(r"[A-Z]", org["org"] + org["name"])):
+        report.add(BARE_ORG_NAME, f"`{shown(text)}` means Ollama's registry, but looks like a name of Hugging Face's",
+                   value.span, hint=f"did you mean `hf.co/{shown(text)}`?")
+        return
+    if re.match(r"(hf|huggingface)\.co/|(hf|https|pypi|file)://", text, re.IGNORECASE) or "@" in text:
+        return
+    tag = text.rsplit("/", 1)[-1].partition(":")[2]
+    if text and tag in ("", "latest"):
+        said = f"`{shown(text)}` names no tag" if not tag else f"`{shown(text)}` is whatever is latest"
+        report.add(MUTABLE_REFERENCE, f"{said}, so it may mean another model tomorrow", value.span)

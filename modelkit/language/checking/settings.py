@@ -1,0 +1,78 @@
+"""`PARAMETER name value` and `SERVE key value`."""
+
+from __future__ import annotations
+
+from modelkit.language.checking.context import Context
+from modelkit.language.document import Value, Word
+from modelkit.language.kinds import Scalar
+from modelkit.language.modelfile import Said
+from modelkit.language.parameters import DEPRECATED, PARAMETERS, REMOVED, SYNONYMS
+from modelkit.language.rules import (
+    DEPRECATED_PARAMETER,
+    EMPTY_VALUE,
+    REMOVED_PARAMETER,
+    SECRET_IN_FILE,
+    UNKNOWN_PARAMETER,
+    UNKNOWN_SERVE_KEY,
+    WRONG_CASE_PARAMETER,
+)
+from modelkit.language.serve import SERVE_KEYS, SERVE_SYNONYMS
+
+
+def read_parameter(name: Word, value: Value, context: Context) -> Said[Scalar] | None:
+    """One parameter's value; None, and a diagnostic, for what is none or has no effect."""
+    row = PARAMETERS.get(name.text)
+    if row is None:
+        _no_parameter(name, context)
+        return None
+    if row.name == "stop" and not value.text:
+        context.report.add(EMPTY_VALUE, "an empty stop string stops nothing", name.span)
+        return None
+    read = context.value(row.name, row.kind, value.text, value.span)
+    if read is None:
+        return None
+    if not row.effective:
+        context.later(f"PARAMETER {row.name}", name.span)
+    return Said(read, value.span)
+
+
+def _no_parameter(name: Word, context: Context) -> None:
+    text, report = name.text, context.report
+    plain = text.lower()
+    if text in DEPRECATED:
+        report.add(DEPRECATED_PARAMETER, f"`{text}` is deprecated and ignored", name.span, hint="remove the line")
+    elif removed := REMOVED.get(plain):
+        said = f"was removed from Ollama in {removed.since}" if removed.since else "is no parameter"
+        report.add(REMOVED_PARAMETER, f"`{text}` {said}", name.span, hint=f"instead: {removed.instead}")
+    elif plain in PARAMETERS or plain in DEPRECATED:
+        report.add(WRONG_CASE_PARAMETER, f"`{text}` is in the wrong case", name.span, hint=f"did you mean `{plain}`?")
+    elif plain in SERVE_KEYS:
+        report.add(UNKNOWN_PARAMETER, f"`{text}` is no parameter but a serving setting", name.span,
+                   hint=f"write `SERVE {plain}`")
+    elif plain == "from":
+        report.add(UNKNOWN_PARAMETER, "`from` is no parameter but an instruction", name.span, hint="write `FROM …`")
+    else:
+        context.unknown(UNKNOWN_PARAMETER, "parameter", name, PARAMETERS, others=SYNONYMS)
+
+
+def read_serve(name: Word, value: Value, context: Context) -> Said[Scalar] | None:
+    """One serving setting's value; None, and a diagnostic, for what is none."""
+    row = SERVE_KEYS.get(name.text)
+    if row is None:
+        if name.text in PARAMETERS:
+            context.report.add(UNKNOWN_SERVE_KEY, f"`{name.text}` is no serving setting but a parameter", name.span,
+                               hint=f"write `PARAMETER {name.text}`")
+        else:
+            context.unknown(UNKNOWN_SERVE_KEY, "SERVE key", name, SERVE_KEYS, others=SERVE_SYNONYMS)
+        return None
+    if row.name == "api_key" and value.text and not value.text.startswith(("env:", "file:")):
+        # The text may be a key, so it is not repeated.
+        context.report.add(SECRET_IN_FILE, "`api_key` must say where the key is kept, never the key itself", value.span,
+                           hint="write `SERVE api_key env:MODELKIT_API_KEY`")
+        return None
+    read = context.value(f"SERVE {row.name}", row.kind, value.text, value.span)
+    if read is None:
+        return None
+    if not row.effective:
+        context.later(f"SERVE {row.name}", name.span)
+    return Said(read, value.span)

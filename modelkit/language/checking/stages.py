@@ -1,0 +1,118 @@
+"""STAGE blocks: their names, whom they extend, what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from modelkit.language.checking.context import Context, shown
+from modelkit.language.checking.layer import LayerReader
+from modelkit.language.checking.parts import Operands
+from modelkit.language.diagnostic import Note, did_you_mean
+from modelkit.language.document import Block, Instruction, Word
+from modelkit.language.modelfile import KNOWN_STAGES, Said, Stage
+from modelkit.language.names import STAGE_NAME
+from modelkit.language.rules import (
+    BAD_BLOCK_HEADER,
+    DUPLICATE_STAGE,
+    EXTENDS_CYCLE,
+    UNKNOWN_STAGE,
+    UNKNOWN_STAGE_EXTENDS,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """`name`, or `name EXTENDS extends`."""
+
+    block: Block
+    name: Word
+    extends: Word | None
+
+
+def read_stages(blocks: Iterable[Block], context: Context) -> dict[str, Stage]:
+    """The file's stages by name. Each body is read, whatever is wrong with its header."""
+    headers: dict[str, _Header] = {}
+    stages: dict[str, Stage] = {}
+    others: list[Block] = []
+    for block in blocks:
+        header = _read_header(block, context)
+        if header is None or _is_duplicate(header, headers, context):
+            others.append(block)
+        else:
+            headers[header.name.text] = header
+    _check_lineage(headers, context)
+    for name, header in headers.items():
+        layer = LayerReader(context, experiments=_kind(name, headers) == "experiment").read(_instructions(header.block))
+        extends = Said(header.extends.text, header.extends.span) if header.extends else None
+        stages[name] = Stage(name, header.block.span, extends, layer)
+    for block in others:
+        LayerReader(context, experiments=True).read(_instructions(block))
+    return stages
+
+
+def _read_header(block: Block, context: Context) -> _Header | None:
+    operands = Operands(block.header)
+    name, extends, base, rest = operands.word(), operands.word(), operands.word(), operands.rest()
+    if extends.text and (extends.text.upper() != "EXTENDS" or not base.text or rest.text):
+        message = f"`STAGE {shown(block.header.text)}` is not `STAGE name` or `STAGE name EXTENDS stage`"
+        context.report.add(BAD_BLOCK_HEADER, message, block.header.span)
+        return None
+    if not name.text or not context.name("STAGE", STAGE_NAME, name.text, name.span):
+        return None
+    return _Header(block, name, base if base.text else None)
+
+
+def _is_duplicate(header: _Header, headers: dict[str, _Header], context: Context) -> bool:
+    first = headers.get(header.name.text)
+    if first is not None:
+        notes = [Note("the first one is here", first.name.span)]
+        context.report.add(DUPLICATE_STAGE, f"there are two stages called `{header.name.text}`", header.name.span,
+                           notes=notes)
+    return first is not None
+
+
+def _check_lineage(headers: dict[str, _Header], context: Context) -> None:
+    known = tuple(dict.fromkeys((*KNOWN_STAGES, *headers)))
+    in_a_circle: set[str] = set()
+    for name, header in headers.items():
+        if header.extends is None:
+            if name not in KNOWN_STAGES:
+                near = did_you_mean(name, KNOWN_STAGES)
+                hint = f"did you mean `{near}`? If not, let it extend one: `STAGE {name} EXTENDS prod {{`"
+                context.report.add(UNKNOWN_STAGE, f"`{name}` is not a stage that is known, and it extends none",
+                                   header.name.span, hint=hint if near else f"write `STAGE {name} EXTENDS prod {{`")
+        elif header.extends.text not in known:
+            context.unknown(UNKNOWN_STAGE_EXTENDS, "stage", header.extends, known)
+        elif name not in in_a_circle and (circle := _circle(name, headers)):
+            in_a_circle.update(circle)
+            path = " extends ".join(f"`{stage}`" for stage in (*circle, circle[0]))
+            context.report.add(EXTENDS_CYCLE, f"a circle of stages: {path}", header.extends.span)
+
+
+def _circle(name: str, headers: dict[str, _Header]) -> list[str]:
+    """The stages of the circle that `name` is part of, from itself on; empty if it is in none."""
+    chain = [name]
+    while (header := headers.get(chain[-1])) is not None and header.extends is not None:
+        if header.extends.text == name:
+            return chain
+        if header.extends.text in chain:
+            return []  # a circle further up, reported there
+        chain.append(header.extends.text)
+    return []
+
+
+def _kind(name: str, headers: dict[str, _Header]) -> str:
+    """The known stage that `name` is or extends; "" when the lineage is broken."""
+    seen: set[str] = set()
+    while name not in KNOWN_STAGES:
+        header = headers.get(name)
+        if header is None or header.extends is None or name in seen:
+            return ""
+        seen.add(name)
+        name = header.extends.text
+    return name
+
+
+def _instructions(block: Block) -> Iterable[Instruction]:
+    return (item for item in block.body if isinstance(item, Instruction))

@@ -1,0 +1,32 @@
+"""Names of models, stages and variables: which there may be, and the one that a file has by itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from modelkit.language.kinds import Word
+
+MODEL_NAME = Word("a name of letters, digits and `. _ -`, with `/` or `:` between its parts",
+                  r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(?:[/:][A-Za-z0-9][A-Za-z0-9._-]*)*")
+STAGE_NAME = Word("a name of letters, digits, `_` and `-`", r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+VARIABLE = Word("a name of letters, digits and `_`", r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+def default_name(path: str) -> str:
+    """The model name of a file that says none: `assistant` for `assistant.Modelfile`, its folder's for `Modelfile`.
+
+    >>> default_name("models/assistant.Modelfile"), default_name("/srv/support bot/Modelfile.prod")
+    ('assistant', 'support-bot')
+    """
+    file = Path(path)
+    stem = re.fullmatch(r"(.+)\.modelfile", file.name, re.IGNORECASE)
+    if stem is not None:
+        return _as_name(stem[1])
+    if re.match(r"modelfile(\.|$)", file.name, re.IGNORECASE):
+        return _as_name(file.absolute().parent.name)
+    return _as_name(file.stem)
+
+
+def _as_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100] or "model"

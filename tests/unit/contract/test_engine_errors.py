@@ -9,7 +9,6 @@ import pytest
 from modelkit.contract.engine_errors import from_engine
 from modelkit.contract.errors import CODES, envelope, of_status
 
-
 FAILED = "the engine failed on this request; its log says why"
 
 

@@ -49,7 +49,8 @@ def test_a_value_that_the_client_sends_wins(field, value) -> None:
 
 
 @pytest.mark.parametrize("name", ["temperature", "top_p", "top_k", "seed", "max_tokens", "stop", "n", "tools",
-                                  "logprobs", "stream_options", "response_format", "tool_choice", "max_completion_tokens", "user"])
+                                  "logprobs", "stream_options", "response_format", "tool_choice",
+                                  "max_completion_tokens", "user"])
 def test_null_means_absent(name) -> None:
     assert request.chat(ask(**{name: None}), FULL) == request.chat(ask(), FULL)
 

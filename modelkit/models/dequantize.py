@@ -67,9 +67,8 @@ def dimensions(header: Header) -> Dimensions:
     return Dimensions(layers, width, hidden, heads, kv_heads, head_width)
 
 
-def parts(header: Header, vocabulary: int) -> list[Part]:
+def parts(header: Header, shape: Dimensions, vocabulary: int) -> list[Part]:
     """What to write, in order; every tensor of the file is used, every one that is needed is there."""
-    shape = dimensions(header)
     expected = dict(_shapes(shape, vocabulary))
     named = {}
     for name, tensor in header.tensors.items():
@@ -87,6 +86,11 @@ def parts(header: Header, vocabulary: int) -> list[Part]:
     if missing := expected.keys() - named.keys() - optional:
         refuse(header.path, "tensor-missing", header.data_offset, f"the tensor for `{min(missing)}` is missing")
     return [named[name] for name in expected if name in named]
+
+
+def size(chosen: list[Part]) -> int:
+    """Bytes of all tensors as bfloat16."""
+    return sum(2 * part.source.elements for part in chosen)
 
 
 def write(header: Header, chosen: list[Part], path: Path, on_bytes: Callable[[int], None]) -> tuple[str, int]:

@@ -7,14 +7,16 @@ is not here is refused, because a near miss would change what the model reads.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 # llama.cpp knows the characters of Unicode 15.1, the regular expressions of `tokenizers` those of 16. These are the
 # letters and numbers that came in between; to llama.cpp they are neither.
-_NEWER = "".join(rf"\x{{{begin}}}-\x{{{end}}}" for begin, end in (span.split("-") for span in (
-    "1C89-1C8A A7CB-A7CD A7DA-A7DC 105C0-105F3 10D40-10D65 10D6F-10D85 10EC2-10EC4 11380-11389 1138B-1138B 1138E-1138E "
-    "11390-113B5 113B7-113B7 113D1-113D1 113D3-113D3 116D0-116E3 11BC0-11BE0 11BF0-11BF9 13460-143FA 16100-1611D "
-    "16130-16139 16D40-16D6C 16D70-16D79 18CFF-18CFF 1CCF0-1CCF9 1E5D0-1E5ED 1E5F0-1E5FA").split()))
+_NEWER_SPANS = (
+    "1C89-1C8A A7CB-A7CD A7DA-A7DC 105C0-105F3 10D40-10D65 10D6F-10D85 10EC2-10EC4 11380-11389 1138B-1138B "
+    "1138E-1138E 11390-113B5 113B7-113B7 113D1-113D1 113D3-113D3 116D0-116E3 11BC0-11BE0 11BF0-11BF9 13460-143FA "
+    "16100-1611D 16130-16139 16D40-16D6C 16D70-16D79 18CFF-18CFF 1CCF0-1CCF9 1E5D0-1E5ED 1E5F0-1E5FA")
+_NEWER = re.sub(r"(\w+)-(\w+) ?", r"\\x{\1}-\\x{\2}", _NEWER_SPANS)
 _LETTER, _NUMBER = rf"[\p{{L}}&&[^{_NEWER}]]", rf"[\p{{N}}&&[^{_NEWER}]]"
 _SIGN = rf"[[^\s\p{{L}}\p{{N}}]{_NEWER}]"
 _LEAD = rf"[[^\r\n\p{{L}}\p{{N}}]{_NEWER}]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
@@ -93,8 +92,3 @@ def chat_template(header: Header) -> str | None:
     """The Jinja text that the file brings, None if it brings none."""
     template: str | None = header.get("tokenizer.chat_template", str)
     return template or None
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
-

@@ -1,0 +1,111 @@
+"""What planning wants to know about a model, read from its own files."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelkit.failure import Failure
+
+if TYPE_CHECKING:
+    from modelkit.models.gguf import Header
+    from modelkit.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model's files say about it."""
+
+    architecture: str
+    context_length: int | None  # tokens it was trained for
+    parameters: int
+    quantization: str  # `Q4_K_M`, `bfloat16` …, "" when the file does not say
+    vocabulary: int
+    chat_template: str | None
+    bos: str | None  # the tokens' texts
+    eos: str | None
+    ends: tuple[str, ...] = ()  # every token that ends an answer, eos first
+
+    @property
+    def has_chat_template(self) -> bool:
+        return self.chat_template is not None
+
+
+def facts(weights: Weights) -> ModelFacts:
+    """The facts of weights that are on this machine."""
+    path = Path(weights.path)
+    if weights.form == "safetensors":
+        return _of_folder(path)
+    from modelkit.models.gguf_reader import read_header
+
+    return _of_header(read_header(path))
+
+
+def _of_header(header: Header) -> ModelFacts:
+    from modelkit.models.gguf_types import FILE_TYPES
+    from modelkit.models.tokenizer import chat_template
+    from modelkit.models.vocabulary import read_vocabulary
+
+    architecture = header.architecture
+    vocabulary = read_vocabulary(header)
+    bos, eos = vocabulary.named("bos"), vocabulary.named("eos")
+    return ModelFacts(
+        architecture=architecture,
+        context_length=header.get(f"{architecture}.context_length", int),
+        parameters=sum(tensor.elements for tensor in header.tensors.values()),
+        quantization=FILE_TYPES.get(header.get("general.file_type", int, -1), ""),
+        vocabulary=len(vocabulary.tokens),
+        chat_template=chat_template(header),
+        bos=None if bos is None else vocabulary.tokens[bos],
+        eos=None if eos is None else vocabulary.tokens[eos],
+        ends=tuple(vocabulary.tokens[number] for number in vocabulary.ends),
+    )
+
+
+def _of_folder(folder: Path) -> ModelFacts:
+    config, tokenizer = _json(folder / "config.json"), _json(folder / "tokenizer_config.json")
+    template = folder / "chat_template.jinja"
+    text = template.read_text("utf-8") if template.is_file() else tokenizer.get("chat_template")
+    return ModelFacts(
+        architecture=str(config.get("model_type", "")),
+        context_length=config.get("max_position_embeddings"),
+        parameters=_parameters(folder),
+        quantization=str((config.get("quantization_config") or {}).get("quant_method")
+                         or config.get("torch_dtype") or config.get("dtype") or ""),
+        vocabulary=int(config.get("vocab_size", 0)),
+        chat_template=text if isinstance(text, str) else None,
+        bos=_text(tokenizer.get("bos_token")), eos=_text(tokenizer.get("eos_token")),
+    )
+
+
+def _parameters(folder: Path) -> int:
+    """Elements in all safetensors files, from their headers alone."""
+    import math
+
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as opened:
+            length = int.from_bytes(opened.read(8), "little")
+            if length > 100 << 20:
+                raise Failure("safetensors-invalid",
+                              f"{file.name} has a header of {length:,} bytes; the most is 100 MB")
+            header = json.loads(opened.read(length))
+        total += sum(math.prod(one["shape"]) for name, one in header.items() if name != "__metadata__")
+    return total
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        said = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise Failure("model-unreadable", f"{path} can't be read: {error}") from None
+    return said if isinstance(said, dict) else {}
+
+
+def _text(token: Any) -> str | None:
+    content = token.get("content") if isinstance(token, dict) else token
+    return content if isinstance(content, str) else None

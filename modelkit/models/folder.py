@@ -1,0 +1,125 @@
+"""The Hugging Face folder of a GGUF, made once and kept: what vLLM loads when the base is a GGUF."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelkit.failure import Failure
+from modelkit.models.digests import digest, file_digest
+from modelkit.models.store import Progress, Store, quiet
+
+if TYPE_CHECKING:
+    from modelkit.models.gguf import Header
+    from modelkit.models.weights import Weights
+
+_MANIFEST = "manifest.json"
+_WEIGHTS = "model.safetensors"
+_USERS_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
+
+
+def recipe(weights: Weights) -> dict[str, Any]:
+    """How the folder is made. `version` counts changes of what this code writes."""
+    return {"tool": "modelkit dequantize", "version": 1, "input": weights.digest, "arguments": {"dtype": "bfloat16"}}
+
+
+def locate_folder(weights: Weights, store: Store | None = None, *, verify: bool = False) -> Weights | None:
+    """The folder made from `weights`, None if it is not here or not whole. `verify` reads every byte of it."""
+    if weights.form == "safetensors":
+        return weights
+    made = recipe(weights)
+    place = (store or Store()).derived(digest(made))
+    try:
+        manifest = json.loads((place / _MANIFEST).read_text("utf-8"))
+        files = manifest["files"]
+        whole = manifest["recipe"] == made and all(
+            (place / name).stat().st_size == said["size"]
+            and (not verify or file_digest(place / name) == f"sha256:{said['sha256']}") for name, said in files.items())
+        return _weights(weights.reference, place, manifest) if whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def huggingface_folder(weights: Weights, store: Store | None = None, on_progress: Progress = quiet, *,
+                       verify: bool = False) -> Weights:
+    """The folder made from `weights`, made now if it is not here. Raises Failure for what can't be converted yet."""
+    store = store or Store()
+    if (found := locate_folder(weights, store, verify=verify)) is not None:
+        return found
+    made, name = recipe(weights), Path(weights.reference).name
+    label = f"converting {name} to bfloat16"
+    with store.workspace(digest(made), lambda: on_progress(0, None, f"waiting for another {label}")) as work:
+        if (found := locate_folder(weights, store, verify=verify)) is not None:
+            return found
+        folder = work / "folder"
+        folder.mkdir()
+        manifest = {"schema": "modelkit.folder/1", "recipe": made,
+                    "files": _write(weights, store, folder, on_progress, label)}
+        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
+        return _weights(weights.reference, store.add_folder(folder, digest(made)), manifest)
+
+
+def users_folder(path: Path, reference: str, store: Store, on_progress: Progress) -> Weights:
+    """A Hugging Face folder that the user named; it is used where it is."""
+    if not (path / "config.json").is_file() or not any(path.glob("*.safetensors")):
+        models = sorted(file.name for file in path.glob("*.gguf"))
+        raise Failure("model-missing", f"{path} is no model: it has no config.json beside safetensors",
+                      f"did you mean `{path / models[0]}`?" if models else "name a GGUF file or a Hugging Face folder")
+    files = sorted({file for pattern in _USERS_FILES for file in path.glob(pattern)})
+    manifest = {"files": {file.name: {"sha256": store.digest(file, on_progress).removeprefix("sha256:"),
+                                      "size": file.stat().st_size} for file in files}}
+    return _weights(reference, path, manifest)
+
+
+def _weights(reference: str, place: Path, manifest: dict[str, Any]) -> Weights:
+    from modelkit.models.weights import Weights
+
+    return Weights(reference=reference, form="safetensors", path=str(place), digest=digest(manifest),
+                   size=sum(said["size"] for said in manifest["files"].values()), recipe=manifest.get("recipe"))
+
+
+def _write(weights: Weights, store: Store, folder: Path, on_progress: Progress, label: str) -> dict[str, Any]:
+    """Write all files and return their sizes and digests."""
+    from modelkit.models import dequantize
+    from modelkit.models.gguf_reader import read_header
+    from modelkit.models.vocabulary import read_vocabulary
+
+    source = Path(weights.path)
+    header = read_header(source)
+    dimensions = dequantize.dimensions(header)  # says first what can't be converted at all
+    vocabulary = read_vocabulary(header)
+    files = {}
+    for name, text in _texts(header, vocabulary).items():
+        data = text.encode()
+        (folder / name).write_bytes(data)
+        files[name] = {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+    parts = dequantize.parts(header, dimensions, len(vocabulary.tokens))
+    total = dequantize.size(parts)
+    store.need_space(total, label)
+    if store.digest(source) != weights.digest:
+        raise Failure("model-changed", f"{source} is no longer the file that was planned with", "run it again")
+    sha256, size = dequantize.write(header, parts, folder / _WEIGHTS, lambda done: on_progress(done, total, label))
+    return files | {_WEIGHTS: {"sha256": sha256, "size": size}}
+
+
+def _texts(header: Header, vocabulary: Any) -> dict[str, str]:
+    """The small files by name."""
+    from modelkit.models import hf_config, tokenizer
+
+    context_length = hf_config.context_length(header)
+    texts = {
+        "config.json": _pretty(hf_config.config(header, vocabulary)),
+        "generation_config.json": _pretty(hf_config.generation_config(vocabulary)),
+        "tokenizer.json": tokenizer.tokenizer_json(vocabulary),
+        "tokenizer_config.json": _pretty(tokenizer.tokenizer_config(vocabulary, context_length)),
+        "special_tokens_map.json": _pretty(tokenizer.special_tokens(vocabulary)),
+    }
+    if (template := tokenizer.chat_template(header)) is not None:
+        texts["chat_template.jinja"] = template
+    return texts
+
+
+def _pretty(value: Any) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,242 @@
+"""A content-addressed store of model files, safe against kills, races and tampering.
+
+    blobs/sha256-<hex>      a file by its digest, read-only
+    derived/sha256-<hex>    a folder made from a blob, by the digest of its recipe
+    index/<hex>             which blob a reference means
+    seen/<hex>              what was hashed before, with the marks that show a change
+    work/<key>, locks/<key> work in progress and who may do it
+
+Whatever appears under `blobs`, `derived`, `index` or `seen` was renamed there complete. Work is done under a lock of
+its own name, so what a killed process left behind belongs to nobody, and the next one clears it.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from modelkit import places
+from modelkit.failure import Failure
+from modelkit.models.digests import file_digest
+
+Progress = Callable[[int, int | None, str], None]
+"""Called with bytes done, bytes in all if known, and what is being done."""
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_SPARE = 64 << 20  # bytes to leave free on the disk
+
+
+def quiet(done: int, total: int | None, label: str) -> None:
+    """The progress that nobody looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What a reference meant when it was fetched: `resolved` is its pinned spelling."""
+
+    reference: str
+    resolved: str
+    digest: str
+    size: int
+
+
+class Store:
+    """The store under `root`; by default the cache folder's `models`."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self.root = root if root is not None else places.place("cache") / "models"
+
+    def blob(self, digest: str) -> Path:
+        return self.root / "blobs" / digest.replace(":", "-")
+
+    def derived(self, digest: str) -> Path:
+        return self.root / "derived" / digest.replace(":", "-")
+
+    def find(self, reference: str) -> Entry | None:
+        """What a reference means, if its blob is here and unchanged."""
+        said = _read_json(self._named("index", reference))
+        try:
+            entry = Entry(**said)
+        except TypeError:
+            return None
+        known = entry.reference == reference and _DIGEST.fullmatch(entry.digest)
+        return entry if known and self.intact(self.blob(entry.digest), entry.digest) else None
+
+    def remember(self, entry: Entry) -> None:
+        for reference in {entry.reference, entry.resolved}:
+            said = {"reference": reference, "resolved": entry.resolved, "digest": entry.digest, "size": entry.size}
+            self._write_json(self._named("index", reference), said)
+
+    def intact(self, path: Path, digest: str) -> bool:
+        """Is `path` there with this content? Hashed again only when the file's marks have changed."""
+        try:
+            return self.digest(path) == digest
+        except OSError:
+            return False
+
+    def digest(self, path: Path, on_progress: Progress = quiet, *, verify: bool = False) -> str:
+        """The digest of any file, from memory while size, times and inode are the same. Raises OSError."""
+        marks = _marks(path)
+        known = _read_json(self._named("seen", str(path.absolute())))
+        if not verify and known.get("marks") == marks and isinstance(known.get("digest"), str):
+            return str(known["digest"])
+        size, label = marks[2], f"checking {path.name}"
+        digest = file_digest(path, lambda done: on_progress(done, size, label))
+        if _marks(path) == marks:
+            self._saw(path, marks, digest)
+        return digest
+
+    def add(self, file: Path, digest: str) -> Path:
+        """Move a finished file of this content into the store."""
+        blob = self.blob(digest)
+        file.chmod(0o444)
+        _sync(file)
+        self._rename(file, blob)
+        self._saw(blob, _marks(blob), digest)
+        return blob
+
+    def add_folder(self, folder: Path, digest: str) -> Path:
+        """Move a finished folder out of a workspace into the store, in the place of what is there."""
+        for file in folder.iterdir():
+            file.chmod(0o444)
+            _sync(file)
+        _sync(folder)
+        place = self.derived(digest)
+        if place.exists():
+            place.rename(folder.with_name("replaced"))  # goes with the workspace
+        self._rename(folder, place)
+        return place
+
+    @contextmanager
+    def workspace(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[Path]:
+        """An empty folder to work in while nobody else works at `key`. It is gone afterwards."""
+        name = _hex(key)
+        with self._locked(name, on_wait):
+            self._sweep(name)
+            folder = self._made("work") / name
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700)
+            try:
+                with full_disk(self.root):
+                    yield folder
+            finally:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def need_space(self, size: int, what: str) -> None:
+        """Raise Failure unless `size` more bytes fit on the store's disk."""
+        self._made("work")
+        free = shutil.disk_usage(self.root).free
+        if free < size + _SPARE:
+            raise Failure("disk-full", f"{what} needs {_amount(size)} and {self.root} has {_amount(free)} left",
+                          "make room, or set MODELKIT_HOME to a folder on a larger disk",
+                          data={"needed": size, "free": free})
+
+    @contextmanager
+    def _locked(self, name: str, on_wait: Callable[[], None]) -> Iterator[None]:
+        with (self._made("locks") / name).open("ab") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                on_wait()
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _sweep(self, mine: str) -> None:
+        """Clear what killed processes left: a folder whose lock nobody holds."""
+        for folder in self._made("work").iterdir():
+            if folder.name == mine or not (self.root / "locks" / folder.name).exists():
+                continue
+            with (self.root / "locks" / folder.name).open("ab") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _made(self, room: str) -> Path:
+        folder = self.root / room
+        try:
+            if not folder.is_dir():
+                places.private_directory(self.root)
+                folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise Failure("store-unusable", f"the model store {self.root} can't be used: {error.strerror or error}",
+                          "set MODELKIT_HOME to a folder that you may write") from None
+        return folder
+
+    def _named(self, room: str, key: str) -> Path:
+        return self.root / room / _hex(key)
+
+    def _saw(self, path: Path, marks: list[int], digest: str) -> None:
+        """Remember a digest; where that is not possible it is computed again."""
+        with suppress(OSError, Failure):
+            self._write_json(self._named("seen", str(path.absolute())),
+                             {"path": str(path.absolute()), "marks": marks, "digest": digest}, durable=False)
+
+    def _write_json(self, path: Path, value: dict[str, Any], *, durable: bool = True) -> None:
+        room = self._made(path.parent.name)
+        draft = room / f".{path.name}.{os.getpid()}"
+        with full_disk(self.root):
+            draft.write_text(json.dumps(value))
+            if durable:
+                _sync(draft)
+            draft.replace(path)
+
+    def _rename(self, source: Path, target: Path) -> None:
+        room = self._made(target.parent.name)
+        with full_disk(self.root):
+            source.replace(target)
+            _sync(room)
+
+
+@contextmanager
+def full_disk(root: Path) -> Iterator[None]:
+    """Say "the disk is full" where the system says ENOSPC or EDQUOT."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Failure("disk-full", f"the disk with {root} is full",
+                          "make room, or set MODELKIT_HOME to a folder on a larger disk") from None
+        raise
+
+
+def _marks(path: Path) -> list[int]:
+    """What changes when a file's content does."""
+    stat = path.stat()
+    return [stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns]
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """A record, or an empty one when it is missing or damaged: records can be made again."""
+    try:
+        said = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return said if isinstance(said, dict) else {}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _hex(key: str) -> str:
+    return hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _amount(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

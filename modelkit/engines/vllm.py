@@ -81,7 +81,7 @@ def launch(plan: Plan) -> Launch:
         "--middleware", MIDDLEWARE,
         "--max-logprobs", str(max(20, plan.profile["limits"]["top_logprobs"])),
         "--allowed-media-domains", "none.invalid",  # no list would mean every host
-        "--shutdown-timeout", "5",  # seconds for requests at SIGTERM; the default cuts them off
+        "--shutdown-timeout", "0",  # requests were drained before; any other value is waited for in full
         "--disable-fastapi-docs", "--disable-uvicorn-access-log", "--uvicorn-log-level", "warning",
         *(_on_cpu(plan) if on_cpu(plan) else ("--dtype", "auto")),
         *table.words(lowered),

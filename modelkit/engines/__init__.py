@@ -29,7 +29,7 @@ class EngineModule(Protocol):
 
     def lower(self, plan: Plan) -> tuple[Lowered, ...]: ...
     def launch(self, plan: Plan) -> Launch: ...
-    def explain_exit(self, tail: Iterable[str]) -> str | None: ...
+    def explain_exit(self, tail: list[str]) -> tuple[str, str] | None: ...
 
 
 def engine_module(name: str) -> EngineModule:
@@ -53,5 +53,6 @@ def launch(plan: Plan) -> Launch:
 
 
 def explain_exit(engine: str, tail: Iterable[str]) -> str | None:
-    """What an engine's last lines mean for the person who started it; None when that is not known."""
-    return engine_module(engine).explain_exit(tail) if engine in ENGINES else None
+    """What an engine's last lines mean and what to do, in one sentence; None when that is not known."""
+    said = engine_module(engine).explain_exit(list(tail)) if engine in ENGINES else None
+    return None if said is None else ": ".join(said)

@@ -145,7 +145,7 @@ def _window(line: str, start: int, end: int) -> tuple[str, int, int]:
 
 def _lead(text: str) -> str:
     """As wide as `text` in any terminal: tabs stay tabs."""
-    return "".join("\t" if c == "\t" else " " * width(c) for c in text)
+    return "".join("\t" if c == "\t" else " " * width(_visible(c)) for c in text)
 
 
 def _under(text: str, start: int, end: int, mark: str) -> str:

@@ -28,7 +28,7 @@ _LINE = re.compile(r"[\r\n][ \t]*([A-Za-z]+)[ \t]+([^\r\n]*)")
 _ESCAPE = re.compile(r"\\[nrt]")
 _COMMENT = re.compile(r"[ \t](#)")
 _COMMENT_IN_TEXT = re.compile(r"[ \t](#)[ \t]")  # prose may say `issue #5`, operands with quotes `"C #"`
-_SEVERAL = re.compile(r'"[ \t]*,?[ \t]+"|^\[.*\]$')
+_SEVERAL = re.compile(r'"[ \t]*,?[ \t]+"|^\[[ \t]*".*\]$')
 _MARKS = {"'": "'", "`": "`", "\u2018": "\u2019", "\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb"}
 _RENAMED = {"model": "FROM", **{w.lower(): w for w in OLLAMA_WORDS if w not in ("FROM", "PARAMETER")}}
 

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from modelkit.language.source import Source
+
+TEXT = "FROM x\n# \u8bed\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (TEXT.encode(), TEXT),
+        (b"\xef\xbb\xbf" + TEXT.encode(), TEXT),
+        (b"\xff\xfe" + TEXT.encode("utf-16-le"), TEXT),
+        (b"\xfe\xff" + TEXT.encode("utf-16-be"), TEXT),
+        (b"caf\xe9", "caf\ufffd"),
+        (b"\xff\xfeF", "\ufffd"),
+        (b"", ""),
+        (b"a\r\nb\r", "a\r\nb\r"),
+    ],
+)
+def test_decodes_as_ollama_does(data: bytes, text: str) -> None:
+    assert Source.decode("m", data).text == text
+
+
+def test_reads_a_file_under_the_name_it_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "Modelfile"
+    path.write_bytes(b"FROM x")
+    assert Source.read(path) == Source(str(path), "FROM x")
+
+
+@pytest.mark.parametrize(
+    ("offset", "place"), [(0, (1, 1)), (2, (1, 3)), (3, (2, 1)), (5, (3, 1)), (7, (4, 1)), (8, (4, 2)), (99, (4, 2))]
+)
+def test_crlf_counts_once(offset: int, place: tuple[int, int]) -> None:
+    assert Source("m", "a\r\nb\rc\nd").line_column(offset) == place
+
+
+def test_a_line_comes_without_its_end() -> None:
+    source = Source("m", "a\r\n\r\n b \nc")
+    assert [source.line(n) for n in (1, 2, 3, 4)] == ["a", "", " b ", "c"]

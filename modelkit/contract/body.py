@@ -8,12 +8,25 @@ from typing import Any, NoReturn
 from modelkit.contract.errors import ContractError, wrong_type
 
 
+def _not_json(message: str) -> ContractError:
+    return ContractError(400, "invalid_json", message)
+
+
+def _not_a_number(constant: str) -> NoReturn:
+    raise _not_json(f"the body has {constant}, which is not a JSON number")
+
+
+# Made once: with these arguments json.loads and json.dumps would make a new one at each call.
+_DECODER = json.JSONDecoder(parse_constant=_not_a_number)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def read(body: bytes) -> dict[str, Any]:
     """The JSON object of a request's body: UTF-8, no NaN or Infinity; of a key that comes twice, the last counts."""
     if not body:
         raise _not_json("the body is empty; it must be a JSON object")
     try:
-        value = json.loads(body.decode("utf-8"), parse_constant=_not_a_number)
+        value = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError:
         raise _not_json("the body is not UTF-8") from None
     except json.JSONDecodeError as error:
@@ -30,16 +43,8 @@ def read(body: bytes) -> dict[str, Any]:
 def write(request: dict[str, Any]) -> bytes:
     """A filled request as the engine's body. What JSON can't carry (a lone surrogate, 1e999) came from the client."""
     try:
-        return json.dumps(request, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+        return _ENCODER.encode(request).encode()
     except UnicodeEncodeError:
         raise _not_json("the body has half of a surrogate pair, which is not a character") from None
     except (ValueError, RecursionError):
         raise _not_json("the body has a number that is too large, or nests too deeply") from None
-
-
-def _not_json(message: str) -> ContractError:
-    return ContractError(400, "invalid_json", message)
-
-
-def _not_a_number(constant: str) -> NoReturn:
-    raise _not_json(f"the body has {constant}, which is not a JSON number")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from modelkit.failure import Failure
 from modelkit.runtime import state
-from modelkit.runtime.identity import LINUX, command_of
+from modelkit.runtime.identity import LINUX, Identity, command_of
 from modelkit.runtime.logs import follow, log_files, read_last
 from modelkit.runtime.project import Lock, Project, project_id, projects
 from modelkit.runtime.sweep import sweep
@@ -46,6 +46,7 @@ class Client:
         self._last = 0
         connection.settimeout(_HELLO)
         self.hello: Message = self._request("hello")
+        self._supervisor = Identity.of(self.hello["pid"])
         connection.settimeout(None)
 
     @property
@@ -80,9 +81,14 @@ class Client:
         """What runs: `endpoint routed uptime …` and a list of `generations`."""
         return self._request("status")
 
+    def own(self) -> None:
+        """From now on the run ends with this connection: everything drains and stops."""
+        self._request("own")
+
     def attach(self, on_event: OnEvent | None = None) -> Message:
-        """Own the run: when this connection closes, everything drains and stops. Returns when the run has ended."""
-        return self._request("attach", on_event)
+        """`own` and `watch`."""
+        self.own()
+        return self._request("watch", on_event)
 
     def watch(self, on_event: OnEvent) -> Message:
         """Every event until the run ends; owns nothing."""
@@ -134,13 +140,18 @@ class Client:
             self._received += chunk
         line = bytes(self._received[:end])
         del self._received[:end + 1]
-        return decode(line)
+        try:
+            return decode(line)
+        except ValueError:  # an interrupt lost a part of it, so it belongs to what was interrupted
+            return {}
 
     def _ended(self) -> None:
-        """Wait until the supervisor has let go of everything."""
+        """Wait until the supervisor has let go of everything and is gone itself."""
         until = time.monotonic() + _PATIENCE
-        while not Lock.free(self.project) and time.monotonic() < until:
-            time.sleep(0.02)
+        while time.monotonic() < until:
+            if Lock.free(self.project) and not (self._supervisor and self._supervisor.alive()):
+                return
+            time.sleep(0.01)
 
 
 def connect(project: Project | str) -> Client | None:

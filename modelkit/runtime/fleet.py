@@ -93,6 +93,7 @@ class Fleet:
             await _either(starting, ask.gone)
             if not starting.done():
                 starting.cancel()
+                await asyncio.wait({starting})  # nobody else starts before its memory is free
                 raise asyncio.CancelledError
             candidate = starting.result()
         ask.gone.add_done_callback(lambda _: self._abandoned(candidate))

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from modelkit.failure import Failure
-from modelkit.runtime.edge import Access, Edge, Upstream, bind
+from modelkit.runtime.edge import Access, Edge, Metrics, Upstream, bind
 from modelkit.runtime.edge.access import is_loopback
 from modelkit.runtime.generation import Generation
 from modelkit.runtime.logs import RotatingFile
@@ -18,10 +18,12 @@ _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 class EdgeGate:
     """One address, and which generation is behind it."""
 
-    def __init__(self, access_log: RotatingFile) -> None:
+    def __init__(self, access_log: RotatingFile, measures: Callable[[], Iterable[str]]) -> None:
         self.endpoint = ""
         self._edge: Edge | None = None
         self._log, self._lines = access_log, list[str]()
+        self._metrics = Metrics()
+        self._metrics.extra = measures
 
     async def bind(self, host: str, port: int, key_hashes: Sequence[str], hosts: Sequence[str]) -> None:
         """Take the address and begin to answer (503, until `open`). Raises Failure `port-busy` and its like."""
@@ -29,7 +31,8 @@ class EdgeGate:
         shown = _WILDCARDS.get(host, host)
         bracketed = f"[{shown}]" if ":" in shown else shown
         self.endpoint = f"http://{bracketed}:{sockets[0].getsockname()[1]}"
-        self._edge = Edge(sockets=sockets, access=_access(key_hashes, hosts), log=self._line)
+        self._edge = Edge(sockets=sockets, access=_access(key_hashes, hosts), log=self._line,
+                          metrics=self._metrics)
         await self._edge.start()
 
     def admit(self, host: str, key_hashes: Sequence[str], hosts: Sequence[str]) -> None:
@@ -89,5 +92,5 @@ def _access(key_hashes: Sequence[str], hosts: Sequence[str]) -> Access:
 
 
 def _upstream(generation: Generation) -> Upstream:
-    return Upstream(str(generation.seat.socket), generation.digest.removeprefix("sha256:")[:12], generation.stage,
+    return Upstream(str(generation.seat.socket), generation.version, generation.stage,
                     generation.bundle.plan.engine_name)

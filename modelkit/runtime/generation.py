@@ -76,6 +76,8 @@ class Generation:
                  spawned: Callable[[Identity], None], gone: Callable[[Identity], None]) -> None:
         self.id, self.bundle, self.seat = seat.generation, bundle, seat
         self.stage, self.digest = bundle.plan.stage, bundle.digest
+        self.version = self.digest.removeprefix("sha256:")[:12]
+        self.load_seconds = 0.0
         self.phase, self.since, self.restarts = Phase.NEW, time.time(), 0
         self.failure: Failure | None = None
         self.progress: Callable[[str], None] | None = None
@@ -158,8 +160,10 @@ class Generation:
         return True
 
     async def _live(self) -> None:
+        began = time.monotonic()
         try:
             await self._engine.start(self._spawned)
+            self.load_seconds = time.monotonic() - began
         except BaseException:
             if (who := self.identity) is not None:
                 self._gone(who)

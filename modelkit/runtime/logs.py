@@ -173,28 +173,59 @@ def read_last(project: Project, count: int) -> list[str]:
 def follow(project: Project, count: int = 10, *, every: float = 0.2,
            go_on: Callable[[], bool] = lambda: True) -> Iterator[str]:
     """The last `count` lines, then every new one, over rotations and restarts, until `go_on` says no."""
-    yield from read_last(project, count)
-    path, inode, offset, rest = project.engine_log, 0, 0, b""
-    with contextlib.suppress(OSError):
-        inode, offset = path.stat().st_ino, path.stat().st_size
-    while True:
-        ending = not go_on()  # asked before the last look, so that the last lines are not lost
-        try:
-            with path.open("rb") as file:
-                found = os.fstat(file.fileno())
-                if found.st_ino != inode or found.st_size < offset:
-                    inode, offset, rest = found.st_ino, 0, b""
-                file.seek(offset)
-                text = file.read(1 << 20)
-        except OSError:
-            text = b""
-        offset += len(text)
-        *lines, rest = (rest + text).split(b"\n")
-        yield from (line.decode(errors="replace") for line in lines)
-        if not text:
-            if ending:
+    older: deque[str] = deque(maxlen=count)
+    for path in log_files(project):
+        if path != project.engine_log:
+            with contextlib.suppress(OSError), path.open(errors="replace") as lines:
+                older.extend(line.rstrip("\n") for line in lines)
+    tail = Tail(project.engine_log)
+    try:
+        older.extend(tail.lines())
+        yield from older
+        while True:
+            ending = not go_on()  # asked before the last look, so that the last lines are not lost
+            new = list(tail.lines())
+            yield from new
+            if not new:
+                if ending:
+                    return
+                time.sleep(every)
+    finally:
+        tail.close()
+
+
+class Tail:
+    """Reads a file that grows, is rotated and replaced, each line once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._fd, self._rest = path, -1, b""
+
+    def lines(self) -> Iterator[str]:
+        """The lines that are complete now, up to the end of the newest file."""
+        while self._fd >= 0 or self._open():
+            while chunk := os.read(self._fd, 1 << 20):
+                *whole, self._rest = (self._rest + chunk).split(b"\n")
+                yield from (line.decode(errors="replace") for line in whole)
+            if not self._replaced():
                 return
-            time.sleep(every)
+            self.close()  # it was read to its end; the next round opens its successor
+            self._rest = b""
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> bool:
+        with contextlib.suppress(OSError):
+            self._fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return self._fd >= 0
+
+    def _replaced(self) -> bool:
+        try:
+            return self._path.stat().st_ino != os.fstat(self._fd).st_ino
+        except OSError:
+            return False
 
 
 def _aged(path: Path, age: int) -> Path:

@@ -111,6 +111,9 @@ class Lock:
         for _ in range(100):
             try:
                 fd = os.open(project.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            except FileNotFoundError:
+                project.make()  # its last holder took the directory with it
+                continue
             except OSError as error:
                 raise Failure("run-directory", f"cannot open `{project.lock}`: {error.strerror}") from None
             if not _lock(fd):

@@ -23,10 +23,11 @@ from modelkit.failure import Failure
 from modelkit.platforms.bundle import Bundle
 from modelkit.runtime import state
 from modelkit.runtime.control import Ask, Connection, Control
+from modelkit.runtime.edge import family
 from modelkit.runtime.engine import Seat
 from modelkit.runtime.fleet import Fleet
 from modelkit.runtime.gate import EdgeGate
-from modelkit.runtime.generation import Generation
+from modelkit.runtime.generation import Generation, Phase
 from modelkit.runtime.identity import Identity, boot_id
 from modelkit.runtime.logs import EngineLog, Redaction, RotatingFile
 from modelkit.runtime.process import become_subreaper, reap_adopted
@@ -34,7 +35,7 @@ from modelkit.runtime.project import Lock, Project
 from modelkit.runtime.reaper import Reaper
 from modelkit.runtime.sweep import clear, reconcile
 from modelkit.runtime.timing import Timing
-from modelkit.runtime.usage import resident
+from modelkit.runtime.tree import kill_descendants, resident
 from modelkit.runtime.wire import PROTOCOL, Message, encode, failure_as_json
 
 
@@ -68,7 +69,7 @@ class Supervisor:
         self._lock, self._who, self._boot = lock, Identity.own(), boot_id()
         self._began = time.monotonic()
         self._log = EngineLog(project)
-        self._gate = EdgeGate(RotatingFile(project.access_log))
+        self._gate = EdgeGate(RotatingFile(project.access_log), self._measures)
         self._fleet = Fleet(self._gate, self._make, self._observe)
         self._control = Control(self._handle)
         self._watchers: set[Ask] = set()
@@ -112,6 +113,8 @@ class Supervisor:
             await self._gate.close(0)
         await self._fleet.down(self._hurry)
         hurried.cancel()
+        if left := await asyncio.to_thread(kill_descendants, {self._reaper.pid}):
+            _say(f"ended processes that had left their engine: {left}")
         if not self._ended.done():
             self._ended.set_result({})
         await self._control.close()
@@ -143,9 +146,9 @@ class Supervisor:
                 return await self._fleet.stop(request["generation"], self._seconds(request))
             case "status":
                 return await self._status()
-            case "attach":
+            case "own":
                 self._own(ask.connection)
-                return await self._tell(ask)
+                return {}
             case "watch":
                 return await self._tell(ask)
             case "down":
@@ -244,6 +247,18 @@ class Supervisor:
                           log=self._log, redaction=Redaction(bundle.launch.env, self.settings.key_hashes),
                           timing=self.timing, changed=self._fleet.changed, spawned=self._spawned,
                           gone=self._reaper.forgets)
+
+    def _measures(self) -> list[str]:
+        """The engines' lines of /metrics."""
+        series = {(("stage", g.stage), ("version", g.version), ("generation", str(g.id))): g
+                  for g in self._fleet.generations.values()}
+        return [
+            *family("modelkit_engine_up", "gauge", "Whether the engine is ready.",
+                    ((labels, int(g.phase is Phase.READY)) for labels, g in series.items())),
+            *family("modelkit_engine_restarts_total", "counter", "Restarts after a crash.",
+                    ((labels, g.restarts) for labels, g in series.items())),
+            *family("modelkit_engine_load_seconds", "gauge", "From its start to ready, the last time.",
+                    ((labels, g.load_seconds) for labels, g in series.items()))]
 
     def _spawned(self, leader: Identity) -> None:
         self._reaper.knows(leader)

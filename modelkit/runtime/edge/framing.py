@@ -137,6 +137,19 @@ def _chunk_size(line: bytes) -> int:
 
 
 Body = Length | Chunked | UntilClose
+_heads: dict[bytes, ResponseHead] = {}
+_HEADS_KEPT = 256
+
+
+def read_head(head: bytes) -> ResponseHead:
+    """`ResponseHead(head)`, made once for heads that come again: within a second most differ in nothing."""
+    known = _heads.get(head)
+    if known is None:
+        known = ResponseHead(head)
+        if len(_heads) >= _HEADS_KEPT:
+            _heads.clear()
+        _heads[head] = known
+    return known
 
 
 class ResponseHead:
@@ -145,7 +158,7 @@ class ResponseHead:
     __slots__ = ("chunked", "event_stream", "keep_alive", "kept", "length", "reason", "status")
 
     def __init__(self, head: bytes) -> None:
-        """Reads everything before the empty line. Raises BadResponse."""
+        """Reads everything before the empty line; nothing of it changes later. Raises BadResponse."""
         first, *lines = head.split(b"\r\n")
         match = _STATUS_LINE(first)
         if match is None:

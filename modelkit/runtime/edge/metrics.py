@@ -46,9 +46,12 @@ class Metrics:
         self._rejected: dict[str, int] = {}
         self._broken: dict[str, int] = {}
 
-    def answered(self, series: Series, seconds: float, first_byte: float | None) -> None:
-        """One request is over; `first_byte` is when a stream's first byte passed, in seconds from its arrival."""
+    def answered(self, series: Series, seconds: float | None, first_byte: float | None) -> None:
+        """One request is over, after `seconds` if an engine worked on it; a stream's first byte came after
+        `first_byte`."""
         self._requests[series] = self._requests.get(series, 0) + 1
+        if seconds is None:
+            return
         key = (series.stage, series.version, series.route)
         histogram = self._durations.get(key)
         if histogram is None:
@@ -70,7 +73,7 @@ class Metrics:
         lines = [*family("modelkit_requests_total", "counter", "Requests answered.", (
                      (tuple(zip(Series._fields, map(str, series), strict=True)), count)
                      for series, count in self._requests.items())),
-                 *_histograms("modelkit_request_duration_seconds", "From a request's head to the end of its answer.",
+                 *_histograms("modelkit_request_duration_seconds", "From a request's head to its answer's end.",
                               self._durations),
                  *_histograms("modelkit_ttft_seconds", "From a request's head to the first byte of its stream.",
                               self._ttft),

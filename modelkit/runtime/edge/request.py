@@ -102,7 +102,7 @@ def judge(request: Request, access: Access, limits: EdgeLimits) -> Reply | None:
 def _malformed(request: Request) -> Reply | None:
     fields = request.fields
     if request.version not in ("1.1", "1.0"):
-        return bad_request(f"HTTP/{request.version} is not spoken here", 505, "http_version_not_supported")
+        return bad_request(f"HTTP/{request.version} is not spoken here")
     if request.repeated:
         return bad_request(f"the header `{request.repeated.decode('latin-1')}` came twice")
     if b"host" not in fields and request.version == "1.1":
@@ -114,7 +114,7 @@ def _malformed(request: Request) -> Reply | None:
             return bad_request("the only Transfer-Encoding known here is `chunked`, in HTTP/1.1")
     # A client may offer h2c with any request (Java's does) and takes an answer in HTTP/1.1 for a no.
     if request.method == b"CONNECT" or (request.upgrades and fields[b"upgrade"].strip().lower() != b"h2c"):
-        return bad_request("no other protocol is spoken here", code="upgrade_refused")
+        return bad_request("no other protocol is spoken here", "upgrade_refused")
     return None
 
 
@@ -169,9 +169,9 @@ def _unreadable(request: Request, limits: EdgeLimits) -> Reply | None:
     return None
 
 
-def bad_request(message: str, status: int = 400, code: str = "bad_request") -> Reply:
+def bad_request(message: str, code: str = "bad_request") -> Reply:
     """A request that can't be understood; what follows it on the connection can't either."""
-    return refusal(status, code, message, close=True)
+    return refusal(400, code, message, close=True)
 
 
 def too_large(limits: EdgeLimits) -> Reply:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from time import monotonic
 
 from modelkit.runtime.edge.access import Access
 from modelkit.runtime.edge.client import ClientConnection
 from modelkit.runtime.edge.exchange import Exchange
+from modelkit.runtime.edge.journal import Journal
 from modelkit.runtime.edge.limits import EdgeLimits
 from modelkit.runtime.edge.metrics import CONTENT_TYPE, Labels, Metrics, Series
 from modelkit.runtime.edge.replies import Reply, json_reply, unavailable
@@ -20,6 +20,7 @@ from modelkit.runtime.edge.upstream import Backend, Upstream
 
 _CLIENT_CLOSED = 499  # what nginx made customary for a client that did not wait
 _BROKEN = frozenset({"client_gone", "engine_stopped", "bad_engine_response", "stalled", "cut"})
+_NOBODY = ("", "", "")
 _FAREWELL_SECONDS = 1.0
 
 
@@ -30,14 +31,14 @@ class Edge:
     """
 
     def __init__(self, *, sockets: Sequence[socket.socket], access: Access, metrics: Metrics | None = None,
-                 limits: EdgeLimits | None = None, log: Callable[[str], None] | None = None) -> None:
+                 limits: EdgeLimits | None = None, log: Callable[[str], object] | None = None) -> None:
         self.access = access
         self.metrics = metrics or Metrics()
         self.limits = limits or EdgeLimits()
         self.connections: set[ClientConnection] = set()
         self.closing = False
         self.version_header = b""
-        self._log = log
+        self._journal = Journal(log) if log is not None else None
         self._sockets = list(sockets)
         self._servers: list[asyncio.Server] = []
         self._backends: dict[Upstream, Backend] = {}
@@ -149,23 +150,17 @@ class Edge:
     def record(self, exchange: Exchange) -> None:
         """One request is over: count it, and log it."""
         backend = exchange.backend or self._routed
-        upstream = backend.upstream if backend is not None else None
-        stage, version = (upstream.stage, upstream.version) if upstream is not None else ("", "")
-        model = backend.model if backend is not None else ""
         took = monotonic() - exchange.started
         status = exchange.status or _CLIENT_CLOSED
         first = exchange.first_at - exchange.started if exchange.first_at is not None else None
-        route = exchange.request.route.label
-        self.metrics.answered(Series(stage, model, version, route, status), took, first)
+        upstream = backend.upstream if backend is not None else None
+        stage, version, model = (upstream.stage, upstream.version, backend.model) if backend and upstream else _NOBODY
+        self.metrics.answered(Series(stage, model, version, exchange.request.route.label, status),
+                              took if exchange.backend is not None else None, first)
         if exchange.outcome in _BROKEN:
             self.metrics.broken(exchange.outcome)
-        if self._log is not None:
-            request = exchange.request
-            ttft = f',"ttft_ms":{first * 1000:.1f}' if first is not None else ""
-            self._log(f'{{"at":"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}","id":"{request.id.decode()}",'
-                      f'"client":"{exchange.client.peer}","method":"{request.method.decode()}","route":"{route}",'
-                      f'"status":{status},"outcome":"{exchange.outcome}","stage":"{stage}","version":"{version}",'
-                      f'"bytes_in":{exchange.bytes_in},"bytes_out":{exchange.bytes_out},"ms":{took * 1000:.1f}{ttft}}}')
+        if self._journal is not None:
+            self._journal.note(exchange, upstream, status, took, first)
 
     def _sweep(self) -> None:
         now = monotonic()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from modelkit.runtime.edge.framing import BadResponse, Body, Chunked, ResponseHead, UntilClose
+from modelkit.runtime.edge.framing import BadResponse, Body, Chunked, UntilClose, read_head
 from modelkit.runtime.edge.limits import EdgeLimits
 
 if TYPE_CHECKING:
@@ -181,7 +181,7 @@ class Link(asyncio.Protocol):
             exchange.answering()
             return
         self._head = b""
-        head, rest = ResponseHead(data[:end]), data[end + 4:]
+        head, rest = read_head(data[:end]), data[end + 4:]
         if head.status < 200:
             if head.status == 101:
                 raise BadResponse("a switch of protocols that nobody asked for")

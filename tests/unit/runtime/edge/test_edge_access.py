@@ -123,11 +123,12 @@ def test_localhost_is_both_families_on_one_port() -> None:
 
 def test_a_busy_port_names_its_holder() -> None:
     (held,) = bind("127.0.0.1", 0)
+    port = held.getsockname()[1]
     with held, pytest.raises(Failure) as caught:
-        bind("127.0.0.1", held.getsockname()[1])
+        bind("127.0.0.1", port)
     failure = caught.value
     assert failure.code == "port-busy" and failure.data["pid"] == os.getpid()
-    assert str(held.getsockname()[1]) in failure.message and str(os.getpid()) in failure.message
+    assert str(port) in failure.message and str(os.getpid()) in failure.message
     assert "--port" in str(failure.hint)
 
 

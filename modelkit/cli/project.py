@@ -149,11 +149,11 @@ def facts(modelfile: Modelfile, stage: str) -> Facts:
 
 def plan(modelfile: Modelfile, stage: str, arguments: Any, known: Facts | None = None) -> Plan:
     """The stage's plan, with what each setting becomes on its engine."""
-    from modelkit import engines
+    from modelkit import platforms
     from modelkit.planning.resolve import resolve
 
     resolved = resolve(modelfile, stage, known or facts_of(modelfile, stage), overrides(arguments))
-    return resolved.model_copy(update={"lowered": engines.lower(resolved)})
+    return resolved.model_copy(update={"lowered": platforms.lower(resolved)})
 
 
 def facts_of(modelfile: Modelfile, stage: str) -> Facts:

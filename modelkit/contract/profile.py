@@ -49,7 +49,7 @@ class Profile:
     limits: Limits = field(default_factory=Limits)
 
     def as_json(self) -> dict[str, Any]:
-        return {"schema": SCHEMA, **asdict(self)}
+        return {"schema": SCHEMA, **json.loads(json.dumps(asdict(self)))}  # lists, as they are read back
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Profile:

@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from modelkit import engines
 from modelkit.language.check import compile_source
 from modelkit.language.modelfile import KNOWN_STAGES
 from modelkit.language.source import Source
 from modelkit.planning.facts import Facts
 from modelkit.planning.plan import Engine, Weights
 from modelkit.planning.resolve import resolve
-from modelkit.platforms import render
+from modelkit.platforms import lower, render
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = sorted((ROOT / "examples").rglob("Modelfile"))
@@ -34,7 +33,7 @@ def test_an_example_compiles_for_every_stage(path: Path) -> None:
     assert loud == []
     for stage in dict.fromkeys((*KNOWN_STAGES, *modelfile.stages)):
         plan = resolve(modelfile, stage, FACTS)
-        plan = plan.model_copy(update={"lowered": engines.lower(plan)})
+        plan = plan.model_copy(update={"lowered": lower(plan)})
         bundle = render(plan)
         assert bundle.launch.argv
         assert render(plan).digest == bundle.digest

@@ -28,10 +28,8 @@ def documented() -> list[str]:
     found = []
     for file in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", file.read_text("utf-8"), re.DOTALL):
-            for line in block.splitlines():
-                line = re.sub(r'^eval "\$\((.*)\)"$', r"\1", line.strip()).partition("  #")[0]
-                if line.startswith("modelkit "):
-                    found.append(line)
+            lines = (re.sub(r'^eval "\$\((.*)\)"$', r"\1", line.strip()) for line in block.splitlines())
+            found += [line.partition("  #")[0] for line in lines if line.startswith("modelkit ")]
     return sorted(set(found))
 
 

@@ -54,7 +54,7 @@ def test_a_stage_wins_and_every_value_says_where_it_comes_from() -> None:
     dev, prod = plan(FILE), plan(FILE, "prod")
     assert (dev.profile["system"], prod.profile["system"]) == ("base", "other")
     assert (dev.profile["defaults"]["temperature"], prod.profile["defaults"]["temperature"]) == (0.2, 0.5)
-    assert (dev.profile["stop"], prod.profile["stop"]) == (("a", "b"), ("c",))
+    assert (dev.profile["stop"], prod.profile["stop"]) == (["a", "b"], ["c"])
     origins = {name: str(setting.origin) for name in ("temperature", "top_p", "serve.max_concurrency")
                if (setting := prod.setting(name))}
     assert origins == {"temperature": "stage Modelfile:8", "top_p": "default",
@@ -104,7 +104,8 @@ def test_few_shots_and_name_reach_the_profile() -> None:
 
 
 def test_engines_follow_the_stage() -> None:
-    for stage, engine, weights in (("dev", "llama.cpp", GGUF), ("experiment", "llama.cpp", GGUF), ("prod", "vllm", FOLDER)):
+    expected = (("dev", "llama.cpp", GGUF), ("experiment", "llama.cpp", GGUF), ("prod", "vllm", FOLDER))
+    for stage, engine, weights in expected:
         made = plan("FROM ./m.gguf\n", stage)
         assert (made.engine_name, made.weights, made.needs) == (engine, weights, ())
 
@@ -131,7 +132,7 @@ def test_an_unknown_stage_names_the_known_ones() -> None:
 
 def model(context_length: int) -> ModelFacts:
     return ModelFacts(architecture="llama", context_length=context_length, parameters=1, quantization="Q4_1",
-                      vocabulary=1, chat_template="{% for m in messages %}{% endfor %}")
+                      vocabulary=1, chat_template="{% for m in messages %}{% endfor %}", bos=None, eos="</s>")
 
 
 def test_context_is_capped_by_the_model_when_unsaid_and_refused_when_said() -> None:
@@ -164,7 +165,7 @@ def test_a_jinja_template_is_the_plans_and_a_go_template_is_not() -> None:
 
 def test_a_model_without_a_chat_template_is_refused() -> None:
     bare = ModelFacts(architecture="llama", context_length=64, parameters=1, quantization="F16", vocabulary=1,
-                      chat_template=None)
+                      chat_template=None, bos=None, eos=None)
     with pytest.raises(Failure) as caught:
         plan("FROM ./m.gguf\n", known=facts(model=bare))
     assert caught.value.code == "no-chat-template"

@@ -53,7 +53,7 @@ def read_operand(kind: AssertionKind, text: str) -> str | Wrong:
 
 def _text(text: str) -> str | Wrong:
     value = unquoted(text)
-    return value if value else Wrong("a text after it, such as `\"Paris\"`")
+    return value if value else Wrong("a text, such as `\"Paris\"`")
 
 
 def _pattern(text: str) -> str | Wrong:
@@ -61,7 +61,7 @@ def _pattern(text: str) -> str | Wrong:
     if len(value) >= 2 and value.startswith("/") and value.endswith("/"):
         value = value[1:-1]
     if not value:
-        return Wrong("a pattern after it, such as `/[0-9]+/`")
+        return Wrong("a pattern, such as `/[0-9]+/`")
     try:
         re.compile(value)
     except (re.error, OverflowError, RecursionError) as error:
@@ -104,7 +104,7 @@ def _likeness(text: str) -> str | Wrong:
     match = re.fullmatch(r"(.*\S)\s*>=\s*(\S+)", text, re.DOTALL)
     sentence, least = (match[1], match[2]) if match else (text, "")
     if not unquoted(sentence):
-        return Wrong("a text after it, and `>= 0.8` if you like")
+        return Wrong("a text, then `>= 0.8` if you like")
     if least and isinstance(Real(-1, 1).read(least), Wrong):
         return Wrong("a text and a cosine from -1 to 1")
     return f"{unquoted(sentence)} >= {least}" if least else unquoted(sentence)
@@ -120,6 +120,6 @@ def unquoted(text: str) -> str:
 
 _READERS = {
     "text": _text, "pattern": _pattern, "schema": unquoted, "tool": _tool, "reason": _reason, "count": _count,
-    "none": lambda text: Wrong("alone: it takes no operand") if text else "", "duration": _duration,
+    "none": lambda text: Wrong("nothing") if text else "", "duration": _duration,
     "likeness": _likeness,
 }

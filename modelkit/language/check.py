@@ -19,11 +19,17 @@ from modelkit.language.source import Source, Span
 
 
 def compile_source(source: Source) -> tuple[Modelfile | None, list[Diagnostic]]:
-    """One file, parsed and checked: its meaning, or None if anything is an error; all findings, in file order."""
+    """One file, parsed and checked: its meaning, or None if anything is an error; all findings, in file order.
+
+    A file whose shape is broken is checked too, so that all its errors come at once; warnings about its meaning wait
+    until the shape is whole, since they may be no more than a consequence.
+    """
     document, found = parse(source)
     report = Report(list(found))
+    broken = bool(report.errors)
     modelfile = check(document, report)
-    return modelfile, in_file_order(report.found)
+    meaning = [d for d in report.found[len(found) :] if d.severity is Severity.ERROR or not broken]
+    return modelfile, in_file_order([*found, *meaning])
 
 
 def check(document: Document, report: Report) -> Modelfile | None:

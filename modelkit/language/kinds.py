@@ -55,10 +55,10 @@ class Whole:
         return _comma(_range(self.low, high), " ".join(f"or {value}" for value in self.also))
 
     def read(self, text: str) -> int | Wrong:
-        # Twenty digits overflow 64 bits; refusing longer texts here also keeps int() from doing quadratic work.
-        if not _WHOLE.fullmatch(text) or len(text) > 20:
+        # Twenty digits are beyond every range already; reading no more keeps int() from doing quadratic work.
+        if not _WHOLE.fullmatch(text):
             return Wrong(self.says, self._meant(text))
-        value = int(text)
+        value = int(text[:21])
         if value in self.also or _within(value, self.low, self.high):
             return value
         return Wrong(f"at most {self.high}" if self.high is not None and value > self.high else self._bounds)
@@ -215,8 +215,8 @@ class Share:
 
     @property
     def says(self) -> str:
-        least = "more than " if self.above_low else ""
-        return f"a share, {least}{self.low:.0%} to {self.high:.0%} or {least}{self.low:g} to {self.high:g}"
+        least = "above" if self.above_low else "from"
+        return f"a share {least} {_plain(self.low)} to {_plain(self.high)}, such as `0.9` or `90%`"
 
     def read(self, text: str) -> float | Wrong:
         number = go_float(text.removesuffix("%").rstrip())

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from modelkit.language.kinds import Word
 
-MODEL_NAME = Word("a name of letters, digits and `. _ -`, with `/` or `:` between its parts",
+MODEL_NAME = Word("letters, digits and `. _ -`, with `/` or `:` between parts",
                   r"(?=.{1,200}$)[A-Za-z0-9][A-Za-z0-9._-]*(?:[/:][A-Za-z0-9][A-Za-z0-9._-]*)*")
-STAGE_NAME = Word("a name of letters, digits, `_` and `-`", r"[A-Za-z][A-Za-z0-9_-]{0,62}")
-VARIABLE = Word("a name of letters, digits and `_`", r"[A-Za-z_][A-Za-z0-9_]*")
+STAGE_NAME = Word("letters, digits, `_` and `-`, and starts with a letter", r"[A-Za-z][A-Za-z0-9_-]{0,62}")
+VARIABLE = Word("letters, digits and `_`, and starts with no digit", r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def default_name(path: str) -> str:
@@ -26,6 +26,13 @@ def default_name(path: str) -> str:
     if re.match(r"modelfile(\.|$)", file.name, re.IGNORECASE):
         return _as_name(file.absolute().parent.name)
     return _as_name(file.stem)
+
+
+def nearest_name(text: str, kind: Word) -> str | None:
+    """The name of that kind that looks most like `text`; None if nothing is left of it."""
+    hyphen = "-" if kind is not VARIABLE else "_"
+    plain = re.sub(r"[^A-Za-z0-9_]+" if kind is VARIABLE else r"[^A-Za-z0-9._/:-]+", hyphen, text).strip("-._/:")
+    return plain if re.fullmatch(kind.pattern, plain) else None
 
 
 def _as_name(text: str) -> str:

@@ -10,6 +10,7 @@ from modelkit.language import kinds
 from modelkit.language.diagnostic import Note, Report, Rule, did_you_mean
 from modelkit.language.document import Word
 from modelkit.language.kinds import Kind, Scalar, Wrong, one_of, without_comment
+from modelkit.language.names import nearest_name
 from modelkit.language.rules import BAD_NAME, BAD_VALUE, DUPLICATE_SCALAR, NEEDS_LATER_RELEASE, NOT_YET
 from modelkit.language.source import Span
 
@@ -19,6 +20,7 @@ class Context:
     """One run of `check`."""
 
     report: Report
+    variables: set[str] = field(default_factory=set)  # what ARG has declared so far
     _said_not_yet: set[str] = field(default_factory=set)
 
     def later(self, what: str, span: Span, *, essential: bool = False, hint: str | None = None) -> None:
@@ -46,12 +48,12 @@ class Context:
 
     def name(self, what: str, kind: kinds.Word, text: str, span: Span) -> bool:
         """Whether the text is a name of that kind; reports it if not."""
-        read = kind.read(text)
-        if not isinstance(read, Wrong):
+        if not isinstance(kind.read(text), Wrong):
             return True
-        now = f"is `{shown(text)}`" if text else "is empty"
-        self.report.add(BAD_NAME, f"`{what}` {now}; it must be {read.must_be}", span,
-                        hint=f"did you mean `{read.instead}`?" if read.instead else None)
+        near = nearest_name(text, kind)
+        message = f"`{shown(text)}` cannot be the name of {what}" if text else f"the name of {what} is empty"
+        hint = f"did you mean `{near}`?" if near else f"a name is made of {kind.says}"
+        self.report.add(BAD_NAME, message, span, hint=hint)
         return False
 
     def value(self, what: str, kind: Kind, text: str, span: Span) -> Scalar | None:

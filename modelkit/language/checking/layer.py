@@ -57,8 +57,8 @@ class LayerReader:
                 self._empty(keyword, instruction)
             else:
                 reader(self, keyword, instruction)
-            found = self._context.report.found[before:]
-            self._judge_effect(keyword, instruction, any(d.severity is Severity.ERROR for d in found))
+                found = self._context.report.found[before:]
+                self._judge_effect(keyword, instruction, any(d.severity is Severity.ERROR for d in found))
         if self._projector and self._said.get("FROM") is None:
             self._said.put("FROM", self._projector)
         self._judge_quantization()
@@ -86,10 +86,10 @@ class LayerReader:
 
     def _from(self, keyword: str, instruction: Instruction) -> None:
         value = instruction.value
-        check_reference(value, self._context.report)
+        check_reference(value, self._context)
         if is_path(value.text) and is_projector(value.text):
             self._projector = Said(value.text, value.span)
-            self._context.later("FROM a vision projector", value.span, hint="the model is served without images")
+            self._context.later(f"FROM {shown(value.text)}", value.span, hint="the model is served without images")
         else:
             self._said.put("FROM", Said(value.text, value.span))
 
@@ -99,7 +99,7 @@ class LayerReader:
         if keyword == "TEMPLATE":
             check_template(value, self._context)
         elif keyword == "DRAFT":
-            check_reference(value, self._context.report)
+            check_reference(value, self._context)
         elif keyword == "REQUIRES" and not _SEMVER.fullmatch(value.text):
             message = f"`REQUIRES` is {shown(value.text)}; it must be a version such as 0.14.0"
             self._context.report.add(BAD_VALUE, message, value.span)
@@ -110,7 +110,7 @@ class LayerReader:
 
     def _name(self, keyword: str, instruction: Instruction) -> None:
         value = instruction.value
-        if self._context.name("NAME", MODEL_NAME, value.text, value.span):
+        if self._context.name("a model", MODEL_NAME, value.text, value.span):
             if self.name is not None:
                 self._context.twice("NAME", value.span, self.name.span)
             self.name = Said(value.text, value.span)
@@ -118,7 +118,8 @@ class LayerReader:
     def _variable(self, keyword: str, instruction: Instruction) -> None:
         value = instruction.value
         name = value.text.split(maxsplit=1)[0] if value.text else ""
-        if self._context.name("ARG", VARIABLE, name, value.span):
+        if self._context.name("a variable", VARIABLE, name, value.span):
+            self._context.variables.add(name)
             self.variables[name] = instruction
 
     def _parameter(self, keyword: str, instruction: Instruction) -> None:

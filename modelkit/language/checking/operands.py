@@ -52,7 +52,7 @@ def read_adapter(value: Value, context: Context) -> Adapter | None:
     match = re.fullmatch(r"(?P<reference>.*?\S)\s+[Aa][Ss]\s+(?P<name>\S.*)", value.text, re.DOTALL)
     if match is None:
         return Adapter(value.text)
-    if not context.name("AS", MODEL_NAME, match["name"], place(value, *match.span("name"))):
+    if not context.name("an adapter", MODEL_NAME, match["name"], place(value, *match.span("name"))):
         return None
     return Adapter(match["reference"], match["name"])
 

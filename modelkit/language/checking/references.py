@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from modelkit.language.checking.context import shown
+from modelkit.language.checking.context import Context, shown
 from modelkit.language.diagnostic import Report, did_you_mean
 from modelkit.language.document import Value
 from modelkit.language.kinds import without_comment
@@ -41,12 +41,13 @@ def is_projector(reference: str) -> bool:
     return re.search(r"mmproj|projector", re.split(r"[/\\]", reference)[-1], re.IGNORECASE) is not None
 
 
-def check_reference(value: Value, report: Report) -> None:
+def check_reference(value: Value, context: Context) -> None:
     """Reports what is wrong, or likely to go wrong, with the reference of a FROM, an ADAPTER or a DRAFT."""
-    text, span = value.text, value.span
+    text, span, report = value.text, value.span, context.report
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
-    if match := _PLACEHOLDER.search(text):
-        report.add(PLACEHOLDER, f"`{shown(match[0])}` is a placeholder, and nothing replaces it", span)
+    placeholders = [m[0] for m in _PLACEHOLDER.finditer(text) if m[0][2:-1] not in context.variables]
+    if placeholders:
+        report.add(PLACEHOLDER, f"`{shown(placeholders[0])}` is a placeholder, and nothing replaces it", span)
     elif is_path(text):
         if _HOME.match(text):
             report.add(MACHINE_PATH, f"`{shown(text)}` is in one person's home folder", span,

@@ -58,7 +58,7 @@ def _read_header(block: Block, context: Context) -> _Header | None:
         message = f"`STAGE {shown(block.header.text)}` is not `STAGE name` or `STAGE name EXTENDS stage`"
         context.report.add(BAD_BLOCK_HEADER, message, block.header.span)
         return None
-    if not name.text or not context.name("STAGE", STAGE_NAME, name.text, name.span):
+    if not name.text or not context.name("a stage", STAGE_NAME, name.text, name.span):
         return None
     return _Header(block, name, base if base.text else None)
 

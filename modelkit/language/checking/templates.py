@@ -31,7 +31,7 @@ def check_template(value: Value, context: Context) -> None:
     try:
         environment.parse(text)
     except TemplateSyntaxError as error:
-        problem = " ".join(str(error.message).split())[:100].rstrip(".")
+        problem = " ".join(str(error.message).split()).split(". ")[0][:100].rstrip(".")
         context.report.add(BAD_TEMPLATE, f"line {error.lineno} of this template: {problem}", value.span)
     except (TemplateError, RecursionError, ValueError, OverflowError):
         context.report.add(BAD_TEMPLATE, "this template does not parse", value.span)

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from modelkit.language.checking.context import shown
+
 _PLAIN = re.compile(r"\s*(==|!=|<=|>=|<|>)\s*([0-9]{1,9}(?:\.[0-9]{1,9}){0,5})\s*")
 
 
@@ -25,6 +27,8 @@ def version_problem(text: str) -> Problem | None:
     >>> version_problem("0.32").hint
     'write `==0.32.*` for that version, or `>=0.32` for it and later ones'
     """
+    if len(text) > 200 or not all(clause.strip() for clause in text.split(",")):
+        return _unreadable(text)
     clauses = [_PLAIN.fullmatch(clause) for clause in text.split(",")]
     plain = [(match[1], match[2]) for match in clauses if match]
     if len(plain) < len(clauses):
@@ -34,8 +38,12 @@ def version_problem(text: str) -> Problem | None:
         try:
             SpecifierSet(text)
         except InvalidSpecifier:
-            return Problem(f"`{' '.join(text.split())[:40]}` is not a version range", _hint(text))
+            return _unreadable(text)
     return _contradiction(plain)
+
+
+def _unreadable(text: str) -> Problem:
+    return Problem(f"`{shown(text)}` is not a version range", _hint(text))
 
 
 def _hint(text: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
+_MACHINES = Path("/etc/pip.conf")
 _SECTIONS = ("global", "install")  # the later one wins, in whatever file it stands
 
 
@@ -96,7 +97,7 @@ def config_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
         return ()  # pip's own way to say "no files"
     home = Path(environ.get("HOME") or Path.home())
     files = [Path(d) / "pip" / "pip.conf" for d in environ.get("XDG_CONFIG_DIRS", "/etc/xdg").split(os.pathsep) if d]
-    files.append(Path("/etc/pip.conf"))
+    files.append(_MACHINES)
     if not (named and Path(named).exists()):  # a named file stands in for the user's
         files.append(home / ".pip" / "pip.conf")
         files.append(Path(environ.get("XDG_CONFIG_HOME") or home / ".config") / "pip" / "pip.conf")

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from modelkit.language.kinds import Choice, Duration, Real, Whole, Word, Wrong
 
 Operand = Literal["text", "pattern", "schema", "tool", "reason", "count", "none", "duration", "likeness"]
 
 
-@dataclass(frozen=True, slots=True)
-class AssertionKind:
+class AssertionKind(NamedTuple):
     """One check. `operand` names the shape of what follows the word; `example` is a whole `EXPECT`."""
 
     name: str

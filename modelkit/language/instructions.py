@@ -6,8 +6,7 @@ would make a stage wrong rather than merely less: using them is then an error, n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Place = Literal["file", "stage", "test"]
 Repeated = Literal["last", "last per name", "appended", "error"]
@@ -19,8 +18,7 @@ _TEST: tuple[Place, ...] = ("test",)
 _ANYWHERE: tuple[Place, ...] = ("file", "stage", "test")
 
 
-@dataclass(frozen=True, slots=True)
-class InstructionRow:
+class InstructionRow(NamedTuple):
     """One instruction. `operands` is its shape in words; `repeated` says what a second one in the same block does."""
 
     keyword: str

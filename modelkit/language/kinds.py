@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 Scalar = bool | int | float | str
 
 
-@dataclass(frozen=True, slots=True)
-class Wrong:
+class Wrong(NamedTuple):
     """Why a text is no value of a kind: what it must be, and the text that was probably meant."""
 
     must_be: str
@@ -37,8 +35,7 @@ _HUGE = 2**31 - 1
 _THOUSANDS = {"": 1, "k": 1024, "m": 1024**2, "g": 1024**3}
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(NamedTuple):
     """A base-10 integer (Go's ParseInt): no separators, no exponents, no suffixes."""
 
     low: int | None = None
@@ -78,8 +75,7 @@ class Whole:
         return str(value) if value in self.also or _within(value, self.low, self.high) else None
 
 
-@dataclass(frozen=True, slots=True)
-class Real:
+class Real(NamedTuple):
     """A finite floating-point number (Go's ParseFloat, hexadecimal floats included)."""
 
     low: float | None = None
@@ -124,8 +120,7 @@ def go_float(text: str) -> float | None:
     return None
 
 
-@dataclass(frozen=True, slots=True)
-class Boolean:
+class Boolean(NamedTuple):
     """`true` or `false`, and Go's other spellings: 1 t T TRUE True, 0 f F FALSE False."""
 
     says: str = "`true` or `false`"
@@ -143,8 +138,7 @@ class Boolean:
         return Wrong(self.says)
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """Any text but the empty one."""
 
     says: str = "a text"
@@ -153,8 +147,7 @@ class Text:
         return text if text else Wrong("a text, not empty")
 
 
-@dataclass(frozen=True, slots=True)
-class Word:
+class Word(NamedTuple):
     """One word: `pattern` is matched in full, `says` names what it stands for."""
 
     says: str
@@ -167,8 +160,7 @@ class Word:
         return Wrong(self.says, plain if plain != text and re.fullmatch(self.pattern, plain) else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(NamedTuple):
     """One word of a list; any case is read, the canonical spelling is what comes out."""
 
     words: tuple[str, ...]
@@ -184,8 +176,7 @@ class Choice:
         return Wrong(self.says, by_fold.get(without_comment(text).lower()))
 
 
-@dataclass(frozen=True, slots=True)
-class Duration:
+class Duration(NamedTuple):
     """A time with a unit (`500ms`, `5m`, `1h30m`), read as seconds."""
 
     bare: bool = False  # a number alone is seconds, and a negative one means for ever, as in Ollama's keep_alive
@@ -205,8 +196,7 @@ class Duration:
         return value if self.bare or value >= 0 else Wrong(self.says)
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
+class Share(NamedTuple):
     """A part of a whole, `0.9` or `90%`, read as a fraction."""
 
     low: float = 0.0
@@ -228,8 +218,7 @@ class Share:
         return Wrong(self.says, f"{number:g}%" if _within(number / 100, self.low, self.high, self.above_low) else None)
 
 
-@dataclass(frozen=True, slots=True)
-class Size:
+class Size(NamedTuple):
     """An amount of memory (`1.5GB`, `800MiB`), read as bytes."""
 
     says: str = "a size such as `1.5GB` or `800MiB`"
@@ -242,8 +231,7 @@ class Size:
         return float(match[1]) * float((1024 if match[3] else 1000) ** power)
 
 
-@dataclass(frozen=True, slots=True)
-class SecretReference:
+class SecretReference(NamedTuple):
     """Where a secret is kept. A secret itself is never a value."""
 
     says: str = "`env:NAME` or `file:path`"

@@ -7,8 +7,7 @@ of one answer, `e2e` to the answer's end.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from modelkit.language.kinds import Duration, Real, Share, Size, Wrong
 
@@ -16,8 +15,7 @@ Operator = Literal["<", "<=", "==", "!=", ">=", ">"]
 OPERATORS: tuple[Operator, ...] = ("<=", ">=", "==", "!=", "<", ">")  # the long ones first: a prefix must not win
 
 
-@dataclass(frozen=True, slots=True)
-class Rate:
+class Rate(NamedTuple):
     """Tokens a second: `25 tok/s`, or the number alone."""
 
     says: str = "a number of tokens a second, such as `25 tok/s`"
@@ -28,8 +26,7 @@ class Rate:
         return value if isinstance(value, float) else Wrong(self.says)
 
 
-@dataclass(frozen=True, slots=True)
-class Metric:
+class Metric(NamedTuple):
     """One thing to measure. `base` is the unit that a checked value is in."""
 
     name: str

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelkit.language.kinds import Boolean, Kind, Real, Scalar, Text, Whole
 
 _INT32 = 2**31 - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(NamedTuple):
     """One `PARAMETER`. `default` is Ollama's, None where it depends on the model or the machine."""
 
     name: str
@@ -20,8 +19,7 @@ class Parameter:
     effective: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(NamedTuple):
     """A parameter that Ollama once had, or that people expect: since when it is gone, and what to write instead."""
 
     name: str

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelkit.language.kinds import Boolean, Choice, Duration, Kind, Scalar, SecretReference, Share, Whole, Word
 
 
-@dataclass(frozen=True, slots=True)
-class ServeKey:
+class ServeKey(NamedTuple):
     """One key of `SERVE`. `default` is None where the engine or the machine decides."""
 
     name: str

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -317,3 +319,17 @@ def test_a_rules_examples_show_it(rule: str) -> None:
     assert rule in said(example.bad)
     modelfile, found = compile_source(Source("Modelfile", example.good))
     assert modelfile is not None and rule not in {d.rule.id for d in found}
+
+
+def test_checking_imports_nothing_slow() -> None:
+    """`modelkit check` of one file has 300 ms, Python's own start included."""
+    program = (
+        "import sys; from pathlib import Path; from modelkit.language.check import compile_source; "
+        "from modelkit.language.source import Source; "
+        "modelfile, _ = compile_source(Source.read(Path(sys.argv[1]))); assert modelfile; "
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    path = ROOT / "examples/quickstart/Modelfile"
+    done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True, cwd=ROOT)
+    slow = {"pydantic", "packaging", "jinja2", "numpy", "gguf", "tokenizers", "uvicorn", "asyncio", "http", "psutil"}
+    assert not slow & set(done.stdout.split())

@@ -27,6 +27,7 @@ class ModelFacts:
     bos: str | None  # the tokens' texts
     eos: str | None
     ends: tuple[str, ...] = ()  # every token that ends an answer, eos first
+    kv_bytes_per_token: int | None = None  # of the attention cache at 16 bits; None where the shape is not said
 
     @property
     def has_chat_template(self) -> bool:
@@ -61,6 +62,10 @@ def _of_header(header: Header) -> ModelFacts:
         bos=None if bos is None else vocabulary.tokens[bos],
         eos=None if eos is None else vocabulary.tokens[eos],
         ends=tuple(vocabulary.tokens[number] for number in vocabulary.ends),
+        kv_bytes_per_token=_cache_bytes(
+            *(header.metadata.get(f"{architecture}.{key}")
+              for key in ("block_count", "embedding_length", "attention.head_count", "attention.head_count_kv",
+                          "attention.key_length"))),
     )
 
 
@@ -77,7 +82,22 @@ def _of_folder(folder: Path) -> ModelFacts:
         vocabulary=int(config.get("vocab_size", 0)),
         chat_template=text if isinstance(text, str) else None,
         bos=_text(tokenizer.get("bos_token")), eos=_text(tokenizer.get("eos_token")),
+        kv_bytes_per_token=_cache_bytes(
+            *(config.get(key) for key in ("num_hidden_layers", "hidden_size", "num_attention_heads",
+                                          "num_key_value_heads", "head_dim"))),
     )
+
+
+def _cache_bytes(layers: Any, width: Any, heads: Any, kv_heads: Any, head_width: Any) -> int | None:
+    """Keys and values of one token in all layers, two bytes a number.
+
+    Where a file gives a list, one number a layer, the largest that is possible stands in for it.
+    """
+    if not all(isinstance(value, int) and value > 0 for value in (layers, width, heads)):
+        return None
+    kv_heads = kv_heads if isinstance(kv_heads, int) and kv_heads > 0 else heads
+    head_width = head_width if isinstance(head_width, int) and head_width > 0 else width // heads
+    return 2 * 2 * int(layers) * int(kv_heads) * int(head_width)
 
 
 def _parameters(folder: Path) -> int:

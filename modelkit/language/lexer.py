@@ -203,9 +203,10 @@ class _Lexer:
             self.lost = False
             return
         # The quote is the mistake; what follows the line is read as if it had been closed there.
-        opening = start + solid(self.text[start : extent.end])[0]
+        line_end = self.ends.line_end(start)
+        opening = start + solid(self.text[start:line_end])[0]
         self._mistake(Problem.QUOTE, Span(opening, opening + len(extent.quote)), len(self.text), "", keyword)
-        self._emit("ERROR", self.ends.line_end(start))
+        self._emit("ERROR", line_end)
 
     def _emit_rest(self, start: int) -> None:
         """An ERROR up to the end of the line, or of a `\"\"\"` text that starts after `start` and is closed."""

@@ -24,6 +24,7 @@ from modelkit.language.source import Source, Span
 from modelkit.language.values import LINE_END
 
 TEXTS = frozenset({"SYSTEM", "TEMPLATE", "LICENSE", "MESSAGE", "USER", "ASSISTANT", "TOOL"})
+MOST_GUESSES = 500  # a file with more unknown words than this is no Modelfile, and guessing takes time
 _LETTERS = re.compile(r"[A-Za-z]*")
 _PAIR = re.compile(r"(\w+)[=:](.*)")
 
@@ -42,13 +43,15 @@ class _Explainer:
     def __init__(self, text: str, tokens: Sequence[Token], report: Report) -> None:
         self.text = text
         self.report = report
-        self.values: list[tuple[Token, Token]] = []  # every value with its keyword
-        keyword = None
+        self.values: list[tuple[Token, Token, Token | None]] = []  # a keyword, its value, the last quoted value
+        self.guesses = MOST_GUESSES
+        keyword = quoted = None
         for token in tokens:
             if token.kind in WORDS:
                 keyword = token
             elif token.kind == "VALUE" and keyword:
-                self.values.append((keyword, token))
+                quoted = token if token.text.startswith('"') else quoted
+                self.values.append((keyword, token, quoted))
 
     def explain(self, mistake: Mistake) -> None:
         match mistake.problem:
@@ -72,10 +75,10 @@ class _Explainer:
 
     def word(self, mistake: Mistake) -> None:
         word = mistake.word
-        meant = _meant(word)
+        meant = self.meant(word)
         if mistake.follows and (_is_label(word) or not (meant or _shouts(word))):
             return  # more of the text that was not understood, not a mistake of its own
-        hint, notes = self.after_text(mistake.span)
+        hint, notes = (None, []) if mistake.follows else self.after_text(mistake.span)
         if meant and not (hint and _is_label(word)):
             hint, notes = meant, []
         elif word.startswith("```"):
@@ -90,15 +93,28 @@ class _Explainer:
             message = f"a line must start with an instruction, not with {shown(word)}"
         self.report.add(UNKNOWN_INSTRUCTION, message, mistake.span, hint=hint, notes=notes)
 
+    def meant(self, word: str) -> str | None:
+        """What to write instead of a word that is nearly an instruction."""
+        begun = _LETTERS.match(word)
+        letters = begun[0] if begun else ""
+        after = word[len(letters) : len(letters) + 1]
+        if letters.upper() in WORDS and after:
+            return f"write `{letters}` and a {'space before the value' if clean(after) else 'plain space'}"
+        bare = clean(word)
+        if bare != word and bare.upper() in WORDS:
+            return "remove that character"
+        self.guesses -= 1
+        known = did_you_mean(bare, WORDS) if bare.isascii() and self.guesses > 0 else None
+        return f"did you mean `{known}`?" if known else None
+
     def after_text(self, span: Span) -> tuple[str | None, list[Note]]:
         """What to say when a line that is no instruction comes right after a text: its author thought it went on."""
-        index = bisect_right(self.values, span.start, key=lambda pair: pair[1].span.start) - 1
+        index = bisect_right(self.values, span.start, key=lambda entry: entry[1].span.start) - 1
         if index < 0:
             return None, []
-        keyword, value = self.values[index]
-        if self.text.startswith('"', span.start) and value.text:
-            quoted = next((v for _, v in self.values[index::-1] if v.text.startswith('"')), None)
-            return None, [Note("a quote closed here, at the end of its line", _end_of(quoted))] if quoted else []
+        keyword, value, quoted = self.values[index]
+        if quoted and self.text.startswith('"', span.start):
+            return None, [Note("a quote closed here, at the end of its line", _end_of(quoted))]
         if keyword.kind not in TEXTS or self.text[value.span.end : span.start].strip(" \t\r\n"):
             return None, []
         if not value.text:
@@ -187,22 +203,6 @@ class _Explainer:
             message = f"the line of a `{mistake.keyword}` ends with `{{`"
             hint = f"write `{clean(line)} {{`" if len(line) <= 60 else hint
         self.report.add(BAD_BLOCK_HEADER, message, span, hint=hint)
-
-
-def _meant(word: str) -> str | None:
-    """What to write instead of a word that is nearly an instruction."""
-    begun = _LETTERS.match(word)
-    letters = begun[0] if begun else ""
-    after = word[len(letters) : len(letters) + 1]
-    if letters.upper() in WORDS and after:
-        if not clean(after):
-            return f"write `{letters}` and a plain space"
-        return f"write `{letters}` and a space before the value"
-    bare = clean(word)
-    if bare != word and bare.upper() in WORDS:
-        return "remove that character"
-    known = did_you_mean(bare, WORDS) if bare.isascii() else None
-    return f"did you mean `{known}`?" if known else None
 
 
 def _shouts(word: str) -> bool:

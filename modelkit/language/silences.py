@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from modelkit.language.characters import deleted, describe
 from modelkit.language.diagnostic import Note, Report
@@ -28,7 +27,7 @@ _LINE = re.compile(r"[\r\n][ \t]*([A-Za-z]+)[ \t]+([^\r\n]*)")
 _ESCAPE = re.compile(r"\\[nrt]")
 _COMMENT = re.compile(r"[ \t](#)")
 _COMMENT_IN_TEXT = re.compile(r"[ \t](#)[ \t]")  # prose may say `issue #5`, operands with quotes `"C #"`
-_SEVERAL = re.compile(r'"[ \t]*,?[ \t]+"|^\[[ \t]*".*\]$')
+_SEVERAL = re.compile(r'"(?:[ \t]+|[ \t]*,[ \t]*)"|^\[[ \t]*".*\]$')
 _MARKS = {"'": "'", "`": "`", "\u2018": "\u2019", "\u201c": "\u201d", "\u201e": "\u201c", "\u00ab": "\u00bb"}
 _RENAMED = {"model": "FROM", **{w.lower(): w for w in OLLAMA_WORDS if w not in ("FROM", "PARAMETER")}}
 
@@ -124,24 +123,16 @@ def _name(instruction: Instruction, report: Report) -> None:
 
 def _deleted(instruction: Instruction, source: Source, report: Report) -> None:
     start = instruction.keyword.span.end
-    gone = list(_joined(deleted(source.text[start : instruction.span.end])))
+    gone = deleted(source.text[start : instruction.span.end])
     if not gone:
         return
-    offset, text = gone[0]
-    count = sum(len(t) for _, t in gone)
-    kinds = list(dict.fromkeys(c for _, t in gone for c in t))
+    first = last = gone[0][0]
+    for at, _ in gone[1:]:
+        if at != last + 1:
+            break
+        last = at
+    kinds = list(dict.fromkeys(character for _, character in gone))
     what = ", ".join(describe(c) for c in kinds[:3]) + (", …" if len(kinds) > 3 else "")
-    verb = "character is deleted" if count == 1 else "characters are deleted"
-    span = Span(start + offset, start + offset + len(text))
-    report.add(DELETED_CHARACTERS, f"{count} {verb} from this value: {what}", span)
-
-
-def _joined(gone: list[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Deleted characters that stand side by side, as one."""
-    run: list[tuple[int, str]] = []
-    for offset, character in gone:
-        if run and run[-1][0] + len(run[-1][1]) == offset:
-            run[-1] = (run[-1][0], run[-1][1] + character)
-        else:
-            run.append((offset, character))
-    yield from run
+    verb = "character is deleted" if len(gone) == 1 else "characters are deleted"
+    message = f"{len(gone)} {verb} from this value: {what}"
+    report.add(DELETED_CHARACTERS, message, Span(start + first, start + last + 1))

@@ -12,8 +12,8 @@ import math
 import zlib
 from typing import Any
 
-WORDS = ("The", "capital", "of", "France", "is", "Paris.", "It", "is", "a", "city", "on", "the", "river", "Seine", "and",
-         "people", "like", "it")
+WORDS = ("The", "capital", "of", "France", "is", "Paris.", "It", "is", "a", "city", "on", "the", "river", "Seine",
+         "and", "people", "like", "it")
 
 
 class StubEngine:

@@ -87,7 +87,7 @@ def test_log_probabilities_without_alternatives_have_none(server: Server, fields
 def test_streamed_log_probabilities_are_the_same(server: Server) -> None:
     fields = {"logprobs": True, "top_logprobs": 1, "stop": [], "max_tokens": 4}
     streamed = [token["token"] for chunk in server.streamed(**fields) for choice in chunk["choices"]
-                for token in (choice["logprobs"] or {"content": []})["content"]]
+                for token in (choice.get("logprobs") or {"content": []})["content"]]
     whole = server.chat(**fields)["choices"][0]["logprobs"]["content"]
     assert streamed == [token["token"] for token in whole]
 

@@ -103,6 +103,7 @@ class _Lexer:
         self.out = Lexed()
         self.at = 0
         self.lost = False  # nothing was understood since the last mistake
+        self.loud = False  # the author writes keywords in capitals
 
     def line(self) -> None:
         """Reads one instruction, comment, brace or gap; the next unread character is the first of a line or blank."""
@@ -144,6 +145,8 @@ class _Lexer:
         begins = start + (not is_printable(text[start]))
         end = _match(_LETTERS, text, start + 1)
         keyword = self._known(text[begins:end])
+        if self.lost and self.loud and not text[begins:end].isupper():
+            keyword = ""  # after a text that lost its quotes `User` and `from` are prose
         after = text[end : end + 1]
         if keyword and after and after in " \t":
             self._known_instruction(keyword, begins, end)
@@ -163,6 +166,7 @@ class _Lexer:
     def _known_instruction(self, keyword: str, begins: int, end: int) -> None:
         shape = self.words[keyword]
         key: tuple[int, int] | None = None
+        self.loud = self.text[begins:end].isupper()
         if shape in (Shape.KEY, Shape.ROLE, Shape.LOOSE_KEY):
             key_start = _match(_BLANKS, self.text, end) if shape is Shape.LOOSE_KEY else end + 1
             key = key_start, _match(_LETTERS if shape is Shape.ROLE else _KEY, self.text, key_start)

@@ -76,7 +76,7 @@ class _Explainer:
     def word(self, mistake: Mistake) -> None:
         word = mistake.word
         meant = self.meant(word)
-        if mistake.follows and (_is_label(word) or not (meant or _shouts(word))):
+        if mistake.follows and (_is_label(word) or word.upper() in WORDS or not (meant or _shouts(word))):
             return  # more of the text that was not understood, not a mistake of its own
         hint, notes = (None, []) if mistake.follows else self.after_text(mistake.span)
         if meant and not (hint and _is_label(word)):

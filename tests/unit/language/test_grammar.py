@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import zipfile
 from importlib import resources
 from pathlib import Path
 
@@ -22,12 +25,21 @@ def test_a_wheel_reads_the_file_beside_the_module(tmp_path: Path, monkeypatch: p
     assert grammar.grammar_text() == "file: FROM VALUE\n"
 
 
-def test_the_wheel_is_told_to_take_the_file_there() -> None:
-    import tomllib
-
-    project = tomllib.loads((CHECKOUT.parents[1] / "pyproject.toml").read_text("utf-8"))
-    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
-    assert included["grammar/modelfile.lark"] == "modelkit/language/modelfile.lark"
+def test_a_real_wheel_parses_with_the_grammar_it_carries(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path)]
+    subprocess.run(build, cwd=CHECKOUT.parents[1], check=True, capture_output=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    zipfile.ZipFile(wheel).extractall(tmp_path / "site")
+    program = """
+import modelkit.language.grammar as grammar
+assert "site" in grammar.__file__, grammar.__file__
+assert not grammar.Path(grammar.__file__).parents[2].joinpath("grammar").exists()
+print(sorted(grammar.allowed()["test"])[0])
+"""
+    run = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path / "site", check=True, capture_output=True, text=True
+    )
+    assert run.stdout == "ASSISTANT\n"
 
 
 def test_where_instructions_may_stand() -> None:

@@ -73,6 +73,8 @@ def test_comments_stand_where_they_stood() -> None:
         ("FROM x\nSYTEM a\nPARAMTER b c\nMESSAGE bot d\n", ["unknown-instruction"] * 2 + ["bad-role"]),
         ('FROM x\nSYSTEM "a\nSYSTEM """b\nSYTEM c\n', ["unclosed-quote"] * 2 + ["unknown-instruction"]),
         ("FROM x\nprose here\nand here\nTOO LOUD\n", ["unknown-instruction"] * 2),
+        ("FROM x\nSYSTEM You\nlove\nUser hi\ntest this\nfrom here\nPARAMTER a b\n", ["unknown-instruction"] * 2),
+        ("from x\nsytem You\nuser hi\n", ["unknown-instruction", "instruction-not-allowed-here"]),
         ("STAGE a {\nSTAGE b {\nSTAGE c {\n", ["missing-from"] + ["unclosed-block"] * 3),
         ("FROM x\nSTAGE a {\nSTAGE b {\n}\n}\n", ["instruction-not-allowed-here"]),
         ("FROM x\nSTAGE a\nPOLICY locked\nSTAGE b {\n}\n", ["bad-block-header"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from typing import Literal, NamedTuple
 
 from modelkit.language.kinds import Choice, Duration, Real, Whole, Word, Wrong
@@ -61,9 +62,13 @@ def _pattern(text: str) -> str | Wrong:
     if not value:
         return Wrong("a pattern, such as `/[0-9]+/`")
     try:
-        re.compile(value)
-    except (re.error, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `[[` may mean something else one day, and would be printed
+            re.compile(value)
+    except re.error as error:
         return Wrong(f"a regular expression ({error})")
+    except (OverflowError, RecursionError):
+        return Wrong("a smaller regular expression")
     return value
 
 

@@ -20,7 +20,7 @@ from modelkit.language.rules import (
 SCHEMES = ("hf", "ollama", "oci", "https", "pypi", "file")
 
 _PATH = re.compile(r"\.{0,2}[/\\]|\.{1,2}$|~|[A-Za-z]:[/\\]")
-_PLACEHOLDER = re.compile(r"<[^<>]+>|\$\{[^}]*\}|\{\{.*\}\}")
+_PLACEHOLDER = re.compile(r"<[^<>]{1,80}>|\$\{[^{}]{0,80}\}|\{\{[^{}]{0,80}\}\}")
 _HOME = re.compile(r"/(home|Users)/[^/]+/|/root/|[A-Za-z]:[/\\]Users[/\\]", re.IGNORECASE)
 _MODEL_FILE = re.compile(r"\.(gguf|safetensors|bin|pth|pt)$", re.IGNORECASE)
 _ORG_NAME = re.compile(r"(?P<org>[A-Za-z0-9_-]+)/(?P<name>[A-Za-z0-9_.-]+)(:[\w.-]+)?")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from modelkit.language.checking.context import Context, shown
@@ -42,8 +42,9 @@ def read_stages(blocks: Iterable[Block], context: Context) -> dict[str, Stage]:
         else:
             headers[header.name.text] = header
     _check_lineage(headers, context)
+    kinds = _kinds(headers)
     for name, header in headers.items():
-        layer = LayerReader(context, experiments=_kind(name, headers) == "experiment").read(_instructions(header.block))
+        layer = LayerReader(context, experiments=kinds[name] == "experiment").read(_instructions(header.block))
         extends = Said(header.extends.text, header.extends.span) if header.extends else None
         stages[name] = Stage(name, header.block.span, extends, layer)
     for block in others:
@@ -74,7 +75,6 @@ def _is_duplicate(header: _Header, headers: dict[str, _Header], context: Context
 
 def _check_lineage(headers: dict[str, _Header], context: Context) -> None:
     known = tuple(dict.fromkeys((*KNOWN_STAGES, *headers)))
-    in_a_circle: set[str] = set()
     for name, header in headers.items():
         if header.extends is None:
             if name not in KNOWN_STAGES:
@@ -84,34 +84,44 @@ def _check_lineage(headers: dict[str, _Header], context: Context) -> None:
                                    header.name.span, hint=hint if near else f"write `STAGE {name} EXTENDS prod {{`")
         elif header.extends.text not in known:
             context.unknown(UNKNOWN_STAGE_EXTENDS, "stage", header.extends, known)
-        elif name not in in_a_circle and (circle := _circle(name, headers)):
-            in_a_circle.update(circle)
-            path = " extends ".join(f"`{stage}`" for stage in (*circle, circle[0]))
-            context.report.add(EXTENDS_CYCLE, f"a circle of stages: {path}", header.extends.span)
+    for circle in _circles(headers):
+        shown_part = circle if len(circle) <= 5 else [*circle[:4], "…"]
+        path = " extends ".join(f"`{stage}`" for stage in (*shown_part, circle[0]))
+        extends = headers[circle[0]].extends
+        assert extends is not None  # it is what makes the circle
+        context.report.add(EXTENDS_CYCLE, f"a circle of stages: {path}", extends.span)
 
 
-def _circle(name: str, headers: dict[str, _Header]) -> list[str]:
-    """The stages of the circle that `name` is part of, from itself on; empty if it is in none."""
-    chain = [name]
-    while (header := headers.get(chain[-1])) is not None and header.extends is not None:
-        if header.extends.text == name:
-            return chain
-        if header.extends.text in chain:
-            return []  # a circle further up, reported there
-        chain.append(header.extends.text)
-    return []
-
-
-def _kind(name: str, headers: dict[str, _Header]) -> str:
-    """The known stage that `name` is or extends; "" when the lineage is broken."""
+def _circles(headers: dict[str, _Header]) -> Iterator[list[str]]:
+    """Each circle of stages, from the one that stands first in the file on."""
+    order = {name: index for index, name in enumerate(headers)}
     seen: set[str] = set()
-    while name not in KNOWN_STAGES:
-        header = headers.get(name)
-        if header is None or header.extends is None or name in seen:
-            return ""
-        seen.add(name)
-        name = header.extends.text
-    return name
+    for start in headers:
+        path: dict[str, None] = {}
+        name: str | None = start
+        while name is not None and name in headers and name not in seen:
+            seen.add(name)
+            path[name] = None
+            extends = headers[name].extends
+            name = extends.text if extends else None
+        if name in path:
+            circle = list(path)[list(path).index(name) :]
+            first = circle.index(min(circle, key=order.__getitem__))
+            yield circle[first:] + circle[:first]
+
+
+def _kinds(headers: dict[str, _Header]) -> dict[str, str]:
+    """For each stage the known one that it is or extends; "" where the lineage is broken."""
+    kinds = dict(zip(KNOWN_STAGES, KNOWN_STAGES, strict=True))
+    for start in headers:
+        path: dict[str, None] = {}
+        name = start
+        while name not in kinds and name not in path:
+            path[name] = None
+            extends = headers[name].extends if name in headers else None
+            name = extends.text if extends else ""
+        kinds |= dict.fromkeys(path, kinds.get(name, ""))
+    return kinds
 
 
 def _instructions(block: Block) -> Iterable[Instruction]:

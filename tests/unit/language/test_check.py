@@ -13,6 +13,7 @@ import pytest
 from modelkit.language import examples
 from modelkit.language.check import check, compile_source
 from modelkit.language.diagnostic import Diagnostic, Report, Severity
+from modelkit.language.layers import effective
 from modelkit.language.modelfile import (
     Assertion,
     EngineChoice,
@@ -333,3 +334,11 @@ def test_checking_imports_nothing_slow() -> None:
     done = subprocess.run([sys.executable, "-c", program, path], capture_output=True, text=True, check=True, cwd=ROOT)
     slow = {"pydantic", "packaging", "jinja2", "numpy", "gguf", "tokenizers", "uvicorn", "asyncio", "http", "psutil"}
     assert not slow & set(done.stdout.split())
+
+
+def test_a_long_lineage_is_walked_once() -> None:
+    chain = "".join(f"STAGE s{i} EXTENDS s{i + 1} {{\n}}\n" for i in range(2000))
+    modelfile = compiled(f"{FROM}{chain}STAGE s2000 EXTENDS prod {{\n  SERVE port 1\n}}\n")
+    assert modelfile.kind("s0") == "prod" and effective(modelfile, "s0").serve["port"].value == 1
+    circle = compile_source(Source("Modelfile", f"{FROM}{chain}STAGE s2000 EXTENDS s0 {{\n}}\n"))[1]
+    assert [d.rule.id for d in circle] == ["extends-cycle"]

@@ -58,7 +58,7 @@ _SIZES = {text % size: size for size in range(1, 2049) for text in (b"%x", b"%X"
 class Chunked:
     """A chunked body, followed chunk by chunk without looking into them.
 
-    `left` is the distance to the next boundary between chunks. With `collect`, `taken` receives what the chunks hold,
+    What it says holds for the bytes that were scanned without an error. `left` is the distance to the next boundary between chunks. With `collect`, `taken` receives what the chunks hold,
     for a client that knows no chunks.
     """
 
@@ -84,7 +84,7 @@ class Chunked:
         """How many bytes of `data` belong to the body. Raises BadResponse."""
         before = len(self.held)
         if before:
-            data, self.held = self.held + data, b""
+            data = self.held + data
         size = len(data)
         at = self.left
         if at:
@@ -109,6 +109,8 @@ class Chunked:
             if at <= size and data[at - 2:at] != b"\r\n":
                 raise BadResponse("a chunk is longer than it says")
         self.left = at - size
+        if before:
+            self.held = b""
         return size - before
 
     def _close_chunk(self, data: bytes, at: int) -> None:

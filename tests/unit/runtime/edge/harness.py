@@ -103,7 +103,7 @@ class Engine:
             writer.close()
 
     async def start(self) -> None:
-        self._server = await asyncio.start_unix_server(self._serve, self.upstream.socket_path, limit=2**24)
+        self._server = await asyncio.start_unix_server(self._serve, self.upstream.socket_path, limit=2**18)
 
     async def stop(self) -> None:
         self._server.close()
@@ -152,8 +152,9 @@ class Client:
 
     async def close(self) -> None:
         self.writer.close()
-        with suppress(ConnectionError):
-            await self.writer.wait_closed()
+        with suppress(ConnectionError, TimeoutError):
+            await asyncio.wait_for(self.writer.wait_closed(), 1)
+        self.writer.transport.abort()
 
 
 class Response:

@@ -367,8 +367,8 @@ SEVERAL_ADAPTERS = _info(
 NAME_IS_PATH = _warning(
     "name-is-path",
     "A reference looks like a file but is not written as a path.",
-    why="A path starts with `./`, `../`, `/` or `~`. Anything else is a model's name, looked up in a registry, where "
-    "a file's name is not found.",
+    why="A path starts with `./`, `../`, `/` or `~`. To Ollama anything else is a file only if there is one of that "
+    "name, and a model's name if not: a file that is missing is then reported as a bad model name.",
     help="Put `./` before it.",
 )
 BAD_REFERENCE = _error(

@@ -17,7 +17,7 @@ from modelkit.language.rules import (
     PLACEHOLDER,
 )
 
-SCHEMES = ("hf", "ollama", "oci", "https", "pypi", "file")
+SCHEMES = ("hf", "huggingface", "ollama", "oci", "https", "pypi", "file")
 
 _PATH = re.compile(r"\.{0,2}[/\\]|\.{1,2}$|~|[A-Za-z]:[/\\]")
 _PLACEHOLDER = re.compile(r"<[^<>]{1,80}>|\$\{[^{}]{0,80}\}|\{\{[^{}]{0,80}\}\}")
@@ -61,7 +61,7 @@ def check_reference(value: Value, context: Context) -> None:
         report.add(BAD_REFERENCE, f"`{scheme[0]}` is not a kind of reference", span,
                    hint=f"did you mean `{near}://`?" if near else f"it is {', '.join(SCHEMES)}, or a path")
     elif _MODEL_FILE.search(text) and not scheme and text.count("/") < 2:
-        report.add(NAME_IS_PATH, f"`{shown(text)}` is read as a model's name, but looks like a file", span,
+        report.add(NAME_IS_PATH, f"`{shown(text)}` looks like a file, but is written like a model's name", span,
                    hint=f"did you mean `./{shown(text)}`?")
     else:
         _registry_name(value, report)
@@ -74,7 +74,7 @@ def _registry_name(value: Value, report: Report) -> None:
         report.add(BARE_ORG_NAME, f"`{shown(text)}` means Ollama's registry, but looks like a name of Hugging Face's",
                    value.span, hint=f"did you mean `hf.co/{shown(text)}`?")
         return
-    if re.match(r"(hf|huggingface)\.co/|(hf|https|pypi|file)://", text, re.IGNORECASE) or "@" in text:
+    if re.match(r"(hf|huggingface)\.co/|(hf|huggingface|https|pypi|file)://", text, re.IGNORECASE) or "@" in text:
         return
     tag = text.rsplit("/", 1)[-1].partition(":")[2]
     if text and tag in ("", "latest"):

@@ -12,6 +12,7 @@ import pytest
 
 from modelkit.language import examples
 from modelkit.language.check import check, compile_source
+from modelkit.language.checking.references import SCHEMES
 from modelkit.language.diagnostic import Diagnostic, Report, Severity
 from modelkit.language.layers import effective
 from modelkit.language.modelfile import (
@@ -28,6 +29,7 @@ from modelkit.language.modelfile import (
 from modelkit.language.parser import parse
 from modelkit.language.rules import RULES
 from modelkit.language.source import Source, Span
+from modelkit.models import reference
 
 ROOT = Path(__file__).parents[3]
 FROM = "FROM llama3.2:3b\n"
@@ -267,7 +269,7 @@ def test_no_secret_is_repeated_in_what_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reference", "rules"),
+    ("text", "rules"),
     [("llama3.2:3b", []), ("./model.gguf", []), ("~/models/m.gguf", []), ("./my model.gguf", []),
      ("C:\\models\\m.gguf", []), ("hf.co/Qwen/Qwen3-0.6B-GGUF:Q8_0", []), ("hf://org/repo", []),
      ("pypi://dist==1/a/b.gguf", []), ("someone/llama:1b", []), ("registry.example.com/ns/model:1", []),
@@ -278,8 +280,8 @@ def test_no_secret_is_repeated_in_what_is_said() -> None:
      ("C:\\Users\\ada\\m.gguf", ["machine-path"]), ("<model>", ["placeholder"]), ("${BASE}", ["placeholder"]),
      ("my model", ["bad-reference"]), ("http://host/m.gguf", ["bad-reference"])],
 )
-def test_references(reference: str, rules: list[str]) -> None:
-    assert said(f"FROM {reference}\n") == rules
+def test_references(text: str, rules: list[str]) -> None:
+    assert said(f"FROM {text}\n") == rules
 
 
 @pytest.mark.parametrize(
@@ -342,3 +344,7 @@ def test_a_long_lineage_is_walked_once() -> None:
     assert modelfile.kind("s0") == "prod" and effective(modelfile, "s0").serve["port"].value == 1
     circle = compile_source(Source("Modelfile", f"{FROM}{chain}STAGE s2000 EXTENDS s0 {{\n}}\n"))[1]
     assert [d.rule.id for d in circle] == ["extends-cycle"]
+
+
+def test_the_schemes_are_those_that_the_models_room_knows() -> None:
+    assert set(SCHEMES) == set(reference._SCHEMES)

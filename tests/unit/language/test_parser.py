@@ -103,6 +103,7 @@ def test_every_mistake_is_found_and_none_is_made_up(text: str, expected: list[st
         "SYSTEM it's 'fine' to say\n",
         "SYSTEM \u8bed \U0001f469 \U0001fae8\ufe0f e\u0301\n",
         "FROM y\r\nSYSTEM a\r\n",
+        'LICENSE """MIT\r\nme"""\r\n',
         'PARAMETER stop "a, b"\n',
         "PARAMETER stop [INST]\n",
         'SYSTEM He said "hi" "there"\n',

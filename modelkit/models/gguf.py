@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from modelkit.failure import Failure
 from modelkit.models.gguf_types import SCALARS, TensorType
 
+
 @dataclass(frozen=True, slots=True)
 class Array:
     """An array in the metadata, not read yet: `count` elements of `kind`, the first at `offset`."""

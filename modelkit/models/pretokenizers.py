@@ -18,20 +18,34 @@ _NEWER_SPANS = (
     "16100-1611D 16130-16139 16D40-16D6C 16D70-16D79 18CFF-18CFF 1CCF0-1CCF9 1E5D0-1E5ED 1E5F0-1E5FA")
 _NEWER = re.sub(r"(\w+)-(\w+) ?", r"\\x{\1}-\\x{\2}", _NEWER_SPANS)
 _LETTER, _NUMBER = rf"[\p{{L}}&&[^{_NEWER}]]", rf"[\p{{N}}&&[^{_NEWER}]]"
+_PUNCTUATION = (r"[[\p{P}$+<=>\^~|]&&[^\x{1B4E}-\x{1B4F}\x{1B7F}\x{10D6E}\x{113D4}-\x{113D5}\x{113D7}-\x{113D8}"
+                r"\x{11BE1}\x{16D6D}-\x{16D6F}\x{1E5FF}]]")
 _SIGN = rf"[[^\s\p{{L}}\p{{N}}]{_NEWER}]"
 _LEAD = rf"[[^\r\n\p{{L}}\p{{N}}]{_NEWER}]"
 
 _GPT2 = rf"'s|'t|'re|'ve|'m|'ll|'d| ?{_LETTER}+| ?{_NUMBER}+| ?{_SIGN}+|\s+(?!\S)|\s+"
 
 
+# Upper and lower case are spelled out: (?i:'s) would also match the long s (U+017F), which llama.cpp does not.
+_CONTRACTION = r"(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])"
+_BLANKS = r"\s*[\r\n]+|\s+(?!\S)|\s+"
+
+
 def _words(numbers: str) -> str:
     """The family of Llama 3: a word takes one leading sign with it, signs take the line's end with them."""
-    # Upper and lower case are spelled out: (?i:'s) would also match the long s (U+017F), which llama.cpp does not.
-    return (r"'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]|" + rf"{_LEAD}?{_LETTER}+|{numbers}"
-            rf"| ?{_SIGN}+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+    return rf"{_CONTRACTION}|{_LEAD}?{_LETTER}+|{numbers}| ?{_SIGN}+[\r\n]*|{_BLANKS}"
+
+
+def _cased_words(contraction: str, numbers: str) -> str:
+    """The family of GPT-4o: a word also ends before a capital. Outside ASCII every letter counts as both cases."""
+    upper, lower = _LETTER.replace("[^", "[^a-z"), _LETTER.replace("[^", "[^A-Z")
+    return (rf"{_LEAD}?{upper}*{lower}+{contraction}|{_LEAD}?{upper}+{lower}*{contraction}|{numbers}"
+            rf"| ?{_SIGN}+[\r\n/]*|{_BLANKS}")
 
 
 _LLAMA3, _QWEN2 = _words(_NUMBER + "{1,3}"), _words(_NUMBER)
+_TEKKEN, _GPT4O = _cased_words("", _NUMBER), _cased_words(_CONTRACTION + "?", _NUMBER + "{1,3}")
+_DEFAULT = (_PUNCTUATION + "+", _GPT2, _NUMBER + "+", "[0-9][0-9][0-9]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,5 +66,8 @@ PRE_TOKENIZERS: dict[str, PreTokenizer] = {
     **_rows("smollm starcoder refact command-r codeshell exaone minerva-7b mellum2", PreTokenizer((_NUMBER, _GPT2))),
     **_rows("llama3 llama-v3 llama-bpe falcon3 pixtral midm-2.0 lfm2", PreTokenizer((_LLAMA3,), True, True)),
     **_rows("dbrx smaug-bpe", PreTokenizer((_LLAMA3,))),
+    **_rows("tekken", PreTokenizer((_TEKKEN,), True, True)),
+    **_rows("gpt-4o llama4 kanana2", PreTokenizer((_GPT4O,))),
+    **_rows("default", PreTokenizer(_DEFAULT)),
     **_rows("qwen2 stablelm2 hunyuan megrez deepseek-r1-qwen", PreTokenizer((_QWEN2,))),
 }

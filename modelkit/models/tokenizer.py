@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from modelkit.failure import Failure
-from modelkit.models.gguf import Header, refuse
+from modelkit.models.gguf import Header
 from modelkit.models.nearest import nearest
 from modelkit.models.pretokenizers import PRE_TOKENIZERS, PreTokenizer
 from modelkit.models.vocabulary import USER_DEFINED, Vocabulary
@@ -40,11 +40,8 @@ def tokenizer_json(vocabulary: Vocabulary) -> str:
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
 
     row = pre_tokenizer(vocabulary)
-    try:
-        bpe = models.BPE(vocab=vocabulary.ids, merges=vocabulary.merges(), ignore_merges=row.ignore_merges)
-    except Exception as error:  # the binding raises a bare Exception; what it says is about tokens and merges
-        refuse(vocabulary.header.path, "merges", 0, f"its merges do not fit its vocabulary ({error})")
-    tokenizer = Tokenizer(bpe)
+    tokenizer = Tokenizer(models.BPE(vocab=vocabulary.ids, merges=vocabulary.merges(),
+                                     ignore_merges=row.ignore_merges))
     cuts = [*(pre_tokenizers.Split(Regex(pattern), "isolated") for pattern in row.patterns),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
     # A byte without a token is dropped after merging in llama.cpp, before it here: keep its neighbours apart.

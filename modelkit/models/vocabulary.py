@@ -86,13 +86,14 @@ class Vocabulary:
         return tuple(sorted(by_type | by_text | set(self._fill_in_the_middle.values())))
 
     def merges(self) -> list[tuple[str, str]]:
-        """The merge rules, best first."""
-        found = []
+        """The merge rules, best first. Each makes a token out of two tokens."""
+        found, known = [], self.ids
         for rule in self.header.strings("tokenizer.ggml.merges"):
-            cut = rule.find(" ", 1)
-            if cut < 0:
-                refuse(self.header.path, "merges", 0, f"the merge rule {rule!r} is not two tokens")
-            found.append((rule[:cut], rule[cut + 1:]))
+            left, _, right = rule[1:].partition(" ")
+            left = rule[:1] + left
+            if left not in known or right not in known or left + right not in known:
+                refuse(self.header.path, "merges", 0, f"the merge rule {rule!r} does not make a token out of two")
+            found.append((left, right))
         return found
 
 

@@ -19,14 +19,20 @@ from typing import Any, Literal
 
 from modelkit.engines import table
 from modelkit.engines.launch import RUN, File, Launch
+from modelkit.engines.llama_exits import explain_exit
 from modelkit.engines.llama_host import attributes
 from modelkit.engines.llama_host.config import Config, Words
 from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, translated, words
 from modelkit.failure import Failure
 from modelkit.planning.plan import Engine, Lowered, Plan
 
+__all__ = ["SETTINGS", "explain_exit", "launch", "lower", "probe"]
+
 BATCH = 512
 """Prompt tokens a step. Everybody who is being answered waits for a step: 2048 stalled seven streams for 9 s."""
+
+CONTEXT_STEP = 256
+"""llama.cpp makes the context of a slot a multiple of this."""
 
 
 def _only_when(wanted: bool, rule: Rule) -> Rule:
@@ -46,8 +52,13 @@ def _concurrency(value: Any, plan: Plan) -> Answer:
 
 
 def _context(value: Any, plan: Plan) -> Answer:
-    return Answer("translated", "--ctx-size", plan.context_length * plan.max_concurrency,
-                  f"{plan.context_length} tokens for each of {plan.max_concurrency} conversations")
+    """Each slot has its own share of the cache: what one conversation takes, no other can lack."""
+    each, slots = plan.context_length, plan.max_concurrency
+    if each % CONTEXT_STEP:
+        rounded = -(-each // CONTEXT_STEP) * CONTEXT_STEP
+        return Answer("approximated", "--ctx-size", each * slots,
+                      f"llama.cpp rounds the context of each conversation up to {rounded} tokens")
+    return Answer("translated", "--ctx-size", each * slots, f"{each} tokens for each of {slots} conversations")
 
 
 def _kv_cache(value: Any, plan: Plan) -> Answer | None:
@@ -123,10 +134,17 @@ _UNSAFE = frozenset((
 
 
 def probe() -> Engine | None:
-    """The llama.cpp of this machine: `$LLAMA_SERVER`, `llama-server` on PATH, else the wheel. It is not imported."""
-    binary = os.environ.get("LLAMA_SERVER") or shutil.which("llama-server")
+    """The llama.cpp of this machine: `$LLAMA_SERVER`, `llama-server` on PATH, else the wheel, not imported.
+
+    Raises Failure when `$LLAMA_SERVER` names something else.
+    """
+    named = os.environ.get("LLAMA_SERVER")
+    binary = named or shutil.which("llama-server")
     if binary and (version := _version(binary)) is not None:
         return Engine(name="llama.cpp", provider="llama-server", version=version, command=(binary,))
+    if named:
+        raise Failure("not-llama-server", f"LLAMA_SERVER names {named}, which is no llama-server that runs",
+                      hint="name one that answers --version, or unset it")
     if importlib.util.find_spec("xllamacpp") is None:
         return None
     return Engine(name="llama.cpp", provider="xllamacpp", version=importlib.metadata.version("xllamacpp"),
@@ -162,7 +180,7 @@ def launch(plan: Plan) -> Launch:
 
 
 _OPTIONAL = ("--no-ui", "--no-slots", "--metrics", "--cors-origins", "--no-prefill-assistant", "--sse-ping-interval",
-             "--cache-ram", "--offline", "--kv-unified", "--kv-unified-per-slot")
+             "--cache-ram", "--offline")
 """Flags that a binary may be too old to know; without them it is less tidy, not less right."""
 
 
@@ -229,38 +247,3 @@ def _version(binary: str) -> str | None:
     found = (re.search(r"^version: \S+ \(build (\d+)", said.stdout + said.stderr, re.M)
              or re.search(r"^version: (\d+)", said.stdout + said.stderr, re.M))
     return found[1] if found else None
-
-
-_LAST_WORDS: tuple[tuple[str, str, str], ...] = (
-    (r"cannot read (?P<what>.+): No such file", "the model file {what} is gone", "run `modelkit up` again to fetch it"),
-    (r"(?P<what>\S+) is not a GGUF file", "{what} is not a GGUF file", "llama.cpp needs one: check FROM"),
-    (r"data is not within the file bounds|corrupted or incomplete|failed to read (?:magic|key|tensor)|unexpected EOF",
-     "the model file is cut short or damaged", "delete it and fetch it again"),
-    (r"invalid magic|bad magic", "the model file is not a GGUF file", "llama.cpp needs one: check FROM"),
-    (r"unknown (?:model )?architecture: '(?P<what>[^']+)'", "this llama.cpp does not know the architecture {what}",
-     "a newer llama.cpp may: `pip install --upgrade xllamacpp`"),
-    (r"quantized V cache requires flash_attn", "a quantized `SERVE kv_cache` needs flash attention",
-     "drop the FLAG that turns it off, or write `SERVE kv_cache f16`"),
-    (r"out of memory|(?:failed|unable) to allocate|cannot allocate memory|bad_alloc|OutOfDeviceMemory|by SIGKILL",
-     "llama.cpp ran out of memory", "lower `num_ctx` or `SERVE max_concurrency`, or take a smaller quantization"),
-    (r"error: (?:invalid|unknown) argument: (?P<what>\S+)", "this llama-server does not know the flag {what}",
-     "remove the FLAG, or install a newer llama.cpp"),
-    (r"`(?P<what>--[^`]+)`: (?:.+)", "llama.cpp refuses the flag {what}", "change or remove that FLAG"),
-    (r"Illegal instruction|SIGILL|\(core dumped\) *$", "this processor lacks instructions that llama.cpp was built for",
-     "the xllamacpp wheel needs AVX2: put a `llama-server` built for this machine on PATH"),
-    (r"(?:Unable to generate parser|chat template|Failed to parse .*template|jinja)",
-     "llama.cpp cannot read the chat template", "check TEMPLATE, or leave it out to use the model's own"),
-    (r"GGML_ASSERT\((?P<what>.+?)\) failed", "llama.cpp stopped at a check of its own: {what}",
-     "report it to llama.cpp with these lines"),
-    (r"couldn't bind|Address already in use", "llama-server cannot listen on its socket",
-     "run `modelkit down` and try again"),
-)
-
-
-def explain_exit(tail: list[str]) -> tuple[str, str] | None:
-    """What an engine's last lines mean: one sentence and what to do. None for words that nobody has seen yet."""
-    text = "\n".join(tail)
-    for pattern, message, hint in _LAST_WORDS:
-        if found := re.search(pattern, text, re.IGNORECASE | re.MULTILINE):
-            return message.format(**found.groupdict()), hint
-    return None

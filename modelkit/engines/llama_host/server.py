@@ -62,6 +62,10 @@ def _expect_gguf(model: Path) -> None:
         raise StartFailed(f"{model} is not a GGUF file")
 
 
+_KEPT: list[Any] = []
+"""Holds the embedded server until the process exits, so that nobody waits for its destructor."""
+
+
 class Embedded:
     """The whole llama-server in this process: native threads beside our event loop.
 
@@ -78,7 +82,7 @@ class Embedded:
             except ValueError as error:
                 raise StartFailed(f"`{' '.join(words)}`: {error}") from None
         try:
-            self._server: Any = xllamacpp.Server(params)  # returns when the model is loaded
+            _KEPT.append(xllamacpp.Server(params))  # returns when the model is loaded
         except RuntimeError:
             raise StartFailed(f"llama.cpp could not load {config.model}; its own words are above") from None
         self._upstream = Upstream(config.upstream)

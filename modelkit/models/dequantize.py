@@ -77,11 +77,15 @@ def parts(header: Header, shape: Dimensions, vocabulary: int) -> list[Part]:
         target = _target(name)
         if target is None or target not in expected:
             raise _not_yet(header, f"the tensor `{name}`")
-        if tuple(reversed(tensor.shape)) != expected[target]:
+        if tuple(reversed(tensor.shape)) != expected[target] or (tensor.type.block > 1 and len(tensor.shape) == 1):
             refuse(header.path, "tensor-shape", tensor.offset,
-                   f"tensor `{name}` is {tensor.shape}, not {tuple(reversed(expected[target]))}")
+                   f"tensor `{name}` is {tensor.shape} of {tensor.type.name}, not {tuple(reversed(expected[target]))}")
         heads = {"q_proj": shape.heads, "k_proj": shape.kv_heads}.get(target.split(".")[-2], 0)
         named[target] = Part(target, tensor, expected[target], heads)
+    for block in ("self_attn", "mlp"):  # Hugging Face's configuration has one switch for a block's biases
+        biases = {name for name in expected if name.endswith(".bias") and block in name}
+        if not biases <= named.keys() and biases & named.keys():
+            raise _not_yet(header, f"biases on a part of `{block}` only")
     optional = {name for name in expected if name.endswith(".bias") or name == "lm_head.weight"}
     if missing := expected.keys() - named.keys() - optional:
         refuse(header.path, "tensor-missing", header.data_offset, f"the tensor for `{min(missing)}` is missing")
@@ -118,7 +122,7 @@ def _chunks(header: Header, part: Part, file: Any) -> Iterator[NDArray[np.float3
     """A tensor's values some rows at a time, whole heads where their rows have to change places."""
     import numpy as np
 
-    width = part.source.shape[0]
+    width = part.source.shape[0] if len(part.shape) > 1 or not part.heads else 1
     rows = part.source.elements // width
     head = rows // part.heads if part.heads else 1
     step = max(_CHUNK // width // head, 1) * head
@@ -170,8 +174,8 @@ def _target(name: str) -> str | None:
     if name in _OUTER:
         return _OUTER[name]
     match name.split("."):
-        case ["blk", layer, inner, kind] if inner in _INNER and layer.isdecimal():
-            return f"model.layers.{int(layer)}.{_INNER[inner]}.{kind}"
+        case ["blk", layer, inner, kind] if inner in _INNER:
+            return f"model.layers.{layer}.{_INNER[inner]}.{kind}"
     return None
 
 

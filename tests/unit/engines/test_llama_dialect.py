@@ -131,8 +131,9 @@ def test_tool_calls_of_the_model_itself_are_put_together() -> None:
     def call(index: int, **function: str) -> dict[str, Any]:
         return delta({"tool_calls": [{"index": index, "id": f"c{index}", "type": "function", "function": function}]})
 
-    stream = sse(delta({"role": "assistant", "content": None}), call(0, name="w", arguments=""),
-                 call(0, arguments='{"a"'), call(0, arguments=":1}"), call(1, name="v", arguments="{}"), delta({}, "tool_calls"), "[DONE]")
+    begun = delta({"role": "assistant", "content": None})
+    stream = sse(begun, call(0, name="w", arguments=""), call(0, arguments='{"a"'), call(0, arguments=":1}"),
+                 call(1, name="v", arguments="{}"), delta({}, "tool_calls"), "[DONE]")
     calls = folded(asked(), stream)["choices"][0]["message"]["tool_calls"]
     assert [(c["id"], c["function"]) for c in calls] == [("c0", {"name": "w", "arguments": '{"a":1}'}),
                                                          ("c1", {"name": "v", "arguments": "{}"})]

@@ -120,6 +120,8 @@ def _environment(plan: Plan) -> dict[str, str]:
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
         "VLLM_CACHE_ROOT": str(place("cache") / f"vllm-{plan.engine.version}"),  # what it learns of a model's class
+        # Its parts talk over TCP with each other: on loopback, not on the address that the host's name stands for.
+        "VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo",
         "VLLM_LOGGING_LEVEL": "INFO", "VLLM_LOGGING_COLOR": "0", "NO_COLOR": "1",
         "VLLM_MAX_STOP_STRINGS": str(limits["stop"] + len(plan.profile["stop"])),  # its own limit is 4
         "VLLM_MAX_N_SEQUENCES": str(limits["choices"]),

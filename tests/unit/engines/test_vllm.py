@@ -143,6 +143,7 @@ def test_a_launch_is_shut(variant: str) -> None:
     assert option(launch, "--allowed-media-domains").endswith(".invalid")
     assert {"HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS", "DO_NOT_TRACK"} <= set(launch.env)
     assert launch.env["VLLM_MEDIA_URL_ALLOW_REDIRECTS"] == "0"
+    assert (launch.env["GLOO_SOCKET_IFNAME"], launch.env["VLLM_HOST_IP"]) == ("lo", "127.0.0.1")
     assert not {"VLLM_SERVER_DEV_MODE", "VLLM_ALLOW_RUNTIME_LORA_UPDATING", "VLLM_API_KEY"} & set(launch.env)
 
 

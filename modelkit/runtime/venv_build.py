@@ -21,7 +21,8 @@ from modelkit.runtime.package_index import PackageIndex
 Say = Callable[[str], None]
 
 _LAST_LINES = 20
-_WORTH_SAYING = re.compile(r"(Resolved|Downloading|Downloaded|Prepared|Installed|Bytecode|Building|Built|Collecting) ")
+_WORTH_SAYING = re.compile(r"(Resolved|Prepared|Installed|Bytecode|Building) |"
+                           r"Downloading .*\((\d{2,}(\.\d+)? ?M|[\d.]+ ?G)i?B\)")
 _NO_SUCH_TORCH = re.compile(r"No solution found.*\btorch\b", re.S)
 # These would make the tools, or the new Python, look at another environment or at other pins.
 _NOT_INHERITED = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE",

@@ -178,6 +178,13 @@ def prompt(value: Any, param: str, limits: Limits) -> Any:
     return value
 
 
+def tokens(value: Any, param: str, limits: Limits) -> list[Any]:
+    """A list of token ids."""
+    if not isinstance(value, list):
+        raise wrong_type(param, "a list of token ids", value)
+    return _tokens(value, param)
+
+
 def _tokens(value: list[Any], param: str) -> list[Any]:
     for index, token in enumerate(value):
         if not isinstance(token, int) or isinstance(token, bool) or not 0 <= token < 2**31:

@@ -33,6 +33,7 @@ FILLERS = {
     "/v1/chat/completions": (request.chat, "messages"),
     "/v1/completions": (request.completion, "prompt"),
     "/tokenize": (request.tokenize, None),
+    "/detokenize": (request.detokenize, None),
 }
 """The requests that have a meaning: what fills each, and its field for the prompt."""
 

@@ -113,6 +113,8 @@ TOKENIZE: Mapping[str, Check] = {
     "return_token_strs": checks.boolean,
 }
 
+DETOKENIZE: Mapping[str, Check] = {"model": _anything, "tokens": checks.tokens}
+
 
 def chat(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
     """POST /v1/chat/completions."""
@@ -155,6 +157,15 @@ def tokenize(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
         request.setdefault("add_generation_prompt", True)
     request["model"] = model
     return dialect.of(profile).tokenize(request)
+
+
+def detokenize(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
+    """POST /detokenize: the text of token ids, the same on every engine."""
+    model = _model(body, profile, required=False)
+    request = _fields(body, DETOKENIZE, profile.limits)
+    if "tokens" not in request:
+        raise missing("tokens")
+    return {**request, "model": model}
 
 
 def checked_profile(profile: Profile) -> Profile:

@@ -52,7 +52,7 @@ _ROWS = (
                    "MESSAGE user What is 2 + 2?", ollama=True, unset=True),
     InstructionRow("ADAPTER", "reference [`AS` name]", _LAYER, "appended",
                    "A LoRA adapter; `AS` serves it under a model name of its own.",
-                   "ADAPTER ./tone.gguf AS support-kind", ollama=True, unset=True, effective=False, essential=True,
+                   "ADAPTER ./tone.gguf AS support-kind", ollama=True, unset=True, effective=False,
                    instead="merge the adapter into the base model"),
     InstructionRow("LICENSE", "text", _LAYER, "appended", "The licence of what the file describes.",
                    "LICENSE Apache-2.0", ollama=True, unset=True),

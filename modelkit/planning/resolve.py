@@ -71,6 +71,10 @@ class _Resolution:
         self.settings: dict[str, Setting] = {}
 
     def plan(self) -> Plan:
+        if self.said.adapters:
+            where = self.modelfile.where(self.said.adapters[0].span)
+            raise Failure("adapter-not-yet", f"{where} has an ADAPTER, which this release cannot load",
+                          hint="merge the adapter into the base model")
         engine_name = self._engine_name()
         engine = self._engine(engine_name)
         form = FORM_OF_ENGINE[engine_name]

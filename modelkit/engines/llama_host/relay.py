@@ -44,6 +44,8 @@ class Relay:
                 await self._generate(_GENERATION[path], await _json(receive), receive, send)
             elif method == "POST" and path == "/tokenize":
                 await _answer(send, *await self._tokenize(await _json(receive)))
+            elif method == "POST" and path == "/detokenize":
+                await _answer(send, *await self._detokenize(await _json(receive)))
             elif method == "GET" and path in _PASSED:
                 await self._pass(path, send)
             else:
@@ -144,6 +146,12 @@ class Relay:
             return status, raw
         tokens = json.loads(raw)["tokens"]
         return 200, {"count": len(tokens), "max_model_len": self._context_length, "tokens": tokens, "token_strs": None}
+
+    async def _detokenize(self, body: dict[str, Any]) -> tuple[int, Any]:
+        """vLLM's `/detokenize`: the text of token ids."""
+        tokens = json.dumps({"tokens": body.get("tokens", [])}).encode()
+        status, raw = await self._upstream.call("POST", "/detokenize", tokens)
+        return (200, {"prompt": json.loads(raw)["content"]}) if status == 200 else (status, raw)
 
     async def _pass(self, path: str, send: Send) -> None:
         exchange = await self._upstream.open("GET", path)

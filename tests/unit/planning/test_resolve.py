@@ -152,6 +152,13 @@ def test_the_address_comes_from_the_nearest_layer() -> None:
     assert str(over.setting("serve.port").origin) == "environment"  # type: ignore[union-attr]
 
 
+def test_an_adapter_is_refused_because_its_absence_would_be_another_model() -> None:
+    with pytest.raises(Failure) as caught:
+        plan("FROM ./m.gguf\nADAPTER ./tone.gguf\n")
+    assert caught.value.code == "adapter-not-yet"
+    assert "Modelfile:2" in caught.value.message
+
+
 def test_flags_are_passed_as_written() -> None:
     made = plan("FROM ./m.gguf\nSTAGE prod {\n  FLAG --enforce-eager\n  FLAG --seed 3\n}\n", "prod")
     assert made.flags == ("--enforce-eager", "--seed", "3")

@@ -189,10 +189,13 @@ def ensure(project: Project | str, *, host: str, port: int, access: Access, mode
     project = Project(project) if isinstance(project, str) else project
     until, told = time.monotonic() + _PATIENCE, False
     while time.monotonic() < until:
+        project.make()
         client = connect(project)
         if client is not None and not client.hello["closing"]:
             if client.hello["host"] == host and port in (client.hello["port"], client.hello["bound"]):
-                client._request("access", key_hashes=[h.hex() for h in access.key_hashes], hosts=sorted(access.hosts))
+                if access.key_hashes:  # who says no key does not open what another command has locked
+                    client._request("access", key_hashes=[h.hex() for h in access.key_hashes],
+                                    hosts=sorted(access.hosts))
                 return client
             if not client.hello["idle"]:
                 client.close()

@@ -111,7 +111,8 @@ class Control:
         except asyncio.CancelledError:
             failure = Failure("going-down", "the project is being shut down", "run it again in a moment")
         except Exception as bug:
-            traceback.print_exc(file=sys.stderr)
+            with contextlib.suppress(OSError):
+                traceback.print_exc(file=sys.stderr)
             failure = Failure("internal", f"the supervisor has a bug: {type(bug).__name__}: {bug}",
                               "its log has the details", tuple(traceback.format_exc().splitlines()[-8:]))
         ask.say({"event": "failed", "failure": failure_as_json(failure)})

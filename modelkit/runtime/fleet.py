@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelkit.failure import Failure
-from modelkit.platforms.bundle import Bundle
 from modelkit.runtime.control import Ask
 from modelkit.runtime.generation import Generation, Phase
 from modelkit.runtime.wire import Message, failure_as_json
+
+if TYPE_CHECKING:
+    from modelkit.platforms.bundle import Bundle
 
 Say = Callable[[Message], None]
 

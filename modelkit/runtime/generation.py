@@ -10,14 +10,17 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from modelkit.failure import Failure
-from modelkit.platforms.bundle import Bundle
 from modelkit.runtime.engine import Engine, Seat
 from modelkit.runtime.identity import Identity
 from modelkit.runtime.logs import EngineLog, Output, Redaction
 from modelkit.runtime.state import GenerationState
 from modelkit.runtime.timing import Timing
+
+if TYPE_CHECKING:
+    from modelkit.platforms.bundle import Bundle
 
 
 class Phase(StrEnum):

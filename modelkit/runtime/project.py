@@ -131,10 +131,8 @@ class Lock:
         """Whether nobody holds the lock now."""
         try:
             fd = os.open(project.lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
+        except OSError:  # there is none, or `take` will say what is wrong with it
             return True
-        except OSError:
-            return False
         try:
             # A shared lock: two that look at once must not see each other.
             fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)

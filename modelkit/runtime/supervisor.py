@@ -17,10 +17,9 @@ import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
-from modelkit.platforms.bundle import Bundle
 from modelkit.runtime import state
 from modelkit.runtime.control import Ask, Connection, Control
 from modelkit.runtime.edge import family
@@ -37,6 +36,9 @@ from modelkit.runtime.sweep import clear, reconcile
 from modelkit.runtime.timing import Timing
 from modelkit.runtime.tree import kill_descendants, resident
 from modelkit.runtime.wire import PROTOCOL, Message, encode, failure_as_json
+
+if TYPE_CHECKING:
+    from modelkit.platforms.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -98,10 +100,12 @@ class Supervisor:
 
     async def run(self) -> None:
         """Serve until told to leave, left alone, or robbed of the run directory."""
-        watching = asyncio.create_task(self._watch())
-        await self._leave.wait()
-        watching.cancel()
+        watching, leaving = asyncio.create_task(self._watch()), asyncio.create_task(self._leave.wait())
+        await asyncio.wait({watching, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        self._leave.set()
         await self.close()
+        if not watching.cancel():
+            watching.result()  # it never ends by itself: this raises what ended it
 
     async def close(self) -> None:
         """Drain, stop every engine, remove every trace, release the lock."""
@@ -139,7 +143,7 @@ class Supervisor:
             case "apply":
                 return await self._apply(ask)
             case "start":
-                return await self._fleet.start(ask, Bundle.from_json(request["bundle"]), request["environ"])
+                return await self._fleet.start(ask, _bundle(request), request["environ"])
             case "switch":
                 return await self._fleet.switch(request["generation"], self._seconds(request), ask.say)
             case "stop":
@@ -161,7 +165,7 @@ class Supervisor:
     async def _apply(self, ask: Ask) -> Message:
         request = ask.request
         result = await self._fleet.apply(
-            ask, Bundle.from_json(request["bundle"]), request["environ"], keep=bool(request.get("keep")),
+            ask, _bundle(request), request["environ"], keep=bool(request.get("keep")),
             allow_switch=bool(request.get("allow_switch")), drain=self._seconds(request))
         return result | {"endpoint": self._gate.endpoint}
 
@@ -265,8 +269,16 @@ class Supervisor:
         self._observe({"event": "spawned", "pid": leader.pid})
 
 
+def _bundle(request: Message) -> Bundle:
+    # Half of what a supervisor imports comes with a plan: those that lose the race for the lock never need it.
+    from modelkit.platforms.bundle import Bundle
+
+    return Bundle.from_json(request["bundle"])
+
+
 def _say(text: str) -> None:
-    print(time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk must not end us
+        os.write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode())
 
 
 def _answer(message: Message) -> None:

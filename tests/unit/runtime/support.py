@@ -45,8 +45,8 @@ class Home:
         self.path, self.timing = path, timing
         self.project = Project(client.project_id(MODELFILE))
 
-    def ensure(self, *, host: str = "127.0.0.1", port: int = 0, access: Access | None = None, **timing: float) -> Client:
-        return client.ensure(self.project, host=host, port=port, access=access or Access(), modelfile=MODELFILE,
+    def ensure(self, *, port: int = 0, access: Access | None = None, **timing: float) -> Client:
+        return client.ensure(self.project, host="127.0.0.1", port=port, access=access or Access(), modelfile=MODELFILE,
                              timing=replace(self.timing, **timing))
 
     def up(self, what: Bundle | None = None, **options: Any) -> Client:

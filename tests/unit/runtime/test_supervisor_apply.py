@@ -216,8 +216,8 @@ def test_status_says_how_much_memory_and_work(home: Home) -> None:
 
 def test_runs_lists_every_project(home: Home) -> None:
     home.up()
-    listed = client.runs()
-    assert [(r["project"], r["alive"], r["modelfile"]) for r in listed] == [(home.project.id, True, "/nowhere/Modelfile")]
+    listed = [(run["project"], run["alive"], run["modelfile"]) for run in client.runs()]
+    assert listed == [(home.project.id, True, "/nowhere/Modelfile")]
 
 
 def test_keys_are_asked_for_and_can_change(home: Home) -> None:

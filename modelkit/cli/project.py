@@ -191,6 +191,15 @@ def prepare(modelfile: Modelfile, stage: str, arguments: Any, on_progress: Progr
     return platforms.render(first)
 
 
+def say_losses(plan: Plan, terminal: Terminal) -> None:
+    """A line for each thing that the author wrote and the engine cannot honour."""
+    from modelkit import platforms
+
+    for item in platforms.lower(plan):
+        if item.verdict == "lost":
+            terminal.note(f"lost on {plan.engine_name}: {item.setting}: {item.reason}")
+
+
 def key_of(reference: str | None) -> str | None:
     """The API key behind `env:NAME` or `file:path`; None when no key is asked for. Raises Failure when it is absent."""
     if reference is None:

@@ -197,7 +197,7 @@ def test_another_stage_does_not_take_the_address(folder: Path) -> None:
 
 
 def test_an_engine_that_dies_at_start_says_why(folder: Path) -> None:
-    (folder / "Modelfile").write_text(TEXT + "FLAG --no-such-flag\n")
+    (folder / "Modelfile").write_text(TEXT + "STAGE dev {\n  PARAMETER num_batch 1\n  SERVE kv_cache q4_0\n}\n")
     done = modelkit("up", str(folder), "-d", "--wait", "--port", str(free_port()), code=2)
     assert done.stderr.count("error[") == 1
     assert "  | " in done.stderr, "its last lines"

@@ -25,6 +25,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     with terminal.progress() as progress:
         source = project.prepare(modelfile, arguments.source, arguments, progress)
         target = project.prepare(modelfile, arguments.target, arguments, progress)
+    project.say_losses(target.plan, terminal)
     with project.supervisor(path, target, terminal) as client:
         done = promote(modelfile, source, target, _Endpoint(client, terminal), on_step=terminal.note)
         _say(done, target, client, terminal)

@@ -29,6 +29,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     modelfile = project.load(path, terminal)
     with terminal.progress() as progress:
         bundle = project.prepare(modelfile, stage, arguments, progress)
+    project.say_losses(bundle.plan, terminal)
     with project.supervisor(path, bundle, terminal) as client:
         if arguments.detach:
             return _detached(client, bundle, arguments, terminal)

@@ -83,7 +83,7 @@ def _parts(body: dict[str, Any], prompts: list[Any], count: int, slots: int) -> 
             if (group := min(slots, count - offset)) > 1:
                 one["n"] = group
             if offset and isinstance(one.get("seed"), int) and one["seed"] >= 0:
-                one["seed"] += offset  # llama-server counts up within a group
+                one["seed"] = (one["seed"] + offset) & 0xFFFFFFFF  # llama-server counts up within a group
             parts.append(Part(json.dumps(one).encode(), number, number * count + offset))
     return parts
 

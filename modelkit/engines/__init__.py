@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -11,6 +11,7 @@ from modelkit.engines.launch import Launch
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:
+    from modelkit.engines.table import Row
     from modelkit.planning.plan import Lowered, Plan
 
 ENGINES = {
@@ -26,6 +27,8 @@ NOT_YET = ("tensorrt-llm", "sglang")
 
 class EngineModule(Protocol):
     """What an engine's file has."""
+
+    SETTINGS: Mapping[str, Row]
 
     def lower(self, plan: Plan) -> tuple[Lowered, ...]: ...
     def launch(self, plan: Plan) -> Launch: ...

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from modelkit.failure import Failure
+from modelkit.planning.plan import Lowered
 
 if TYPE_CHECKING:
-    from modelkit.planning.plan import Lowered, Plan
+    from modelkit.planning.plan import Plan
     from modelkit.platforms.bundle import Bundle
+
+_NEUTRAL = {"serve.replicas": 1, "serve.task": "chat", "serve.speculative": "off", "serve.thinking": "auto"}
 
 
 def render(plan: Plan) -> Bundle:
@@ -25,7 +29,22 @@ def lower(plan: Plan) -> tuple[Lowered, ...]:
     from modelkit.platforms import process
 
     _expect_process(plan)
-    return (*engines.lower(plan), *process.lower(plan))
+    lowered = (*engines.lower(plan), *process.lower(plan))
+    return (*lowered, *_unsaid(plan, {item.setting for item in lowered}))
+
+
+def _unsaid(plan: Plan, covered: set[str]) -> Iterator[Lowered]:
+    """What neither engine nor platform said a word about, so that nothing is dropped in silence."""
+    from modelkit import engines
+
+    known = engines.engine_module(plan.engine_name).SETTINGS
+    for setting in plan.settings:
+        if setting.name in covered or setting.name in ("engine", "platform"):
+            continue
+        if setting.name in known or _NEUTRAL.get(setting.name) == setting.value:
+            yield Lowered(setting=setting.name, verdict="equal", target="", reason="what the engine does anyway")
+        else:
+            yield Lowered(setting=setting.name, verdict="lost", target="", reason="this release does not act on it yet")
 
 
 def _expect_process(plan: Plan) -> None:

@@ -37,6 +37,7 @@ fuzz: $(VENV)/.setup-dev
 
 # Ratios against peers of the same run; results are in docs/benchmarks.md.
 bench: $(VENV)/.setup-dev
+	$(BIN)/python benchmarks/startup.py
 	$(BIN)/python benchmarks/edge.py
 	$(BIN)/python benchmarks/contract_overhead.py
 	$(BIN)/python benchmarks/dev_overhead.py

@@ -191,20 +191,11 @@ def ensure(project: Project | str, *, host: str, port: int, access: Access, mode
     while time.monotonic() < until:
         project.make()
         client = connect(project)
-        if client is not None and not client.hello["closing"]:
-            if client.hello["host"] == host and port in (client.hello["port"], client.hello["bound"]):
-                if access.key_hashes:  # who says no key does not open what another command has locked
-                    client._request("access", key_hashes=[h.hex() for h in access.key_hashes],
-                                    hosts=sorted(access.hosts))
-                return client
-            if not client.hello["idle"]:
-                client.close()
-                raise Failure("other-address", f"this project runs at {client.endpoint} already",
-                              "leave out the address, or `modelkit down` first")
-            with contextlib.suppress(Failure):
-                client.down(0)
-        if client is not None:
-            client.close()
+        if client is not None and _serves(client, host, port):
+            if access.key_hashes:  # who says no key does not open what another command has locked
+                client._request("access", key_hashes=[key.hex() for key in access.key_hashes],
+                                hosts=sorted(access.hosts))
+            return client
         if Lock.free(project):
             launch(project, host=host, port=port, access=access, modelfile=modelfile, timing=timing or Timing())
             continue
@@ -214,6 +205,22 @@ def ensure(project: Project | str, *, host: str, port: int, access: Access, mode
         time.sleep(0.05)
     raise Failure("run-busy", f"another run of this project is neither up nor gone: {_holder(project)}",
                   "end that process, then run this again")
+
+
+def _serves(client: Client, host: str, port: int) -> bool:
+    """Whether this supervisor stays, at that address. If not it is gone or going; Failure when it serves elsewhere."""
+    hello = client.hello
+    if not hello["closing"]:
+        if hello["host"] == host and port in (hello["port"], hello["bound"]):
+            return True
+        if not hello["idle"]:
+            client.close()
+            raise Failure("other-address", f"this project runs at {client.endpoint} already",
+                          "leave out the address, or `modelkit down` first")
+        with contextlib.suppress(Failure):
+            client.down(0)
+    client.close()
+    return False
 
 
 def runs() -> list[Message]:

@@ -36,6 +36,7 @@ class Order:
 
     def __init__(self, bundle: Bundle, *, allow_switch: bool, drain: float) -> None:
         self.bundle, self.allow_switch, self.drain = bundle, allow_switch, drain
+        self.key = (bundle.digest, allow_switch)
         self.asks: list[Ask] = []
         self.kept = False  # goes on when nobody waits for it any more
         self.decided = False  # the address has changed hands
@@ -69,19 +70,20 @@ class Fleet:
                     keep: bool, drain: float) -> Message:
         """Make this bundle the one that serves. Equal and ready: nothing happens. Under way: wait with the others."""
         self._presume_open()
-        key = (bundle.digest, allow_switch)
-        order = self._orders.get(key)
+        order = self._orders.get((bundle.digest, allow_switch))
         joined = order is not None
         if order is None:
-            order = self._orders[key] = Order(bundle, allow_switch=allow_switch, drain=drain)
+            order = Order(bundle, allow_switch=allow_switch, drain=drain)
+            self._orders[order.key] = order
             order.task = self._later(self._carry_out(order, environment))
-            order.task.add_done_callback(lambda _: self._orders.pop(key, None))
+            order.task.add_done_callback(lambda _: self._forget(order))
         order.asks.append(ask)
         order.kept |= keep
         await _either(order.task, ask.gone)
         order.asks.remove(ask)
         if not order.task.done():
             if not (order.asks or order.kept or order.decided):
+                self._forget(order)  # before it has ended: the next who wants the same must not join what is dying
                 order.task.cancel()
             raise asyncio.CancelledError
         result = order.task.result()
@@ -202,6 +204,10 @@ class Fleet:
             generation.draining()
             await self._gate.empty(generation, drain)
         await generation.stop()
+
+    def _forget(self, order: Order) -> None:
+        if self._orders.get(order.key) is order:
+            del self._orders[order.key]
 
     def _abandoned(self, candidate: Generation) -> None:
         if candidate is not self.routed and not self.closing and candidate.id in self.generations:

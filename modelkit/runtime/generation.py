@@ -82,6 +82,7 @@ class Generation:
         self.version = self.digest.removeprefix("sha256:")[:12]
         self.load_seconds = 0.0
         self.phase, self.since, self.restarts = Phase.NEW, time.time(), 0
+        self._entered = time.monotonic()
         self.failure: Failure | None = None
         self.progress: Callable[[str], None] | None = None
         self._changed, self._spawned, self._gone = changed, spawned, gone
@@ -122,6 +123,11 @@ class Generation:
     @property
     def identity(self) -> Identity | None:
         return self._engine.identity
+
+    @property
+    def uptime(self) -> float:
+        """Seconds in this phase; clocks may jump meanwhile."""
+        return time.monotonic() - self._entered
 
     def state(self) -> GenerationState:
         who = self.identity if self.phase not in (Phase.BACKOFF, Phase.FAILED, Phase.STOPPED) else None
@@ -179,7 +185,7 @@ class Generation:
 
     def _become(self, phase: Phase) -> None:
         assert phase in _NEXT[self.phase], f"generation {self.id}: {self.phase} -> {phase}"
-        self.phase, self.since = phase, time.time()
+        self.phase, self.since, self._entered = phase, time.time(), time.monotonic()
         self._changed(self)
 
     def _line(self, line: str) -> None:

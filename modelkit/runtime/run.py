@@ -1,0 +1,253 @@
+"""One run of a project: the address, the engines and the control socket, from the lock to its release."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import time
+import uuid
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from modelkit.failure import Failure
+from modelkit.runtime import state
+from modelkit.runtime.control import Ask, Connection, Control
+from modelkit.runtime.edge import family
+from modelkit.runtime.engine import Seat
+from modelkit.runtime.fleet import Fleet
+from modelkit.runtime.gate import EdgeGate
+from modelkit.runtime.generation import Generation, Phase
+from modelkit.runtime.identity import Identity, boot_id
+from modelkit.runtime.logs import EngineLog, Redaction, RotatingFile
+from modelkit.runtime.process import reap_adopted
+from modelkit.runtime.project import Lock, Project
+from modelkit.runtime.reaper import Reaper
+from modelkit.runtime.settings import Settings
+from modelkit.runtime.sweep import clear
+from modelkit.runtime.tree import kill_descendants, resident
+from modelkit.runtime.wire import PROTOCOL, Message, failure_as_json
+
+if TYPE_CHECKING:
+    from modelkit.platforms.bundle import Bundle
+
+
+class Run:
+    """One run, from the lock to its release."""
+
+    def __init__(self, project: Project, settings: Settings, lock: Lock) -> None:
+        self.project, self.settings, self.timing = project, settings, settings.timing
+        self.run_id, self.since = uuid.uuid4().hex, time.time()
+        self._lock, self._who, self._boot = lock, Identity.own(), boot_id()
+        self._began = time.monotonic()
+        self._log = EngineLog(project)
+        self._gate = EdgeGate(RotatingFile(project.access_log), self._measures)
+        self._fleet = Fleet(self._gate, self._make, self._observe)
+        self._control = Control(self._handle)
+        self._watchers: set[Ask] = set()
+        self._owners: set[Connection] = set()
+        self._leave, self._hurry = asyncio.Event(), asyncio.Event()
+        self._drain = self.timing.drain
+        self._ended: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+    async def open(self) -> Message:
+        """Take the address, then everything else. Raises Failure and leaves nothing."""
+        settings = self.settings
+        EngineLog.begin(self.project)
+        await self._gate.bind(settings.host, settings.port, settings.key_hashes, settings.hosts)
+        self._reaper = Reaper(self.run_id, self.timing.orphan_grace, self._lock.fd)
+        try:
+            state.write(self.project.state, self._state())
+            await self._control.listen(self.project.control)
+        except OSError as error:
+            await self.close()
+            raise Failure("run-directory", f"cannot write into `{self.project.directory}`: {error.strerror or error}",
+                          "free some space there, or set MODELKIT_HOME to another place") from None
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        return {"event": "listening", "endpoint": self._gate.endpoint, "pid": self._who.pid, "run_id": self.run_id}
+
+    async def serve(self) -> None:
+        """Serve until told to leave, left alone, or robbed of the run directory."""
+        watching, leaving = asyncio.create_task(self._watch()), asyncio.create_task(self._leave.wait())
+        await asyncio.wait({watching, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        self._leave.set()
+        await self.close()
+        if not watching.cancel():
+            watching.result()  # it never ends by itself: this raises what ended it
+
+    async def close(self) -> None:
+        """Drain, stop every engine, remove every trace, release the lock."""
+        self._fleet.closing = True
+        hurried = asyncio.create_task(self._hurry.wait())
+        drained = asyncio.create_task(self._gate.close(0 if self._hurry.is_set() else self._drain))
+        await asyncio.wait({hurried, drained}, return_when=asyncio.FIRST_COMPLETED)
+        if not drained.done():
+            await self._gate.close(0)
+        await self._fleet.down(self._hurry)
+        hurried.cancel()
+        if left := await asyncio.to_thread(kill_descendants, {self._reaper.pid}):
+            say(f"ended processes that had left their engine: {left}")
+        if not self._ended.done():
+            self._ended.set_result({})
+        await self._control.close()
+        self._log.close()
+        self._reaper.dismiss()
+        if self._lock.in_place():
+            clear(self.project)
+
+    async def _handle(self, ask: Ask) -> Message:
+        request = ask.request
+        match ask.op:
+            case "hello":
+                return {"protocol": PROTOCOL, "run_id": self.run_id, "pid": self._who.pid, "idle": self._fleet.idle,
+                        "endpoint": self._gate.endpoint, "closing": self._leave.is_set(),
+                        "host": self.settings.host, "port": self.settings.port,
+                        "bound": int(self._gate.endpoint.rpartition(":")[2])}
+            case "access":
+                self._gate.admit(self.settings.host, request["key_hashes"], request["hosts"])
+                return {}
+            case "apply":
+                return await self._apply(ask)
+            case "start":
+                return await self._fleet.start(ask, _bundle(request), request["environ"])
+            case "switch":
+                return await self._fleet.switch(request["generation"], self._seconds(request), ask.say)
+            case "stop":
+                return await self._fleet.stop(request["generation"], self._seconds(request))
+            case "status":
+                return await self._status()
+            case "own":
+                self._own(ask.connection)
+                return {}
+            case "watch":
+                return await self._tell(ask)
+            case "down":
+                self._drain = self._seconds(request)
+                self._told_to_leave("asked to", fast=bool(request["fast"]))
+                return await asyncio.shield(self._ended)
+        raise Failure("unknown-request", f"this supervisor knows no `{ask.op}`",
+                      "it was started by another version of modelkit: `modelkit down`, then `modelkit up`")
+
+    async def _apply(self, ask: Ask) -> Message:
+        request = ask.request
+        result = await self._fleet.apply(
+            ask, _bundle(request), request["environ"], keep=bool(request.get("keep")),
+            allow_switch=bool(request.get("allow_switch")), drain=self._seconds(request))
+        return result | {"endpoint": self._gate.endpoint}
+
+    async def _tell(self, ask: Ask) -> Message:
+        """Events until the run ends."""
+        self._watchers.add(ask)
+        ask.gone.add_done_callback(lambda _: self._watchers.discard(ask))
+        ask.say({"event": "attached", "endpoint": self._gate.endpoint})
+        return await asyncio.shield(self._ended)
+
+    def _own(self, connection: Connection) -> None:
+        def lost(_: Any) -> None:
+            self._owners.discard(connection)
+            if not self._owners:
+                self._told_to_leave("its owner went away")
+
+        if connection not in self._owners:
+            self._owners.add(connection)
+            connection.gone.add_done_callback(lost)
+
+    async def _status(self) -> Message:
+        fleet = self._fleet
+        sizes = await asyncio.to_thread(resident, [g.identity for g in fleet.generations.values() if g.identity])
+        generations = []
+        for generation in fleet.generations.values():
+            about = generation.state()
+            generations.append({
+                "id": about.id, "stage": about.stage, "engine": about.engine, "digest": about.digest,
+                "name": generation.bundle.plan.name, "phase": about.phase, "pid": about.pid, "since": about.since,
+                "uptime": generation.uptime, "restarts": about.restarts, "socket": about.socket,
+                "routed": generation is fleet.routed, "in_flight": self._gate.in_flight(generation),
+                "rss": sizes.get(about.pid, 0) if about.pid else 0,
+                "failure": failure_as_json(generation.failure) if generation.failure else None})
+        return {"project": self.project.id, "modelfile": self.settings.modelfile, "run_id": self.run_id, "alive": True,
+                "pid": self._who.pid, "endpoint": self._gate.endpoint, "since": self.since,
+                "uptime": time.monotonic() - self._began, "routed": fleet.routed.id if fleet.routed else None, "closing": self._leave.is_set(),
+                "generations": generations}
+
+    def _seconds(self, request: Message) -> float:
+        drain = request.get("drain")
+        return self.timing.drain if drain is None else float(drain)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self.timing.watch)
+            reap_adopted({g.identity.pid for g in self._fleet.generations.values() if g.identity} | {self._reaper.pid})
+            self._reaper.check()
+            if not self._lock.in_place():
+                self._drain = 0
+                self._told_to_leave("its run directory was removed")
+            alone = self._fleet.idle and not self._control.connections
+            if alone and (self._control.ever or time.monotonic() - self._began > self.timing.idle):
+                self._told_to_leave("nothing to do")
+
+    def _told_to_leave(self, reason: str, *, fast: bool = False) -> None:
+        """Drain and stop; `fast`, now or while it drains: no more patience."""
+        say(f"leaving{' at once' if fast else ''}: {reason}")
+        self._leave.set()
+        if fast:
+            self._hurry.set()
+
+    def _signalled(self, number: signal.Signals) -> None:
+        self._told_to_leave(f"got {number.name}", fast=self._leave.is_set())
+
+    def _observe(self, event: Message) -> None:
+        say(json.dumps(event))
+        for ask in list(self._watchers):
+            ask.say(event)
+        if self._lock.in_place():
+            try:
+                state.write(self.project.state, self._state())
+            except OSError as error:
+                say(f"cannot write the state: {error}")  # the engines' markers are enough to find them
+
+    def _state(self) -> state.RunState:
+        return state.RunState(
+            run_id=self.run_id, modelfile=self.settings.modelfile, pid=self._who.pid, start=self._who.start,
+            boot_id=self._boot, since=self.since, endpoint=self._gate.endpoint,
+            generations=tuple(g.state() for g in self._fleet.generations.values()),
+            routed=self._fleet.routed.id if self._fleet.routed else None)
+
+    def _make(self, number: int, bundle: Bundle, environment: Mapping[str, str]) -> Generation:
+        return Generation(bundle, Seat(self.run_id, number, self.project.generation(number)), environment=environment,
+                          log=self._log, redaction=Redaction(bundle.launch.env, self.settings.key_hashes),
+                          timing=self.timing, changed=self._fleet.changed, spawned=self._spawned,
+                          gone=self._reaper.forgets)
+
+    def _measures(self) -> list[str]:
+        """The engines' lines of /metrics."""
+        series = {(("stage", g.stage), ("version", g.version), ("generation", str(g.id))): g
+                  for g in self._fleet.generations.values()}
+        return [
+            *family("modelkit_engine_up", "gauge", "Whether the engine is ready.",
+                    ((labels, int(g.phase is Phase.READY)) for labels, g in series.items())),
+            *family("modelkit_engine_restarts_total", "counter", "Restarts after a crash.",
+                    ((labels, g.restarts) for labels, g in series.items())),
+            *family("modelkit_engine_load_seconds", "gauge", "From its start to ready, the last time.",
+                    ((labels, g.load_seconds) for labels, g in series.items()))]
+
+    def _spawned(self, leader: Identity) -> None:
+        self._reaper.knows(leader)
+        self._observe({"event": "spawned", "pid": leader.pid})
+
+
+def _bundle(request: Message) -> Bundle:
+    # Half of what a supervisor imports comes with a plan: those that lose the race for the lock never need it.
+    from modelkit.platforms.bundle import Bundle
+
+    return Bundle.from_json(request["bundle"])
+
+
+def say(text: str) -> None:
+    """One line into the supervisor's own log."""
+    with contextlib.suppress(OSError):  # a full disk must not end us
+        os.write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n".encode())

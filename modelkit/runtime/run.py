@@ -171,8 +171,8 @@ class Run:
                 "failure": failure_as_json(generation.failure) if generation.failure else None})
         return {"project": self.project.id, "modelfile": self.settings.modelfile, "run_id": self.run_id, "alive": True,
                 "pid": self._who.pid, "endpoint": self._gate.endpoint, "since": self.since,
-                "uptime": time.monotonic() - self._began, "routed": fleet.routed.id if fleet.routed else None, "closing": self._leave.is_set(),
-                "generations": generations}
+                "uptime": time.monotonic() - self._began, "closing": self._leave.is_set(),
+                "routed": fleet.routed.id if fleet.routed else None, "generations": generations}
 
     def _seconds(self, request: Message) -> float:
         drain = request.get("drain")

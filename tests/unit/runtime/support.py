@@ -112,12 +112,13 @@ def aside(work: Callable[[], Any]) -> multiprocessing.process.BaseProcess:
     return process
 
 
-def post(endpoint: str, *, timeout: float = 30, **request: Any) -> tuple[int, str]:
+def post(endpoint: str, *, timeout: float = 30, key: str | None = None, **request: Any) -> tuple[int, str]:
     """One chat completion through the edge: its status and its body, as far as it came."""
     connection = http.client.HTTPConnection(endpoint.removeprefix("http://"), timeout=timeout)
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     body = {"model": "stub", "messages": [{"role": "user", "content": "hello"}], **request}
     try:
-        connection.request("POST", "/v1/chat/completions", json.dumps(body), {"Content-Type": "application/json"})
+        connection.request("POST", "/v1/chat/completions", json.dumps(body), headers)
         response = connection.getresponse()
         try:
             return response.status, response.read().decode()

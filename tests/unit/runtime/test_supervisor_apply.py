@@ -114,9 +114,8 @@ def test_an_interrupted_apply_leaves_what_served(home: Home) -> None:
     impatient = aside(lambda: home.connect().apply(bundle("--load-seconds", "30", stage="prod"), allow_switch=True))
     assert within(30, lambda: len(home.engines()) == 2)
     kill(impatient.pid or 0)
-    assert within(30, lambda: len(home.engines()) == 1)
-    status = up.status()
-    assert [(g["stage"], g["phase"]) for g in status["generations"]] == [("dev", "ready")]
+    assert within(30, lambda: [(g["stage"], g["phase"]) for g in up.status()["generations"]] == [("dev", "ready")])
+    assert len(home.engines()) == 1
     assert post(up.endpoint, max_tokens=1)[0] == 200
 
 
@@ -126,6 +125,18 @@ def test_an_interrupted_first_apply_leaves_nothing(home: Home) -> None:
     kill(impatient.pid or 0)
     assert within(30, lambda: not home.leftovers())
     assert not home.project.directory.exists()
+
+
+def test_up_again_right_after_an_interrupted_up(home: Home) -> None:
+    """It must not join the one that is being undone."""
+    slow = bundle("--load-seconds", "1", "--ignore-sigterm", grace=1)
+    stay = home.ensure()
+    impatient = aside(lambda: home.connect().apply(slow))
+    assert within(30, lambda: len(home.engines()) == 1)
+    kill(impatient.pid or 0)
+    assert within(30, lambda: [g["phase"] for g in stay.status()["generations"]] == ["stopping"])
+    assert stay.apply(slow)["outcome"] == "started"
+    assert len(home.engines()) == 1
 
 
 def test_an_apply_that_is_kept_goes_on_alone(home: Home) -> None:
@@ -147,6 +158,19 @@ def test_the_run_ends_with_its_owner(home: Home) -> None:
     assert within(30, lambda: home.connect().status()["routed"] == 1)
     kill(owner.pid or 0)
     assert within(30, lambda: not home.leftovers())
+
+
+def test_an_owner_that_goes_while_it_drains_hurries_nothing(home: Home) -> None:
+    up = home.up(bundle("--token-seconds", "0.05"))
+    up.own()
+    with ThreadPoolExecutor(2) as pool:
+        stream = pool.submit(post, up.endpoint, stream=True, max_tokens=40)
+        assert within(30, lambda: home.connect().status()["generations"][0]["in_flight"] == 1)
+        stopping = pool.submit(home.connect().down)
+        assert within(30, lambda: up.status()["closing"])
+        up.close()
+        assert "[DONE]" in stream.result(30)[1]
+        stopping.result(30)
 
 
 def test_a_supervisor_told_to_end_drains_and_leaves_nothing(home: Home) -> None:
@@ -223,9 +247,11 @@ def test_runs_lists_every_project(home: Home) -> None:
 def test_keys_are_asked_for_and_can_change(home: Home) -> None:
     up = home.ensure(access=Access((key_hash("first-key"),)))
     up.apply(bundle())
+    assert [post(up.endpoint, key=key)[0] for key in (None, "first-key", "second-key")] == [401, 200, 401]
+    home.ensure(access=Access((key_hash("second-key"),)))
+    assert [post(up.endpoint, key=key)[0] for key in (None, "first-key", "second-key")] == [401, 401, 200]
+    home.ensure(access=Access())  # who says no key does not open what another command has locked
     assert post(up.endpoint)[0] == 401
-    assert home.ensure(access=Access()).hello["pid"] == up.hello["pid"]
-    assert post(up.endpoint)[0] == 200
 
 
 def test_no_key_is_written_down(home: Home) -> None:

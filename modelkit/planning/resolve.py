@@ -82,6 +82,8 @@ class _Resolution:
         context_length = self._context_length()
         concurrency = int(self._serve("max_concurrency", CONCURRENCY_OF_STAGE[self.kind]))
         profile = self._profile("vllm" if form == "safetensors" else "llama-server", context_length)
+        if self.said.quantize:
+            self._set("quantize", self.said.quantize.value.name, self._origin(self.said.quantize))
         for key in self.said.serve:
             self._serve(key, None)
         for name in self.said.parameters:

@@ -91,7 +91,7 @@ class Engine:
     def death(self, code: int) -> Failure:
         """What to say about an engine that ended by itself."""
         tail = self.output.tail()
-        return Failure("engine-exited", f"the engine {describe_exit(code)}", explain(self.name, tail), tail)
+        return Failure("engine-exited", f"the engine {describe_exit(code)}", self._explained(), tail)
 
     async def _until_ready(self, process: Process) -> None:
         probe = Probe(self.seat.socket, process.pid, self.model, self.launch.ready_logprobs)
@@ -108,14 +108,18 @@ class Engine:
         if ready not in done:
             tail = self.output.tail()
             raise Failure("engine-not-ready", f"the engine was not ready after {self.launch.start_seconds:g} seconds: "
-                          f"{probe.waiting_for}", explain(self.name, tail), tail)
+                          f"{probe.waiting_for}", self._explained(), tail)
         try:
             ready.result()
         except Failure as failure:
             tail = self.output.tail()
-            failure.hint = failure.hint or explain(self.name, tail)
+            failure.hint = failure.hint or self._explained()
             failure.detail = (*failure.detail, *tail)[-30:]
             raise
+
+    def _explained(self) -> str | None:
+        """What its last words mean. The cause may stand a whole traceback before the end."""
+        return explain(self.name, self.output.tail(_CAUSE))
 
     def _whole_environment(self) -> dict[str, str]:
         given = {name: self.seat.filled(value) for name, value in self.launch.env.items()}
@@ -137,6 +141,9 @@ class Engine:
         except OSError as error:
             raise Failure("run-directory", f"cannot write `{error.filename or directory}`: "
                           f"{error.strerror or error}", "free some space there, or set MODELKIT_HOME") from None
+
+
+_CAUSE = 200  # lines; vLLM's real cause stands 50 to 100 lines above its last
 
 
 def explain(engine: str, tail: tuple[str, ...]) -> str | None:

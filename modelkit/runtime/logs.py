@@ -130,7 +130,7 @@ class Output:
     """Where one engine's output goes: the log, a short tail in memory, and whoever listens for progress."""
 
     def __init__(self, log: EngineLog, label: str, redact: Redaction, listener: Callable[[str], None] | None = None,
-                 keep: int = 50) -> None:
+                 keep: int = 200) -> None:
         self._log, self._label, self._redact, self._listener = log, label, redact, listener
         self._lines = Lines()
         self._tail: deque[bytes] = deque(maxlen=keep)

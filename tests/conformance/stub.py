@@ -106,6 +106,7 @@ class _Writer:
         self.request, self.send = request, send
         self.prompt_tokens, self.completion_tokens = prompt_tokens, 0
         self.chat = "messages" in request
+        self.forced = _tool_forced(request)
         self.choices: dict[int, dict[str, Any]] = {}
         self.started = False
 
@@ -118,11 +119,16 @@ class _Writer:
             whole["content"] += (choice["logprobs"] or {"content": []})["content"]
             whole["finish_reason"] = finish
             return
-        choice |= {"delta": {"role": "assistant", "content": text or ""}} if self.chat else {"text": text or ""}
+        if self.forced:
+            calls = [{"index": 0, "function": {"arguments": text or ""}}]
+            choice |= {"delta": {"role": "assistant", "tool_calls": calls}}
+        else:
+            choice |= {"delta": {"role": "assistant", "content": text or ""}} if self.chat else {"text": text or ""}
         await self.event({"choices": [choice]})
 
     def logprobs(self, text: str | None) -> dict[str, Any] | None:
-        if not self.chat or not self.request.get("logprobs") or not text:
+        wanted = self.request.get("logprobs")
+        if not text or wanted is None or wanted is False:
             return None
         one = {"token": text, "logprob": -math.log(2), "bytes": list(text.encode())}
         return {"content": [{**one, "top_logprobs": [one] * self.request.get("top_logprobs", 0)}]}
@@ -152,14 +158,26 @@ class _Writer:
     def whole(self, choice: dict[str, Any]) -> dict[str, Any]:
         said = {"index": choice["index"], "finish_reason": choice["finish_reason"], "logprobs": None}
         if not self.chat:
-            return {**said, "text": choice["text"]}
+            return {**said, "text": choice["text"], "logprobs": self.four_lists(choice["content"])}
         if choice["content"]:
             said["logprobs"] = {"content": choice["content"]}
-        if self.request.get("tool_choice") not in (None, "none", "auto"):
+        if self.forced:
             function = self.request["tools"][0]["function"]
+            if self.request["tool_choice"] == "required":
+                said["finish_reason"] = "tool_calls"
             call = {"id": "c1", "type": "function", "function": {"name": function["name"], "arguments": choice["text"]}}
             return {**said, "message": {"role": "assistant", "content": None, "tool_calls": [call]}}
         return {**said, "message": {"role": "assistant", "content": choice["text"]}}
+
+    def four_lists(self, content: list[dict[str, Any]]) -> dict[str, Any] | None:
+        """Log-probabilities as /v1/completions has them; the alternatives are made up."""
+        if not content:
+            return None
+        lengths = [len(token["token"]) for token in content]
+        others = {str(n): -9.0 for n in range(1, self.request["logprobs"])}
+        return {"tokens": [t["token"] for t in content], "token_logprobs": [t["logprob"] for t in content],
+                "top_logprobs": [{t["token"]: t["logprob"], **others} for t in content],
+                "text_offset": [sum(lengths[:n]) for n in range(len(lengths))]}
 
 
 def _prompt(request: dict[str, Any]) -> list[str]:
@@ -172,13 +190,17 @@ def _prompt(request: dict[str, Any]) -> list[str]:
 
 def _words(request: dict[str, Any], prompt: list[str], index: int) -> list[str]:
     forced = request.get("response_format", {}).get("json_schema", {}).get("schema")
-    if forced or request.get("tool_choice") not in (None, "none", "auto"):
+    if forced or _tool_forced(request):
         return _forced(forced or request["tools"][0]["function"]["parameters"])
     start = 0
     if request["temperature"] > 0:
         start = zlib.crc32(json.dumps([prompt, request.get("seed"), index, request["temperature"]]).encode())
     count = 10_000 if request.get("ignore_eos") else 16
     return [("" if n == 0 else " ") + WORDS[(start + n) % len(WORDS)] for n in range(count)]
+
+
+def _tool_forced(request: dict[str, Any]) -> bool:
+    return request.get("tool_choice") not in (None, "none", "auto")
 
 
 def _forced(schema: dict[str, Any]) -> list[str]:

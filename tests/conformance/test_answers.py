@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field
 
+import httpx
 import pytest
 
-from tests.conformance.client import Server, joined, text, user
+from tests.conformance.client import Server, joined, text
 from tests.conformance.meaning import CONCURRENCY
 
 LONG = {"max_tokens": 800, "ignore_eos": True, "stop": []}
@@ -48,7 +50,8 @@ def test_a_stream_without_being_asked_has_no_usage(server: Server, fields: dict)
 def test_a_stream_that_is_asked_ends_with_its_usage(server: Server) -> None:
     *chunks, last = server.streamed(stream_options={"include_usage": True})
     assert last["choices"] == []
-    assert last["usage"] == server.chat()["usage"] | last["usage"]
+    whole = server.chat()["usage"]
+    assert all(last["usage"][name] == whole[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
     assert all(chunk.get("usage") is None for chunk in chunks)
 
 
@@ -92,50 +95,58 @@ def test_streamed_log_probabilities_are_the_same(server: Server) -> None:
     assert streamed == [token["token"] for token in whole]
 
 
-def test_a_client_that_goes_away_frees_its_slot_at_once(server: Server) -> None:
-    """All slots are taken by long answers; one client leaves, and a short question is answered before another ends."""
-    ended = threading.Event()
-    started = threading.Event()
+def test_a_completions_log_probabilities_are_four_lists_in_step(server: Server) -> None:
+    for asked in (0, 2):
+        answer = server.complete(logprobs=asked, max_tokens=3, stop=[], ignore_eos=True)
+        said = answer["choices"][0]["logprobs"]
+        assert "".join(said["tokens"]) == text(answer)
+        assert {len(said[name]) for name in ("tokens", "token_logprobs", "top_logprobs", "text_offset")} == {3}
+        assert all(found[token] == logprob and len(found) in (max(1, asked), asked + 1) for token, logprob, found
+                   in zip(said["tokens"], said["token_logprobs"], said["top_logprobs"], strict=True))
+    assert server.complete(max_tokens=3)["choices"][0]["logprobs"] is None
 
-    def listen() -> None:
-        with server.stream(**LONG) as chunks:
+
+@dataclass
+class LongAnswer:
+    """A client that listens to a long answer until it is told to leave; `ended` says that the answer came first."""
+
+    server: Server
+    heard: threading.Event = field(default_factory=threading.Event)
+    enough: threading.Event = field(default_factory=threading.Event)
+    ended: bool = False
+
+    def __enter__(self) -> LongAnswer:
+        self.thread = threading.Thread(target=self.listen)
+        self.thread.start()
+        assert self.heard.wait(60)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.enough.set()
+        self.thread.join(timeout=60)
+
+    def listen(self) -> None:
+        with self.server.stream(**LONG) as chunks:
             for _ in chunks:
-                started.set()
-        ended.set()
+                self.heard.set()
+                if self.enough.is_set():
+                    return
+        self.ended = True
 
-    others = [threading.Thread(target=listen) for _ in range(CONCURRENCY - 1)]
-    with server.stream(**LONG) as chunks:
-        next(chunks)
-        for other in others:
-            other.start()
-        assert started.wait(60)
-    try:
+
+def test_a_client_that_goes_away_frees_its_slot_at_once(server: Server) -> None:
+    """Long answers take both slots; one client leaves, and a short question is answered before the other's end."""
+    assert CONCURRENCY == 2
+    with LongAnswer(server) as other:
+        with server.stream(**LONG) as chunks:
+            next(chunks)
         server.chat(max_tokens=2)
-        assert not ended.is_set(), "the short question had to wait for a long answer"
-    finally:
-        for other in others:
-            other.join(timeout=120)
+        assert not other.ended, "the short question had to wait for a long answer"
 
 
 def test_a_client_that_does_not_stream_and_goes_away_frees_it_too(server: Server) -> None:
-    import httpx
-
-    ended, started = threading.Event(), threading.Event()
-
-    def listen() -> None:
-        with server.stream(**LONG) as chunks:
-            for _ in chunks:
-                started.set()
-        ended.set()
-
-    other = threading.Thread(target=listen)
-    other.start()
-    assert started.wait(60)
-    with pytest.raises(httpx.ReadTimeout):
-        server.http.post("/v1/chat/completions", json=server.asked({**LONG, "messages": user("Tell me a story.")}),
-                         timeout=httpx.Timeout(30, read=0.7))
-    try:
+    with LongAnswer(server) as other:
+        with pytest.raises(httpx.ReadTimeout):
+            server.http.post("/v1/chat/completions", json=server.asked(LONG), timeout=httpx.Timeout(30, read=0.7))
         server.chat(max_tokens=2)
-        assert not ended.is_set(), "the short question had to wait for a long answer"
-    finally:
-        other.join(timeout=120)
+        assert not other.ended, "the short question had to wait for a long answer"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.conformance.client import QUESTION, Server, finish, joined, text, user
@@ -127,8 +129,6 @@ FORMAT = {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCH
 
 
 def test_the_default_stop_string_does_not_cut_what_a_schema_forces(server: Server) -> None:
-    import json
-
     answer = server.chat(response_format=FORMAT, max_tokens=60)
     assert json.loads(text(answer)) == {"answer": "a.b"}
 
@@ -139,14 +139,17 @@ def test_a_stop_string_of_the_client_does(server: Server) -> None:
 
 @pytest.mark.parametrize("choice", ["required", {"type": "function", "function": {"name": "choose"}}], ids=str)
 def test_nor_does_it_cut_a_forced_tool_call(server: Server, choice: object) -> None:
-    import json
-
     tool = {"type": "function", "function": {"name": "choose", "parameters": SCHEMA}}
-    answer = server.chat(tools=[tool], tool_choice=choice, max_tokens=60)
+    asked = {"tools": [tool], "tool_choice": choice, "parallel_tool_calls": False, "max_tokens": 60}
+    answer = server.chat(**asked)
     (call,) = answer["choices"][0]["message"]["tool_calls"]
+    assert answer["choices"][0]["finish_reason"] == ("tool_calls" if choice == "required" else "stop")
     assert call["type"] == "function" and call["id"]
     assert call["function"]["name"] == "choose"
     assert json.loads(call["function"]["arguments"]) == {"answer": "a.b"}
+    deltas = [c["delta"].get("tool_calls") or [] for chunk in server.streamed(**asked) for c in chunk["choices"]]
+    assert "".join(d["function"].get("arguments") or "" for delta in deltas for d in delta) \
+        == call["function"]["arguments"]
 
 
 def test_several_choices_are_as_many_answers(server: Server) -> None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from math import inf
-from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from modelkit.runtime.edge.exchange import Exchange
+from modelkit.runtime.edge.repeat import Repeat
 from modelkit.runtime.edge.replies import Reply, refusal, unavailable
 from modelkit.runtime.edge.request import Headers, Request, bad_request, judge
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _FRAMING_BYTES = 64 * 1024  # of a chunked body, in a row, without any body in it
 _CUT_SECONDS = 1.0  # for an open chunk to come to its end
+_MISSES = 3  # after so many this client's heads all differ
 
 
 class ClientConnection(asyncio.Protocol):
@@ -29,8 +30,8 @@ class ClientConnection(asyncio.Protocol):
     """
 
     __slots__ = ("_current", "_deadline", "_head_open", "_headers", "_held", "_incoming", "_last", "_lingering",
-                 "_parser", "_queue", "_read", "_resuming", "_skipped", "_target", "_unfinished", "blocked", "deaf",
-                 "edge", "peer", "transport")
+                 "_misses", "_parser", "_queue", "_read", "_repeat", "_resuming", "_skipped", "_target", "_unfinished",
+                 "blocked", "deaf", "edge", "peer", "transport")
 
     def __init__(self, edge: Edge) -> None:
         self.edge = edge
@@ -48,6 +49,8 @@ class ClientConnection(asyncio.Protocol):
         self._read = 0  # bytes of the present read
         self._unfinished = 0  # bytes of an open head, or of a body's framing since the last bit of body
         self._skipped = self._resuming = False  # see `_restart`
+        self._repeat: Repeat | None = None
+        self._misses = 0  # heads that were not the one before
         self._incoming: Exchange | None = None  # whose body is coming in
         self._current: Exchange | None = None  # which is being answered
         self._last: Exchange | None = None  # after which nothing is answered
@@ -59,22 +62,25 @@ class ClientConnection(asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         self.peer = str(name[0]) if name else ""
-        self._deadline = monotonic() + self.edge.limits.head_seconds
+        self._deadline = self.edge.now + self.edge.limits.head_seconds
         self.edge.connections.add(self)
         if len(self.edge.connections) > self.edge.limits.connections:
             self._refuse(unavailable("too many connections", self.edge.limits.retry_after, "too_many_connections"))
 
     def data_received(self, data: bytes) -> None:
-        if self.deaf:
+        if self.deaf or (self._repeat is not None and self._known_again(data)):
             return
         before = self._incoming
         progress = before.bytes_in if before is not None else 0
+        alone = not self._head_open and (before is None or before.complete)
         self._read = len(data)
         self._feed(data)
         incoming = self._incoming
         if incoming is not None and incoming.complete:
             self._deadline = inf
             self.deaf = self._last is not None
+            if alone and incoming is self._current and incoming.reply is None and self._misses < _MISSES:
+                self._repeat = Repeat.of(data, incoming.request, self.edge.access, self.edge.limits.body_bytes)
         elif not self.deaf:
             self._expect_more(incoming, incoming is before and incoming is not None and incoming.bytes_in == progress)
         self.pump()
@@ -92,7 +98,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.blocked = True
-        self._deadline = monotonic() + self.edge.limits.stall_seconds
+        self._deadline = self.edge.now + self.edge.limits.stall_seconds
         if self._current is not None:
             self._current.pause()
 
@@ -134,7 +140,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             reply = judge(request, self.edge.access, limits)
         self._skipped = request.upgrades and request.has_body
-        self._incoming = Exchange(self, request, reply)
+        self._incoming = Exchange(self, request, request.length, reply)
         self._enqueue(self._incoming)
 
     def on_body(self, body: bytes) -> None:
@@ -146,6 +152,24 @@ class ClientConnection(asyncio.Protocol):
             self._incoming.received()
 
     # Reading.
+
+    def _known_again(self, data: bytes) -> bool:
+        """Take a request whose head is known, when nothing else is going on."""
+        repeat = self._repeat
+        if repeat is None or self._current is not None or self._head_open:
+            return False
+        length = repeat.length_of(data, self.edge.access)
+        if length is None:
+            self._repeat = None
+            self._misses += 1
+            return False
+        self._incoming = self._current = exchange = Exchange(self, repeat.request, length, None)
+        if length:
+            exchange.receive(data[-length:])
+        exchange.complete = True
+        self._deadline = inf
+        self.pump()
+        return True
 
     def _feed(self, data: bytes) -> None:
         try:
@@ -177,12 +201,12 @@ class ClientConnection(asyncio.Protocol):
         limits = self.edge.limits
         if incoming is None:
             if self._unfinished == 0:
-                self._deadline = monotonic() + limits.head_seconds
+                self._deadline = self.edge.now + limits.head_seconds
             self._unfinished += self._read
             if self._unfinished > limits.head_bytes:
                 self._refuse(_HEAD_TOO_LARGE)
             return
-        self._deadline = monotonic() + limits.body_seconds
+        self._deadline = self.edge.now + limits.body_seconds
         self._unfinished = self._unfinished + self._read if idle else 0
         if self._unfinished > _FRAMING_BYTES:
             self._malformed("a chunked body without a body")
@@ -200,7 +224,7 @@ class ClientConnection(asyncio.Protocol):
         else:
             self.transport.resume_reading()
             if self._incoming is not None and not self._incoming.complete:
-                self._deadline = monotonic() + self.edge.limits.body_seconds
+                self._deadline = self.edge.now + self.edge.limits.body_seconds
 
     def _malformed(self, what: str) -> None:
         incoming = self._incoming
@@ -217,7 +241,7 @@ class ClientConnection(asyncio.Protocol):
         """Answer what can't be read, after everything before it, and read no more."""
         self.deaf = True
         self._head_open = False
-        self._enqueue(Exchange(self, Request(b"", b"", "1.1", [], False), reply))
+        self._enqueue(Exchange(self, Request(b"", b"", "1.1", [], False), 0, reply))
         self.pump()
 
     def _enqueue(self, exchange: Exchange) -> None:
@@ -249,16 +273,18 @@ class ClientConnection(asyncio.Protocol):
         if reply.reason:
             exchange.outcome = reply.reason
             edge.metrics.rejected(reply.reason)
-        self.transport.write(reply.encode(request.id, edge.version_header, head_only=request.head_only,
+        self.transport.write(reply.encode(exchange.id, edge.version_header, head_only=request.head_only,
                                           close=exchange.close))
 
     def finished(self, exchange: Exchange) -> None:
         """The current exchange is over; called by itself."""
         self._next(exchange)
-        self.pump()
+        if self._current is not None:
+            self.pump()
 
     def _next(self, exchange: Exchange) -> None:
-        self.hold(False)
+        if self._held:
+            self.hold(False)
         self._current = None
         if exchange.close:
             self._shut(exchange.complete)
@@ -278,7 +304,7 @@ class ClientConnection(asyncio.Protocol):
         if self._current is not None:
             self._deadline = inf
         elif not self.blocked and not self._lingering and not self._head_open:
-            self._deadline = monotonic() + self.edge.limits.idle_seconds
+            self._deadline = self.edge.now + self.edge.limits.idle_seconds
 
     def _shut(self, all_read: bool) -> None:
         """Close after what was written. Unread input would turn the close into a reset, so some more is read."""
@@ -288,7 +314,7 @@ class ClientConnection(asyncio.Protocol):
             self.transport.close()
             return
         self._lingering = True
-        self._deadline = monotonic() + self.edge.limits.linger_seconds
+        self._deadline = self.edge.now + self.edge.limits.linger_seconds
         if self.transport.can_write_eof():
             self.transport.write_eof()
 
@@ -300,7 +326,7 @@ class ClientConnection(asyncio.Protocol):
 
     def expire_soon(self) -> None:
         """The current answer is being cut, and waits for the end of a chunk."""
-        self._deadline = monotonic() + _CUT_SECONDS
+        self._deadline = self.edge.now + _CUT_SECONDS
 
     def close_if_idle(self) -> None:
         """Close unless a request is here, or on its way."""

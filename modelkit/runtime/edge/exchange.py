@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from random import getrandbits
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -22,29 +23,29 @@ _LONGEST_END = 6
 class Exchange:
     """Made when a request's head is complete. With a `reply` the edge answers itself, else a backend does."""
 
-    __slots__ = ("_pending", "_replay", "_tail", "backend", "body", "bytes_in", "bytes_out", "client", "close",
-                 "complete", "connecting", "cutting", "first_at", "link", "outcome", "paused", "reply", "request",
-                 "started", "status", "streaming")
+    # What most exchanges never change; instances stay small and quick to make.
+    first_at: float | None = None  # when a stream's first byte passed
+    status = 0  # of the answer, once its head went out
+    outcome = "ok"  # else the word for why the answer has no end
+    bytes_in = bytes_out = 0
+    complete = False  # the whole request is here
+    backend: Backend | None = None
+    link: Link | None = None
+    connecting: asyncio.Task[None] | None = None
+    body: Body | None = None  # of the answer
+    streaming = paused = cutting = False
+    _replay: list[bytes] | None = None  # what was sent, while it may have to be sent again
+    _tail = b""  # a stream's last bytes
 
-    def __init__(self, client: ClientConnection, request: Request, reply: Reply | None) -> None:
+    def __init__(self, client: ClientConnection, request: Request, length: int, reply: Reply | None) -> None:
         self.client = client
         self.request = request
+        self.length = length
         self.reply = reply
+        self.id = request.given_id or b"req_%024x" % getrandbits(96)
         self.started = monotonic()
-        self.first_at: float | None = None  # when a stream's first byte passed
-        self.status = 0  # of the answer, once its head went out
-        self.outcome = "ok"  # else the word for why the answer has no end
-        self.bytes_in = self.bytes_out = 0
-        self.complete = False  # the whole request is here
         self.close = not request.keep_alive  # the connection ends with this answer
-        self.backend: Backend | None = None
-        self.link: Link | None = None
-        self.connecting: asyncio.Task[None] | None = None
-        self.body: Body | None = None  # of the answer
-        self.streaming = self.paused = self.cutting = False
         self._pending: list[bytes] = []  # of the request, not yet sent
-        self._replay: list[bytes] | None = []  # what was sent, while it may have to be sent again
-        self._tail = b""  # a stream's last bytes
 
     # From the client to the engine.
 
@@ -78,17 +79,17 @@ class Exchange:
                 self._send(self.link)
         elif self.backend is None:
             destination = self.client.edge.destination(self.request.route)
-            if isinstance(destination, Reply):
-                self.reply = destination
-            else:
+            if isinstance(destination, Backend):
                 self._dispatch(destination)
+            else:
+                self.reply = destination
 
     def _dispatch(self, backend: Backend) -> None:
         self.backend = backend
         backend.exchanges.add(self)
         if not self.complete and not self._pending and b"expect" in self.request.fields and not self.request.plain:
             self.client.transport.write(CONTINUE)
-        self._pending.insert(0, self.request.for_engine())
+        self._pending.insert(0, self.request.for_engine(self.id, self.length))
         link = backend.take()
         if link is not None:
             self._attach(link)
@@ -107,8 +108,8 @@ class Exchange:
 
     def _attach(self, link: Link) -> None:
         self.link, link.exchange = link, self
-        if link.fresh:
-            self._replay = None  # only a connection that waited in the pool can have been closed unnoticed
+        if not link.fresh:
+            self._replay = []  # a connection that waited in the pool may have been closed unnoticed
         if self.client.blocked:
             self.pause()
         self._send(link)
@@ -118,7 +119,7 @@ class Exchange:
         pending, self._pending = self._pending, []
         if self._replay is not None:
             self._replay = self._replay + pending if self.bytes_in <= self.client.edge.limits.replay_bytes else None
-        link.transport.write(b"".join(pending))
+        link.transport.write(b"".join(pending) if len(pending) > 1 else pending[0])
 
     # From the engine to the client.
 
@@ -133,8 +134,7 @@ class Exchange:
         self.close = self.close or not self.complete or self.client.edge.closing or isinstance(body, UntilClose)
         request, backend = self.request, self.backend
         assert backend is not None
-        out = head.for_client(b"X-Request-Id: %b\r\n%b" % (request.id, backend.header), plain=request.plain,
-                              close=self.close)
+        out = head.for_client(self.id, backend.header, plain=request.plain, close=self.close)
         if data and not request.head_only:
             out += self._measured(data)
         self.client.transport.write(out)

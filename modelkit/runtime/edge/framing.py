@@ -58,8 +58,8 @@ _SIZES = {text % size: size for size in range(1, 2049) for text in (b"%x", b"%X"
 class Chunked:
     """A chunked body, followed chunk by chunk without looking into them.
 
-    What it says holds for the bytes that were scanned without an error. `left` is the distance to the next boundary between chunks. With `collect`, `taken` receives what the chunks hold,
-    for a client that knows no chunks.
+    What it says holds for the bytes that were scanned without an error. `left` is the distance to the next boundary
+    between chunks. With `collect`, `taken` receives what the chunks hold, for a client that knows no chunks.
     """
 
     __slots__ = ("complete", "held", "left", "taken")
@@ -140,7 +140,7 @@ def _chunk_size(line: bytes) -> int:
 
 Body = Length | Chunked | UntilClose
 _heads: dict[bytes, ResponseHead] = {}
-_HEADS_KEPT = 256
+_HEADS_KEPT, _HEAD_KEPT = 256, 1024  # how many, and bytes of each
 
 
 def read_head(head: bytes) -> ResponseHead:
@@ -148,16 +148,17 @@ def read_head(head: bytes) -> ResponseHead:
     known = _heads.get(head)
     if known is None:
         known = ResponseHead(head)
-        if len(_heads) >= _HEADS_KEPT:
-            _heads.clear()
-        _heads[head] = known
+        if len(head) <= _HEAD_KEPT:
+            if len(_heads) >= _HEADS_KEPT:
+                _heads.clear()
+            _heads[head] = known
     return known
 
 
 class ResponseHead:
-    """The head of an engine's response; `kept` are the header lines that its client gets."""
+    """The head of an engine's response, without the headers that are not for its client."""
 
-    __slots__ = ("chunked", "event_stream", "keep_alive", "kept", "length", "reason", "status")
+    __slots__ = ("_framing_line", "_start", "chunked", "event_stream", "keep_alive", "length", "status")
 
     def __init__(self, head: bytes) -> None:
         """Reads everything before the empty line; nothing of it changes later. Raises BadResponse."""
@@ -166,24 +167,29 @@ class ResponseHead:
         if match is None:
             raise BadResponse("no status line")
         self.status = int(match[2])
-        self.reason = match[3] or b""
         self.keep_alive = match[1] == b"1"
         self.length: int | None = None
         self.chunked = self.event_stream = False
-        self.kept: list[bytes] = []
+        kept = [b"HTTP/1.1 %d %b" % (self.status, match[3] or b"")]
         for line in lines:
             name, colon, value = line.partition(b":")
             lower = name.lower()
             if lower in _HOP:
-                self._framing(lower, value.strip().lower())
+                self._note_framing(lower, value.strip().lower())
             elif not colon or not _TOKEN(name) or b"\n" in value or b"\r" in value or b"\0" in value:
                 raise BadResponse("a malformed header")
             elif lower not in _REPLACED and not lower.startswith(_NO_CORS):
-                self.kept.append(line)
+                kept.append(line)
                 if lower == b"content-type":
                     self.event_stream = value.strip().lower().startswith(b"text/event-stream")
+        self._start = b"\r\n".join((*kept, b""))
+        self._framing_line = b""
+        if self.chunked:
+            self._framing_line = b"Transfer-Encoding: chunked\r\n"
+        elif self.length is not None and self.status != 204:
+            self._framing_line = b"Content-Length: %d\r\n" % self.length
 
-    def _framing(self, name: bytes, value: bytes) -> None:
+    def _note_framing(self, name: bytes, value: bytes) -> None:
         if name == b"content-length":
             if not value.isdigit() or len(value) > 15 or self.length not in (None, int(value)):
                 raise BadResponse("a bad Content-Length")
@@ -211,14 +217,8 @@ class ResponseHead:
             return Chunked(collect)
         return UntilClose() if self.length is None else Length(self.length)
 
-    def for_client(self, extra: bytes, *, plain: bool, close: bool) -> bytes:
-        """The head that the client gets; `extra` is whole header lines, `plain` one that knows no chunks."""
-        lines = [b"HTTP/1.1 %d %b" % (self.status, self.reason), *self.kept]
-        if self.chunked:
-            if not plain:
-                lines.append(b"Transfer-Encoding: chunked")
-        elif self.length is not None:
-            lines.append(b"Content-Length: %d" % self.length)
-        if close:
-            lines.append(b"Connection: close")
-        return b"\r\n".join(lines) + b"\r\n" + extra + b"\r\n"
+    def for_client(self, request_id: bytes, version_line: bytes, *, plain: bool, close: bool) -> bytes:
+        """The head that the client gets; `plain` is one that knows no chunks."""
+        framing = b"" if plain and self.chunked else self._framing_line
+        return b"%b%b%bX-Request-Id: %b\r\n%b\r\n" % (
+            self._start, framing, b"Connection: close\r\n" if close else b"", request_id, version_line)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from time import gmtime, strftime, time
 from typing import TYPE_CHECKING
 
-from modelkit.runtime.edge.upstream import Upstream
+from modelkit.runtime.edge.upstream import Backend
 
 if TYPE_CHECKING:
     from modelkit.runtime.edge.exchange import Exchange
@@ -20,17 +20,16 @@ class Journal:
         self._second = -1
         self._stamp = ""
 
-    def note(self, exchange: Exchange, upstream: Upstream | None, status: int, took: float,
+    def note(self, exchange: Exchange, backend: Backend | None, status: int, took: float,
              first: float | None) -> None:
         """One request is over after `took` seconds; the first byte of its stream passed after `first`."""
         now = time()
         if (second := int(now)) != self._second:
             self._second, self._stamp = second, strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
-        request = exchange.request
-        stage, version = (upstream.stage, upstream.version) if upstream is not None else ("", "")
+        words = backend.words if backend is not None else '"stage":"","version":""'
         ttft = f',"ttft_ms":{first * 1000:.1f}' if first is not None else ""
-        self._write(f'{{"at":"{self._stamp}.{int(now * 1000) % 1000:03}Z","id":"{request.id.decode()}",'
+        request = exchange.request
+        self._write(f'{{"at":"{self._stamp}.{int((now - second) * 1000):03}Z","id":"{exchange.id.decode()}",'
                     f'"client":"{exchange.client.peer}","method":"{request.method.decode()}",'
-                    f'"route":"{request.route.label}","status":{status},"outcome":"{exchange.outcome}",'
-                    f'"stage":"{stage}","version":"{version}","bytes_in":{exchange.bytes_in},'
-                    f'"bytes_out":{exchange.bytes_out},"ms":{took * 1000:.1f}{ttft}}}')
+                    f'"route":"{request.route.label}","status":{status},"outcome":"{exchange.outcome}",{words},'
+                    f'"bytes_in":{exchange.bytes_in},"bytes_out":{exchange.bytes_out},"ms":{took * 1000:.1f}{ttft}}}')

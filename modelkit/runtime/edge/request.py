@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from random import getrandbits
 
 from modelkit.runtime.edge.access import Access
 from modelkit.runtime.edge.limits import EdgeLimits
@@ -24,10 +23,13 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@,;~-]{1,128}").fullmatch
 
 
 class Request:
-    """The head of one request: the fields that concern the edge, and the rest as header lines for the engine."""
+    """The head of a request: the fields that concern the edge, and the rest as header lines for the engine.
 
-    __slots__ = ("chunked", "fields", "forwarded", "id", "keep_alive", "length", "method", "path", "plain",
-                 "repeated", "route", "upgrades", "version")
+    Does not change; requests that differ in nothing but their length share one.
+    """
+
+    __slots__ = ("_for_engine", "chunked", "fields", "forwarded", "given_id", "has_body", "head_only", "keep_alive",
+                 "length", "method", "path", "plain", "repeated", "route", "upgrades", "version")
 
     def __init__(self, method: bytes, target: bytes, version: str, headers: Headers, keep_alive: bool) -> None:
         self.method = method
@@ -44,8 +46,11 @@ class Request:
         self.chunked = b"transfer-encoding" in fields
         self.length = int(fields.get(b"content-length", b"0"))  # digits: the parser made sure
         self.upgrades = b"upgrade" in fields and b"connection" in fields
+        self.has_body = self.chunked or self.length > 0
+        self.head_only = method == b"HEAD"
         given = fields.get(b"x-request-id")
-        self.id = given if given and _REQUEST_ID(given) else b"req_%024x" % getrandbits(96)
+        self.given_id = given if given and _REQUEST_ID(given) else None
+        self._for_engine: tuple[bytes, bytes] | None = None
 
     def _read(self, headers: Headers) -> None:
         fields, forwarded = self.fields, self.forwarded
@@ -72,25 +77,24 @@ class Request:
                           if (lower := name.lower()) not in words and lower not in _SPECIAL
                           and not lower.startswith(_OURS) for piece in (name, b": ", value, b"\r\n")]
 
-    @property
-    def head_only(self) -> bool:
-        return self.method == b"HEAD"
-
-    @property
-    def has_body(self) -> bool:
-        return self.chunked or self.length > 0
-
-    def for_engine(self) -> bytes:
+    def for_engine(self, request_id: bytes, length: int) -> bytes:
         """The head that the engine gets: our own framing and id, no keys, HEAD as GET (engines don't all know it)."""
-        method = b"GET" if self.method == b"HEAD" else self.method
-        lines = [method, b" ", self.path, b" HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: ", self.id, b"\r\n"]
+        if self._for_engine is None:
+            self._for_engine = self._compose()
+        before, after = self._for_engine
+        if self.chunked or self.method != b"POST":
+            return b"%b%b%b" % (before, request_id, after)
+        return b"%b%b\r\nContent-Length: %d%b" % (before, request_id, length, after)
+
+    def _compose(self) -> tuple[bytes, bytes]:
+        method = b"GET" if self.head_only else self.method
+        before = b"%b %b HTTP/1.1\r\nHost: localhost\r\nX-Request-Id: " % (method, self.path)
+        lines = [b"\r\n"]
         if method == b"POST":
-            lines += (b"Content-Type: ", self.fields[b"content-type"])
-            lines.append(b"\r\nTransfer-Encoding: chunked\r\n" if self.chunked
-                         else b"\r\nContent-Length: %d\r\n" % self.length)
-        lines += self.forwarded
-        lines.append(b"\r\n")
-        return b"".join(lines)
+            lines += (b"Content-Type: ", self.fields[b"content-type"], b"\r\n")
+        if self.chunked:
+            lines.append(b"Transfer-Encoding: chunked\r\n")
+        return before, b"".join((*lines, *self.forwarded, b"\r\n"))
 
 
 def judge(request: Request, access: Access, limits: EdgeLimits) -> Reply | None:

@@ -20,7 +20,6 @@ from modelkit.runtime.edge.upstream import Backend, Upstream
 
 _CLIENT_CLOSED = 499  # what nginx made customary for a client that did not wait
 _BROKEN = frozenset({"client_gone", "engine_stopped", "bad_engine_response", "stalled", "cut"})
-_NOBODY = ("", "", "")
 _FAREWELL_SECONDS = 1.0
 
 
@@ -37,6 +36,7 @@ class Edge:
         self.limits = limits or EdgeLimits()
         self.connections: set[ClientConnection] = set()
         self.closing = False
+        self.now = monotonic()  # as of the last sweep: exact enough for deadlines
         self.version_header = b""
         self._journal = Journal(log) if log is not None else None
         self._sockets = list(sockets)
@@ -113,6 +113,8 @@ class Edge:
     def destination(self, route: Route) -> Backend | Reply:
         """Where a request that may pass goes: to the routed engine, or straight back."""
         if route.relayed:
+            if self._routed is not None and self._rejecting is None:
+                return self._routed
             return self._unready() or self._routed_backend()
         if route is HEALTH:
             return json_reply({"status": "ok"})
@@ -153,17 +155,16 @@ class Edge:
         took = monotonic() - exchange.started
         status = exchange.status or _CLIENT_CLOSED
         first = exchange.first_at - exchange.started if exchange.first_at is not None else None
-        upstream = backend.upstream if backend is not None else None
-        stage, version, model = (upstream.stage, upstream.version, backend.model) if backend and upstream else _NOBODY
-        self.metrics.answered(Series(stage, model, version, exchange.request.route.label, status),
+        route = exchange.request.route.label
+        self.metrics.answered(backend.series(route, status) if backend else Series("", "", "", route, status),
                               took if exchange.backend is not None else None, first)
         if exchange.outcome in _BROKEN:
             self.metrics.broken(exchange.outcome)
         if self._journal is not None:
-            self._journal.note(exchange, upstream, status, took, first)
+            self._journal.note(exchange, backend, status, took, first)
 
     def _sweep(self) -> None:
-        now = monotonic()
+        now = self.now = monotonic()
         for connection in tuple(self.connections):
             connection.sweep(now)
         for upstream, backend in tuple(self._backends.items()):

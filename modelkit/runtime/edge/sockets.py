@@ -94,7 +94,7 @@ def holder(port: int) -> tuple[int | None, str]:
 
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and connection.pid and connection.laddr[1:] == (port,):
                 with contextlib.suppress(psutil.Error):
                     process = psutil.Process(connection.pid)
                     # Only the first words: the rest of a command line may hold a secret.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 from dataclasses import dataclass
 from time import monotonic
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from modelkit.runtime.edge.framing import BadResponse, Body, Chunked, UntilClose, read_head
 from modelkit.runtime.edge.limits import EdgeLimits
+from modelkit.runtime.edge.metrics import Series
 
 if TYPE_CHECKING:
     from modelkit.runtime.edge.exchange import Exchange
@@ -35,10 +37,21 @@ class Backend:
         self.model = ""
         self.exchanges: set[Exchange] = set()
         self.header = b"X-Modelkit-Version: %b\r\n" % upstream.version.encode()
+        self.words = f'"stage":{json.dumps(upstream.stage)},"version":{json.dumps(upstream.version)}'  # for the log
         self._limits = limits
         self._idle: list[Link] = []
         self._retired = False
         self._emptied: asyncio.Event | None = None
+        self._now = monotonic()  # as of the last sweep, which is exact enough for the pool
+        self._series: dict[tuple[str, int], Series] = {}
+
+    def series(self, route: str, status: int) -> Series:
+        """The labels to count an answer under."""
+        known = self._series.get((route, status))
+        if known is None:
+            known = Series(self.upstream.stage, self.model, self.upstream.version, route, status)
+            self._series[route, status] = known
+        return known
 
     def take(self) -> Link | None:
         """The connection that was used last, of those that wait."""
@@ -53,7 +66,7 @@ class Backend:
         if self._retired or len(self._idle) >= self._limits.pooled:
             link.transport.close()
             return
-        link.idle_since = monotonic()
+        link.idle_since = self._now
         self._idle.append(link)
 
     def forget(self, link: Link) -> None:
@@ -119,11 +132,13 @@ class Backend:
     def open_for(self, models: frozenset[str]) -> None:
         """New requests come, for these models."""
         self._retired = False
+        self._series.clear()
         # A request's model is in its body, which is not read: only a sole model is known to be the one.
         self.model = next(iter(models)) if len(models) == 1 else ""
 
     def sweep(self, now: float) -> None:
         """Close connections that waited for so long that the engine may be about to."""
+        self._now = now
         while self._idle and now - self._idle[0].idle_since > self._limits.pool_seconds:
             self._idle.pop(0).transport.close()
 
@@ -214,7 +229,8 @@ class Link(asyncio.Protocol):
         """Part from the exchange; what was paused for it goes on."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            exchange.resume()
+            if exchange.paused:
+                exchange.resume()
             exchange.link = None
         self.body, self._head = None, b""
 

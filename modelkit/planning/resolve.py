@@ -8,12 +8,12 @@ from typing import Any
 
 from modelkit.contract.profile import Profile
 from modelkit.failure import Failure
+from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
 from modelkit.language.layers import Effective, effective
 from modelkit.language.modelfile import Modelfile
 from modelkit.planning.facts import Facts, Overrides
 from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, Setting, Weights
 
-ENGINE_OF_STAGE = {"experiment": "llama.cpp", "dev": "llama.cpp", "prod": "vllm"}
 FORM_OF_ENGINE = {"llama.cpp": "gguf", "llama-server": "gguf", "vllm": "safetensors"}
 CONCURRENCY_OF_STAGE = {"experiment": 4, "dev": 4, "prod": 16}
 
@@ -91,7 +91,7 @@ class _Resolution:
         host, port, api_key = self.address()
         return Plan(
             name=self.modelfile.name.value, modelfile=self.modelfile.path, stage=self.stage,
-            platform=self.said.platform.value if self.said.platform else "process",
+            platform=self.said.platform.value if self.said.platform else DEFAULT_PLATFORM,
             engine=engine, engine_name=engine_name, reference=self.facts.reference, weights=weights,
             context_length=context_length, max_concurrency=concurrency, profile=profile.as_json(),
             kv_bytes_per_token=self.facts.model.kv_bytes_per_token if self.facts.model else None, cpus=self.facts.cpus,
@@ -123,7 +123,7 @@ class _Resolution:
 
     def _engine_name(self) -> str:
         said = self.said.engine
-        name = said.value.name if said else ENGINE_OF_STAGE[self.kind]
+        name = said.value.name if said else DEFAULT_ENGINE[self.kind]
         self._set("engine", name, self._origin(said) if said else Origin(kind="default"))
         if name not in FORM_OF_ENGINE:
             known = ", ".join(FORM_OF_ENGINE)

@@ -15,6 +15,7 @@ from typing import Protocol
 import modelkit
 from modelkit.engines.call import call
 from modelkit.failure import Failure
+from modelkit.language.layers import effective
 from modelkit.language.modelfile import Modelfile
 from modelkit.planning.plan import Plan, digest
 from modelkit.platforms.bundle import Bundle
@@ -137,15 +138,17 @@ def _renderer(socket: str, model: str) -> Callable[[Conversation], Rendering]:
     return render
 
 
-def subject(target: Bundle, modelfile_bytes: bytes) -> records.Subject:
-    """What the promoted stage runs, by digest."""
+def subject(modelfile: Modelfile, target: Bundle) -> records.Subject:
+    """What the promoted stage runs, by digest. Its weights go by the name that FROM gives them: no machine's path."""
+    base = effective(modelfile, target.plan.stage).base
+    modelfile_bytes = Path(modelfile.path).read_bytes()
     plan, engine = target.plan, target.plan.engine
     assert engine is not None
     assert plan.weights is not None
     return records.Subject(
         modelfile="sha256:" + hashlib.sha256(modelfile_bytes).hexdigest(),
         ir=meaning(plan),
-        artifacts=(records.Artifact(id="weights", uri=plan.weights.reference, tree=plan.weights.digest,
+        artifacts=(records.Artifact(id="weights", uri=base.value if base else "", tree=plan.weights.digest,
                                     bytes=plan.weights.size),),
         template="sha256:" + hashlib.sha256(plan.chat_template.encode()).hexdigest() if plan.chat_template else None,
         engine=records.EngineSubject(name=engine.name, version=engine.version,
@@ -175,6 +178,6 @@ def _write(modelfile: Modelfile, source: Bundle, target: Bundle, report: ParityR
     )
     return store.append(records.Record.model_validate({
         "kind": "promote", "model": target.plan.name, "from": source.plan.stage, "to": target.plan.stage,
-        "subject": subject(target, path.read_bytes()), "gates": (gate,), "actor": actor, "git": git,
+        "subject": subject(modelfile, target), "gates": (gate,), "actor": actor, "git": git,
         "prev": store.head(), "at": records.now(), "tool": TOOL,
     }))

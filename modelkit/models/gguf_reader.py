@@ -19,7 +19,7 @@ from modelkit.models.gguf_types import SCALARS, TENSOR_TYPES
 
 _MOST_KEYS = _MOST_TENSORS = 1 << 16
 _MOST_TEXT = 64 << 20  # bytes of all strings that are not in arrays
-_MOST_STRINGS = 1 << 22  # strings in all arrays: they have to be walked one by one
+_MOST_STRINGS = 1 << 21  # strings in all arrays: they have to be walked one by one
 _LONGEST_NAME = 1 << 10
 _LARGEST_ALIGNMENT = 1 << 20
 _BLOCK = 1 << 20

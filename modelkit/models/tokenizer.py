@@ -3,41 +3,60 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
 from modelkit.models.gguf import Header
 from modelkit.models.nearest import nearest
 from modelkit.models.pretokenizers import PRE_TOKENIZERS, PreTokenizer
+from modelkit.models.sentencepiece import sentencepiece
 from modelkit.models.vocabulary import USER_DEFINED, Vocabulary
 
-_INSTEAD = "serve it with `ENGINE llama.cpp`, or name a model in safetensors in the stage's FROM"
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 
 def pre_tokenizer(vocabulary: Vocabulary) -> PreTokenizer:
-    """How this vocabulary's texts are cut, or a Failure that says that modelkit can't do it yet."""
-    name = vocabulary.header.path.name
-    if vocabulary.model != "gpt2":
-        raise Failure("tokenizer-not-yet",
-                      f"{name} has a `{vocabulary.model or 'missing'}` tokenizer; only byte-level BPE can be "
-                      f"converted yet", _INSTEAD)
+    """How a byte-level vocabulary's texts are cut, or a Failure that says that modelkit can't do it yet."""
     if (row := PRE_TOKENIZERS.get(vocabulary.pre)) is None:
-        like = nearest(vocabulary.pre, PRE_TOKENIZERS)
-        raise Failure("tokenizer-not-yet",
-                      f"{name} names the pre-tokenizer `{vocabulary.pre}`, which can't be converted exactly yet",
-                      _INSTEAD, data={"known": sorted(PRE_TOKENIZERS), "nearest": like})
+        raise _not_yet(vocabulary, f"the pre-tokenizer `{vocabulary.pre}`",
+                       known=sorted(PRE_TOKENIZERS), nearest=nearest(vocabulary.pre, PRE_TOKENIZERS))
     return row
 
 
 def adds_bos(vocabulary: Vocabulary) -> bool:
     """Does a prompt begin with the beginning-of-sequence token?"""
     given: bool | None = vocabulary.header.get("tokenizer.ggml.add_bos_token", bool)
-    return pre_tokenizer(vocabulary).add_bos if given is None else given
+    if given is not None:
+        return given
+    return vocabulary.model == "llama" or pre_tokenizer(vocabulary).add_bos
 
 
 def tokenizer_json(vocabulary: Vocabulary) -> str:
     """The text of `tokenizer.json`."""
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import AddedToken, processors
+
+    if "phi-3" in (name := vocabulary.header.get("general.name", str, "").lower()) or "phi3" in name:
+        raise _not_yet(vocabulary, "special tokens that swallow the spaces after them (it is named after Phi-3)")
+    if (build := _BUILDERS.get(vocabulary.model)) is None:
+        raise _not_yet(vocabulary, f"a tokenizer of the kind `{vocabulary.model or '(none)'}`", known=sorted(_BUILDERS))
+    tokenizer = build(vocabulary)
+    for number in vocabulary.special:
+        shown = vocabulary.types[number] == USER_DEFINED
+        token = AddedToken(vocabulary.tokens[number], normalized=False, special=not shown)
+        (tokenizer.add_tokens if shown else tokenizer.add_special_tokens)([token])
+    bos = vocabulary.named("bos")
+    if adds_bos(vocabulary) and bos is not None:
+        text = vocabulary.tokens[bos]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=[text, "$A"], pair=[text, "$A", f"{text}:1", "$B:1"], special_tokens=[(text, bos)])
+    return str(tokenizer.to_str(pretty=False))
+
+
+def _byte_level(vocabulary: Vocabulary) -> Tokenizer:
+    """Byte-level BPE without its special tokens."""
+    from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 
     row = pre_tokenizer(vocabulary)
     tokenizer = Tokenizer(models.BPE(vocab=vocabulary.ids, merges=vocabulary.merges(),
@@ -49,16 +68,16 @@ def tokenizer_json(vocabulary: Vocabulary) -> str:
         cuts.append(pre_tokenizers.Split(Regex(f"[{''.join(map(re.escape, missing))}]"), "isolated"))
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(cuts)
     tokenizer.decoder = decoders.ByteLevel()
-    for number in vocabulary.special:
-        shown = vocabulary.types[number] == USER_DEFINED
-        token = AddedToken(vocabulary.tokens[number], normalized=False, special=not shown)
-        (tokenizer.add_tokens if shown else tokenizer.add_special_tokens)([token])
-    bos = vocabulary.named("bos")
-    if adds_bos(vocabulary) and bos is not None:
-        text = vocabulary.tokens[bos]
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single=[text, "$A"], pair=[text, "$A", f"{text}:1", "$B:1"], special_tokens=[(text, bos)])
-    return str(tokenizer.to_str(pretty=False))
+    return tokenizer
+
+
+_BUILDERS: dict[str, Callable[[Vocabulary], Tokenizer]] = {"gpt2": _byte_level, "llama": sentencepiece}
+
+
+def _not_yet(vocabulary: Vocabulary, what: str, **data: Any) -> Failure:
+    return Failure("tokenizer-not-yet",
+                   f"{vocabulary.header.path.name} has {what}, which can't be converted exactly yet",
+                   "serve it with `ENGINE llama.cpp`, or name a model in safetensors in the stage's FROM", data=data)
 
 
 def tokenizer_config(vocabulary: Vocabulary, context_length: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
 from modelkit.models.gguf_reader import read_header
 from modelkit.models.pretokenizers import PRE_TOKENIZERS
@@ -39,6 +39,30 @@ def small_vocabulary() -> dict[str, list[str]]:
     tokens = sorted(said["vocab"], key=said["vocab"].get)
     merges = [" ".join(rule) if isinstance(rule, list) else rule for rule in said["merges"]]
     return {"tokens": [*SPECIAL, *tokens], "merges": merges}
+
+
+def small_pieces() -> dict[str, list[Any]]:
+    """A SentencePiece vocabulary: three special tokens, all bytes, pieces with falling scores."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Replace(" ", "▁")
+    trainer = trainers.BpeTrainer(vocab_size=900, show_progress=False, min_frequency=3, limit_alphabet=300)
+    tokenizer.train_from_iterator([*HARD * 3, *random_texts(3000, 1)], trainer)
+    pieces = [piece for piece, _ in sorted(tokenizer.get_vocab().items(), key=lambda pair: pair[1])
+              if "\0" not in piece]  # llama.cpp ends a token at its first NUL
+    made = [piece for piece in pieces if len(piece) > 1]
+    single = [piece for piece in pieces if len(piece) == 1]
+    return {"tokens": ["<unk>", "<s>", "</s>", *(f"<0x{byte:02X}>" for byte in range(256)), *made, *single],
+            "types": [2, 3, 3, *[6] * 256, *[1] * len(pieces)],
+            "scores": [0.0] * 259 + [-float(place) for place in range(len(pieces))]}
+
+
+def small_spm(pieces: dict[str, list[Any]], space_prefix: bool) -> bytes:
+    return gguf([ARCHITECTURE, pair("llama.context_length", "uint32", 64),
+                 pair("tokenizer.ggml.model", "string", "llama"),
+                 pair("tokenizer.ggml.tokens", "[string]", pieces["tokens"]),
+                 pair("tokenizer.ggml.token_type", "[int32]", pieces["types"]),
+                 pair("tokenizer.ggml.scores", "[float32]", pieces["scores"]),
+                 pair("tokenizer.ggml.add_space_prefix", "bool", space_prefix)])
 
 
 def small_gguf(vocabulary: dict[str, Any], pre: str) -> bytes:
@@ -77,7 +101,14 @@ def main() -> None:
             ids, hello = llama_ids(path, texts)
             said[pre] = {"hello": hello, "ids": chunked(ids)}
             print(pre, said[pre]["ids"][0])
-    (HERE / "token_ids.json").write_text(json.dumps({**vocabulary, "expected": said}, ensure_ascii=False) + "\n")
+        pieces, spm = small_pieces(), {}
+        texts = texts_of(("<s>", "</s>", "<unk>"), RANDOM_TEXTS)
+        for space_prefix in (True, False):
+            path.write_bytes(small_spm(pieces, space_prefix))
+            ids, hello = llama_ids(path, texts)
+            spm[str(space_prefix)] = {"hello": hello, "ids": chunked(ids)}
+    (HERE / "token_ids.json").write_text(json.dumps(
+        {**vocabulary, "expected": said, "pieces": pieces, "expected_of_pieces": spm}, ensure_ascii=False) + "\n")
     model = Path(sys.argv[1])
     known = read_vocabulary(read_header(model))
     ids, hello = llama_ids(model, texts_of(tuple(known.tokens[i] for i in known.special), SMOLLM2_TEXTS))

@@ -16,7 +16,7 @@ from modelkit.models.tokenizer import adds_bos, tokenizer_config, tokenizer_json
 from modelkit.models.vocabulary import Vocabulary, read_vocabulary
 from tests.unit.models.gguf_files import ARCHITECTURE, gguf, pair, vocabulary_pairs
 from tests.unit.models.hard_strings import HARD
-from tests.unit.models.make_token_ids import CHUNK, RANDOM_TEXTS, SPECIAL, chunked, small_gguf, texts_of
+from tests.unit.models.make_token_ids import CHUNK, RANDOM_TEXTS, SPECIAL, chunked, small_gguf, small_spm, texts_of
 
 SAID: dict[str, Any] = json.loads((Path(__file__).parent / "token_ids.json").read_text())
 
@@ -40,6 +40,21 @@ def test_ids_are_those_of_llama_cpp(pre: str, tmp_path: Path) -> None:
     for number, (found, wanted) in enumerate(zip(chunked(ids), expected["ids"], strict=True)):
         assert found == wanted, f"one of {texts[number * CHUNK:(number + 1) * CHUNK]}"
     assert tokenizer.encode("hello").ids == expected["hello"]
+
+
+@pytest.mark.parametrize("space_prefix", [True, False])
+def test_ids_of_sentencepiece_are_those_of_llama_cpp(space_prefix: bool, tmp_path: Path) -> None:
+    path = tmp_path / "v.gguf"
+    path.write_bytes(small_spm(SAID["pieces"], space_prefix))
+    tokenizer = Tokenizer.from_str(tokenizer_json(read_vocabulary(read_header(path))))
+    texts = texts_of(("<s>", "</s>", "<unk>"), RANDOM_TEXTS)
+    ids = [encoding.ids for encoding in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    expected = SAID["expected_of_pieces"][str(space_prefix)]
+    for number, (found, wanted) in enumerate(zip(chunked(ids), expected["ids"], strict=True)):
+        assert found == wanted, f"one of {texts[number * CHUNK:(number + 1) * CHUNK]}"
+    assert tokenizer.encode("hello").ids == expected["hello"]
+    for text in ("hello  world", "½ e\u0301\n", "\U0010ffff"):
+        assert tokenizer.decode(tokenizer.encode(text).ids) == text
 
 
 def test_rows_are_told_apart() -> None:
@@ -100,10 +115,18 @@ def test_beginning_of_sequence(pre: str, said: bool | None, adds: bool, tmp_path
 
 
 @pytest.mark.parametrize(("pairs", "code", "words"), [
+    ([pair("tokenizer.ggml.model", "string", "t5"), pair("tokenizer.ggml.tokens", "[string]", ["a"])],
+     "tokenizer-not-yet", "of the kind `t5`"),
     ([pair("tokenizer.ggml.model", "string", "llama"), pair("tokenizer.ggml.tokens", "[string]", ["a"])],
-     "tokenizer-not-yet", "`llama` tokenizer"),
+     "tokenizer-not-yet", "without the byte 0"),
+    ([pair("general.name", "string", "Phi-3 mini"), *vocabulary_pairs(["a"], [], [1], "gpt-2")],
+     "tokenizer-not-yet", "named after Phi-3"),
+    ([pair("tokenizer.ggml.model", "string", "llama"),
+      pair("tokenizer.ggml.tokens", "[string]", [f"<0x{byte:02X}>" for byte in range(256)])],
+     "gguf-invalid", "256 tokens but 0 scores"),
     (vocabulary_pairs(["a"], [], [1], "quen2"), "tokenizer-not-yet", "`quen2`"),
     (vocabulary_pairs(["a", "b", "a"], [], [1, 1, 1], "gpt-2"), "gguf-invalid", "'a' occurs twice"),
+    (vocabulary_pairs(["a", "b\0c"], [], [1, 1], "gpt-2"), "gguf-invalid", "holds a NUL"),
     (vocabulary_pairs(["a", "b"], [], [1], "gpt-2"), "gguf-invalid", "1 token types"),
     (vocabulary_pairs(["a", "b"], ["ab"], [1, 1], "gpt-2"), "gguf-invalid", "the merge rule 'ab'"),
     (vocabulary_pairs(["a", "b"], ["a b"], [1, 1], "gpt-2"), "gguf-invalid", "the merge rule 'a b'"),

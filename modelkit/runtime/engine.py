@@ -21,6 +21,8 @@ from modelkit.runtime.process import Process, describe_exit
 from modelkit.runtime.sweep import kill_marked
 from modelkit.runtime.timing import Timing
 
+_CAUSE = 200  # lines; vLLM's real cause stands 50 to 100 lines above its last
+
 
 @dataclass(frozen=True)
 class Seat:
@@ -141,9 +143,6 @@ class Engine:
         except OSError as error:
             raise Failure("run-directory", f"cannot write `{error.filename or directory}`: "
                           f"{error.strerror or error}", "free some space there, or set MODELKIT_HOME") from None
-
-
-_CAUSE = 200  # lines; vLLM's real cause stands 50 to 100 lines above its last
 
 
 def explain(engine: str, tail: tuple[str, ...]) -> str | None:

@@ -1,13 +1,17 @@
 """How much the edge moves, against the same load without it.
 
-    python benchmarks/edge.py [--seconds 4] [--profile]
+    python benchmarks/edge.py [--seconds 4] [--json] [--profile FILE]
 
 Method: a null engine (edge_upstream.py), the edge and the load (edge_load.py) are three processes, all Python on
 uvloop, all on the cores of this machine together; 64 kept-alive connections, each with one request out at a time.
-First the load goes to the engine's Unix socket, then through the edge, twice over; the better of two counts. The
-edge asks for a key, counts, and writes its access log to a file. `requests` are small JSON bodies both ways.
-`streams` are answers of 500 server-sent events of 250 bytes, each written by itself; `chunks per read` says how
-many of them the load then found in one read, so how much was coalesced on the way. `latency` is one connection.
+First the load goes to the engine's Unix socket, then through the edge; this twice over, and the better of two
+counts. The edge asks for a key, counts, and writes its access log to a file. `requests` are small JSON bodies both
+ways, of several lengths under the same headers, as from a client library; in `traced` each has a header of its own.
+`streams` are answers of 500 server-sent events of 250 bytes, each written by itself; `chunks a read` says how many
+of them the load then found in one read, so how much was coalesced on the way. `latency` is one connection alone.
+
+On a machine that does other work too, look at the last columns: the processor time that the edge itself used for one
+request or chunk, and what the three processes together would reach on this machine's cores if they had them alone.
 """
 
 from __future__ import annotations
@@ -22,11 +26,12 @@ import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 HERE = Path(__file__).parent
-TARGETS = {"requests": ("requests_per_s", 15_000), "streams": ("chunks_per_s", 100_000)}
+TARGETS = {"requests": ("requests_per_s", 15_000), "traced": ("requests_per_s", 0), "streams": ("chunks_per_s", 100_000)}
 CONNECTIONS = 64
+Result = dict[str, Any]
 
 
 async def serve(socket_path: str, log: TextIO) -> None:
@@ -42,56 +47,62 @@ async def serve(socket_path: str, log: TextIO) -> None:
     await edge.close(1)
 
 
-def start(stack: ExitStack, *words: str) -> str:
-    """Start a server that ends with this program; its first line of output."""
+def start(stack: ExitStack, *words: str) -> tuple[int, str]:
+    """Start a server that ends when this program closes its input: its pid and its first line of output."""
     process = subprocess.Popen([sys.executable, *words], stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True)
     assert process.stdin is not None and process.stdout is not None
     stack.callback(process.wait)
-    stack.callback(process.terminate if "edge_upstream.py" in words[0] else process.stdin.close)
-    return process.stdout.readline().strip()
+    stack.callback(process.stdin.close)
+    return process.pid, process.stdout.readline().strip()
 
 
-def measure(kind: str, target: str, connections: int, seconds: float) -> dict[str, float]:
-    done = subprocess.run([sys.executable, str(HERE / "edge_load.py"), kind, target, str(connections), str(seconds)],
-                          stdout=subprocess.PIPE, text=True, check=True)
-    return dict(json.loads(done.stdout))
+def measure(kind: str, target: str, connections: int, seconds: float, *pids: int) -> Result:
+    words = [str(HERE / "edge_load.py"), kind, target, str(connections), str(seconds), *map(str, pids)]
+    return dict(json.loads(subprocess.check_output([sys.executable, *words], text=True)))
 
 
-def compare(socket_path: str, address: str, seconds: float) -> list[dict[str, object]]:
-    rows: list[dict[str, object]] = []
+def compare(socket_path: str, address: str, seconds: float, pids: tuple[int, int]) -> list[Result]:
+    rows = []
     for kind, (unit, wanted) in TARGETS.items():
-        direct = {"": 0.0}, {"": 0.0}
-        runs = [(measure(kind, socket_path, CONNECTIONS, seconds), measure(kind, address, CONNECTIONS, seconds))
+        runs = [[measure(kind, target, CONNECTIONS, seconds, *pids) for target in (socket_path, address)]
                 for _ in range(2)]
-        direct, edge = (max((run[side] for run in runs), key=lambda run: run[unit]) for side in (0, 1))
+        direct, edge = (max((run[side] for run in runs), key=lambda run: float(run[unit])) for side in (0, 1))
+        used = edge["cpu_per_s"]
         rows.append({"kind": kind, "unit": unit, "direct": round(direct[unit]), "edge": round(edge[unit]),
                      "ratio": round(edge[unit] / direct[unit], 3), "wanted": wanted,
-                     "chunks_per_read": round(edge["chunks_per_read"], 1)})
+                     "chunks_a_read": round(edge["chunks_per_read"], 1),
+                     "edge_cpu_us": round(used[2] / edge[unit] * 1e6, 2),
+                     "alone": round((os.cpu_count() or 1) / max(sum(used), 1e-9) * edge[unit])})
     direct, edge = (measure("requests", target, 1, seconds / 2)["median_ms"] for target in (socket_path, address))
     rows.append({"kind": "latency", "unit": "median_ms", "direct": round(direct, 3), "edge": round(edge, 3),
                  "ratio": round(edge / direct, 2)})
     return rows
 
 
+def line(row: Result) -> str:
+    text = "{kind:8} direct {direct:>8}  edge {edge:>8} {unit:14} ratio {ratio:<6}".format(**row)
+    if "wanted" in row:
+        text += "wanted {wanted:>6}  edge's own {edge_cpu_us} µs  alone {alone}".format(**row)
+    return text + (f"  chunks a read {row['chunks_a_read']}" if row["kind"] == "streams" else "")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each measurement")
     parser.add_argument("--json", action="store_true", help="print one JSON object a row")
-    parser.add_argument("--profile", metavar="FILE", help="write the edge's cProfile data here (and run slower)")
+    parser.add_argument("--profile", metavar="FILE", help="write the edge's cProfile data here (it is slower then)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = f"{folder}/engine.sock"
-        start(stack, str(HERE / "edge_upstream.py"), path)
+        engine, _ = start(stack, str(HERE / "edge_upstream.py"), path)
         profile = ["-m", "cProfile", "-o", arguments.profile] if arguments.profile else []
-        port = start(stack, *profile, str(HERE / "edge.py"), "--serve", path, f"{folder}/access.log")
-        rows = compare(path, f"127.0.0.1:{port}", arguments.seconds)
+        edge, port = start(stack, *profile, str(HERE / "edge.py"), "--serve", path, f"{folder}/access.log")
+        rows = compare(path, f"127.0.0.1:{port}", arguments.seconds, (engine, edge))
     if not arguments.json:
         print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
     for row in rows:
-        print(json.dumps(row) if arguments.json else "{kind:9} direct {direct:>10}  edge {edge:>10} {unit:15}"
-              " ratio {ratio}".format(**row) + (f"  wanted {row['wanted']}" if "wanted" in row else "")
-              + (f"  chunks per read {row['chunks_per_read']}" if row["kind"] == "streams" else ""))
-    return 0 if all(row["edge"] >= row.get("wanted", 0) for row in rows) else 1  # type: ignore[operator]
+        print(json.dumps(row) if arguments.json else line(row))
+    return 0 if all(row["edge"] >= row.get("wanted", 0) for row in rows) else 1
 
 
 if __name__ == "__main__":

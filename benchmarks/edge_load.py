@@ -1,8 +1,9 @@
 """The load for benchmarks/edge.py: kept-alive connections, each with one request out at a time.
 
-    python benchmarks/edge_load.py requests|streams HOST:PORT|SOCKET CONNECTIONS SECONDS
+    python benchmarks/edge_load.py requests|traced|streams HOST:PORT|SOCKET CONNECTIONS SECONDS [PID ...]
 
-Prints one JSON object. It checks that every answer ends as it should, and nothing else, to stay cheap.
+Prints one JSON object, with the processor time that it and the processes of the PIDs used meanwhile. It checks that
+every answer ends as it should, and nothing else, to stay cheap.
 """
 
 from __future__ import annotations
@@ -11,25 +12,31 @@ import asyncio
 import json
 import statistics
 import sys
+from itertools import cycle
 from time import perf_counter
 from typing import cast
 
+import psutil
 import uvloop
 
-PROMPT = b'{"model":"null","messages":[{"role":"user","content":"Say hello to the edge, would you?"}],"stream":false}'
+# Conversations differ in length, but a client's headers are mostly the same from one request to the next; with
+# `traced` each request has a header of its own.
+PROMPTS = [b'{"model":"null","messages":[{"role":"user","content":"Say hello%b, would you?"}],"stream":false}' % (b"!" * n)
+           for n in range(0, 70, 10)]
 HEADERS = (b"Host: localhost:8080\r\nAccept: application/json\r\nUser-Agent: OpenAI/Python 1.99.0\r\n"
            b"Authorization: Bearer benchmark-key\r\nX-Stainless-Lang: python\r\nAccept-Encoding: identity\r\n"
            b"Content-Type: application/json\r\n")
-PATHS = {"requests": b"/v1/chat/completions", "streams": b"/v1/completions"}
-ENDS = {"requests": b'"total_tokens":15}}', "streams": b"\r\n0\r\n\r\n"}
+PATHS = {"requests": b"/v1/chat/completions", "traced": b"/v1/chat/completions", "streams": b"/v1/completions"}
+ENDS = {"requests": b'"total_tokens":15}}', "traced": b'"total_tokens":15}}', "streams": b"\r\n0\r\n\r\n"}
 
 
 class Caller(asyncio.Protocol):
     """One connection; asks again as soon as it has its answer."""
 
     def __init__(self, kind: str) -> None:
-        head = b"POST %b HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n" % (PATHS[kind], HEADERS, len(PROMPT))
-        self.request = head + PROMPT
+        trace = [b"traceparent: 00-%032x-%016x-01\r\n" % (n, n) if kind == "traced" else b"" for n in range(len(PROMPTS))]
+        self.requests = cycle([b"POST %b HTTP/1.1\r\n%b%bContent-Length: %d\r\n\r\n%b" % (
+            PATHS[kind], HEADERS, trace[n], len(prompt), prompt) for n, prompt in enumerate(PROMPTS)])
         self.end = ENDS[kind]
         self.streams = kind == "streams"
         self.answers = self.chunks = self.reads = 0
@@ -43,7 +50,7 @@ class Caller(asyncio.Protocol):
 
     def ask(self) -> None:
         self.asked = perf_counter()
-        self.transport.write(self.request)
+        self.transport.write(next(self.requests))
 
     def data_received(self, data: bytes) -> None:
         self.reads += 1
@@ -68,7 +75,12 @@ class Caller(asyncio.Protocol):
             sys.exit("the connection was closed")
 
 
-async def load(kind: str, target: str, connections: int, seconds: float) -> dict[str, float]:
+def cpu(pids: list[int]) -> list[float]:
+    """Processor seconds that each process has used, user and system; 0 is this one."""
+    return [sum(psutil.Process(pid or None).cpu_times()[:2]) for pid in pids]
+
+
+async def load(kind: str, target: str, connections: int, seconds: float, pids: list[int]) -> dict[str, object]:
     loop = asyncio.get_running_loop()
     callers = []
     for _ in range(connections):
@@ -79,18 +91,19 @@ async def load(kind: str, target: str, connections: int, seconds: float) -> dict
             _, caller = await loop.create_connection(lambda: Caller(kind), host, int(port))
         callers.append(caller)
     await asyncio.sleep(min(1.0, seconds / 4))  # warm
-    before, began = total(callers), perf_counter()
+    before, used, began = total(callers), cpu(pids), perf_counter()
     for caller in callers:
         caller.times.clear()
     await asyncio.sleep(seconds)
     after, took = total(callers), perf_counter() - began
+    used = [after - before for before, after in zip(used, cpu(pids), strict=True)]
     times = [time for caller in callers for time in caller.times] or [float("nan")]
     answers, chunks, reads = (b - a for a, b in zip(before, after, strict=True))
     for caller in callers:
         caller.stopping = True
         caller.transport.abort()
     return {"requests_per_s": answers / took, "chunks_per_s": chunks / took, "chunks_per_read": chunks / max(reads, 1),
-            "median_ms": statistics.median(times) * 1000}
+            "median_ms": statistics.median(times) * 1000, "cpu_per_s": [seconds / took for seconds in used]}
 
 
 def total(callers: list[Caller]) -> tuple[int, int, int]:
@@ -98,4 +111,6 @@ def total(callers: list[Caller]) -> tuple[int, int, int]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(uvloop.run(load(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))))
+    arguments = sys.argv[1:]
+    print(json.dumps(uvloop.run(load(arguments[0], arguments[1], int(arguments[2]), float(arguments[3]),
+                                     [0, *map(int, arguments[4:])]))))

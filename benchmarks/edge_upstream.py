@@ -74,9 +74,10 @@ class Engine(asyncio.Protocol):
 
 
 async def serve(path: str) -> None:
-    server = await asyncio.get_running_loop().create_unix_server(Engine, path)
+    loop = asyncio.get_running_loop()
+    await loop.create_unix_server(Engine, path)
     print("ready", flush=True)
-    await server.serve_forever()
+    await loop.run_in_executor(None, sys.stdin.read)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def post(body: bytes = b"{}", *headers: bytes, path: bytes = b"/v1/chat/completi
     return b"\r\n".join(lines) + b"\r\n\r\n" + body
 
 
-def get(path: bytes, *headers: bytes, method: bytes = b"GET", host: bytes = b"localhost", version: bytes = b"1.1") -> bytes:
+def get(path: bytes, *headers: bytes, method: bytes = b"GET", host: bytes = b"localhost",
+        version: bytes = b"1.1") -> bytes:
     return b"\r\n".join([b"%b %b HTTP/%b" % (method, path, version), b"Host: " + host, *headers]) + b"\r\n\r\n"
 
 
@@ -233,5 +234,5 @@ async def bench(script: Script | None = None, *, access: Access | None = None,
 
 async def until(condition: Callable[[], bool]) -> None:
     """Wait for something to become true; the test's own timeout is the limit."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 (what is watched knows nothing of events)
         await asyncio.sleep(0.002)

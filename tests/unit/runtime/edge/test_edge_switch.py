@@ -125,12 +125,14 @@ async def test_cut_between_chunks_ends_the_stream_with_an_event() -> None:
         await begin(client)
         made.edge.cut(made.engines[0].upstream)
         rest = await client.rest()
-        assert rest.endswith(END) and json.loads(rest.partition(b"data: ")[2].partition(b"\n")[0])["error"]["code"] == "engine_stopped"
+        last = json.loads(rest.partition(b"data: ")[2].partition(b"\n")[0])
+        assert rest.endswith(END) and last["error"]["code"] == "engine_stopped"
         await until(lambda: steps.gone == 1)
         assert made.edge.in_flight == {made.engines[0].upstream: 0}
 
 
-@pytest.mark.parametrize("rest_of_chunk", [event("2")[4:], event("2")[4:] + event("3"), event("2")[4:] + event("3")[:5]])
+@pytest.mark.parametrize("rest_of_chunk", [event("2")[4:], event("2")[4:] + event("3"),
+                                           event("2")[4:] + event("3")[:5]])
 async def test_cut_inside_of_a_chunk_waits_for_its_end(rest_of_chunk: bytes) -> None:
     steps = Steps(EVENTS + event("1") + event("2")[:4])
     async with bench(steps) as made, made.client() as client:

@@ -54,6 +54,8 @@ def dimensions(header: Header) -> Dimensions:
         raise _not_yet(header, f"the architecture `{header.architecture}`")
     if header.get("llama.expert_count", int, 0):
         raise _not_yet(header, "a mixture of experts in the architecture `llama`")
+    if not header.get("llama.attention.causal", bool, True):
+        raise _not_yet(header, "attention in both directions")
     layers, width, hidden, heads = (_whole(header, key) for key in (
         "block_count", "embedding_length", "feed_forward_length", "attention.head_count"))
     kv_heads = _whole(header, "attention.head_count_kv", heads)

@@ -116,7 +116,7 @@ def _texts(header: Header, vocabulary: Any) -> dict[str, str]:
         "tokenizer_config.json": _pretty(tokenizer.tokenizer_config(vocabulary, context_length)),
         "special_tokens_map.json": _pretty(tokenizer.special_tokens(vocabulary)),
     }
-    if (template := tokenizer.chat_template(header)) is not None:
+    if (template := tokenizer.complete_chat_template(vocabulary)) is not None:
         texts["chat_template.jinja"] = template
     return texts
 

@@ -19,7 +19,7 @@ def config(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
         "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads, "num_key_value_heads": shape.kv_heads,
         "head_dim": shape.head_width, "hidden_act": "silu",
         "max_position_embeddings": context_length(header),
-        "rms_norm_eps": shortest(header.get("llama.attention.layer_norm_rms_epsilon", float, 1e-5)),
+        "rms_norm_eps": shortest(_epsilon(header)),
         "rope_theta": shortest(header.get("llama.rope.freq_base", float, 10000.0)),
         "attention_bias": any(".attn_q.bias" in name for name in header.tensors),
         "mlp_bias": any(".ffn_up.bias" in name for name in header.tensors),
@@ -43,6 +43,13 @@ def context_length(header: Header) -> int:
     return value
 
 
+def _epsilon(header: Header) -> float:
+    value: float = header.get("llama.attention.layer_norm_rms_epsilon", float, 0.0)
+    if not 0.0 < value < 1.0:
+        refuse(header.path, "hyperparameter", 0, "`llama.attention.layer_norm_rms_epsilon` is missing or not small")
+    return value
+
+
 def shortest(value: float) -> float:
     """The shortest decimal that is this float32: 1e-05, not 9.999999747378752e-06."""
     import numpy as np
@@ -57,7 +64,7 @@ def _token_ids(vocabulary: Vocabulary) -> dict[str, int]:
 
 def rope_scaling(header: Header, shape: Dimensions) -> dict[str, Any] | None:
     """How positions are stretched, None if they are not."""
-    kind = header.get("llama.rope.scaling.type", str, "none")
+    kind = header.get("llama.rope.scaling.type", str, "linear")
     factor = shortest(header.get("llama.rope.scaling.factor", float, header.get("llama.rope.scale_linear", float, 0.0)))
     if "rope_freqs.weight" in header.tensors:
         return _llama3(header, shape)

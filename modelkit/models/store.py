@@ -127,7 +127,7 @@ class Store:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700)
             try:
-                with full_disk(self.root):
+                with disk_trouble(self.root):
                     yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -186,7 +186,7 @@ class Store:
     def _write_json(self, path: Path, value: dict[str, Any], *, durable: bool = True) -> None:
         room = self._made(path.parent.name)
         draft = room / f".{path.name}.{os.getpid()}"
-        with full_disk(self.root):
+        with disk_trouble(self.root):
             draft.write_text(json.dumps(value))
             if durable:
                 _sync(draft)
@@ -194,21 +194,25 @@ class Store:
 
     def _rename(self, source: Path, target: Path) -> None:
         room = self._made(target.parent.name)
-        with full_disk(self.root):
+        with disk_trouble(self.root):
             source.replace(target)
             _sync(room)
 
 
 @contextmanager
-def full_disk(root: Path) -> Iterator[None]:
-    """Say "the disk is full" where the system says ENOSPC or EDQUOT."""
+def disk_trouble(root: Path) -> Iterator[None]:
+    """Turn what the system says about files into a Failure: a full disk, or another trouble with one of them."""
     try:
         yield
+    except BrokenPipeError:
+        raise  # about whoever listens to the progress
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise Failure("disk-full", f"the disk with {root} is full",
                           "make room, or set MODELKIT_HOME to a folder on a larger disk") from None
-        raise
+        what = (error.strerror or str(error)).lower()
+        raise Failure("store-unusable", f"{error.filename or root}: {what}",
+                      "check the disk and the permissions, or set MODELKIT_HOME to another folder") from None
 
 
 def _marks(path: Path) -> list[int]:

@@ -39,6 +39,8 @@ def tokenizer_json(vocabulary: Vocabulary) -> str:
 
     if "phi-3" in (name := vocabulary.header.get("general.name", str, "").lower()) or "phi3" in name:
         raise _not_yet(vocabulary, "special tokens that swallow the spaces after them (it is named after Phi-3)")
+    if (ended := next((text for text in vocabulary.tokens if "\0" in text), None)) is not None:
+        raise _not_yet(vocabulary, f"the token {ended!r}, which llama.cpp cuts at its NUL")
     if (build := _BUILDERS.get(vocabulary.model)) is None:
         raise _not_yet(vocabulary, f"a tokenizer of the kind `{vocabulary.model or '(none)'}`", known=sorted(_BUILDERS))
     tokenizer = build(vocabulary)
@@ -108,3 +110,15 @@ def chat_template(header: Header) -> str | None:
     """The Jinja text that the file brings, None if it brings none."""
     template: str | None = header.get("tokenizer.chat_template", str)
     return template or None
+
+
+def complete_chat_template(vocabulary: Vocabulary) -> str | None:
+    """The chat template with the beginning-of-sequence token where llama.cpp would add one.
+
+    llama.cpp puts the token before every rendered prompt that has none; others render the template and nothing else.
+    """
+    template, bos = chat_template(vocabulary.header), vocabulary.named("bos")
+    if template is None or bos is None or not adds_bos(vocabulary):
+        return template
+    says_so = "bos_token" in template or vocabulary.tokens[bos] in template
+    return template if says_so else "{{ bos_token }}" + template

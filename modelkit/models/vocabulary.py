@@ -102,8 +102,6 @@ def read_vocabulary(header: Header) -> Vocabulary:
     tokens = [text or f"[EMPTY_{number}]" for number, text in enumerate(header.strings("tokenizer.ggml.tokens"))]
     if not tokens:
         refuse(header.path, "vocabulary", 0, "it has no vocabulary (`tokenizer.ggml.tokens`)")
-    if (ended := next((text for text in tokens if "\0" in text), None)) is not None:
-        refuse(header.path, "vocabulary", 0, f"the token {ended!r} holds a NUL, where llama.cpp would end it")
     types = header.numbers("tokenizer.ggml.token_type") or (1,) * len(tokens)
     if len(types) < len(tokens):
         refuse(header.path, "vocabulary", 0, f"it has {len(tokens):,} tokens but {len(types):,} token types")

@@ -48,7 +48,7 @@ def pairs(architecture: str = "llama", pre: str = "smollm", **hyperparameters: A
             "attention.head_count": HEADS, "attention.head_count_kv": KV_HEADS, "rope.dimension_count": HEAD,
             "rope.freq_base": 10000.0, "attention.layer_norm_rms_epsilon": 1e-5, "vocab_size": TOKENS,
             **{name.replace("__", "."): value for name, value in hyperparameters.items()}}
-    kinds = {int: "uint32", float: "float32", str: "string"}
+    kinds = {bool: "bool", int: "uint32", float: "float32", str: "string"}
     types = [3, 3, 3, 4, 4, *[1] * (TOKENS - 5)]
     return [pair("general.architecture", "string", architecture), pair("general.file_type", "uint32", 3),
             *(pair(f"{architecture}.{name}", kinds[type(value)], value) for name, value in said.items()),

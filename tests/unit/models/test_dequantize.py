@@ -111,6 +111,7 @@ def test_biases_and_an_output_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("model", "code", "words"), [
     ({"architecture": "qwen3"}, "architecture-not-yet", "architecture `qwen3`"),
     ({"expert_count": 8}, "architecture-not-yet", "mixture of experts"),
+    ({"attention__causal": False}, "architecture-not-yet", "both directions"),
     ({"attention__value_length": 32}, "architecture-not-yet", "different widths"),
     ({"rope__dimension_count": 8}, "architecture-not-yet", "a part of each head"),
     ({"attention__head_count_kv": 3}, "gguf-invalid", "can't share"),
@@ -149,6 +150,8 @@ def test_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("hyperparameters", "scaling"), [
     ({}, None),
     ({"rope__scaling__type": "none", "rope__scaling__factor": 4.0}, None),
+    ({"rope__scaling__factor": 2.0}, {"rope_type": "linear", "factor": 2.0}),
+    ({"rope__scale_linear": 2.0}, {"rope_type": "linear", "factor": 2.0}),
     ({"rope__scaling__type": "linear", "rope__scaling__factor": 4.0}, {"rope_type": "linear", "factor": 4.0}),
 ])
 def test_rope_scaling(hyperparameters: dict[str, Any], scaling: Any, tmp_path: Path) -> None:
@@ -181,6 +184,12 @@ def test_llama3_rope_is_recovered_from_its_divisors(factor: float, tmp_path: Pat
         "rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 8192}
     assert "rope_freqs.weight" not in converted(path)
+
+
+def test_a_missing_epsilon_is_refused(tmp_path: Path) -> None:
+    header = read_header(small_model(tmp_path / "m.gguf", attention__layer_norm_rms_epsilon=0.0))
+    with pytest.raises(Failure, match="layer_norm_rms_epsilon"):
+        hf_config.config(header, read_vocabulary(header))
 
 
 def test_other_divisors_are_refused(tmp_path: Path) -> None:

@@ -201,5 +201,6 @@ def test_a_full_disk_is_said_and_leaves_nothing(number: int, store: Store) -> No
         raise OSError(number, os.strerror(number))
     assert failed.value.code == "disk-full"
     assert list((store.root / "work").iterdir()) == []
-    with pytest.raises(OSError, match="Input/output"), store.workspace("key"):
+    with pytest.raises(Failure, match="input/output error") as failed, store.workspace("key"):
         raise OSError(errno.EIO, os.strerror(errno.EIO))
+    assert failed.value.code == "store-unusable"

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from modelkit.failure import Failure
 from modelkit.models.gguf_reader import read_header
 from modelkit.models.pretokenizers import PRE_TOKENIZERS
-from modelkit.models.tokenizer import adds_bos, tokenizer_config, tokenizer_json
+from modelkit.models.tokenizer import adds_bos, complete_chat_template, tokenizer_config, tokenizer_json
 from modelkit.models.vocabulary import Vocabulary, read_vocabulary
 from tests.unit.models.gguf_files import ARCHITECTURE, gguf, pair, vocabulary_pairs
 from tests.unit.models.hard_strings import HARD
@@ -114,6 +114,19 @@ def test_beginning_of_sequence(pre: str, said: bool | None, adds: bool, tmp_path
     assert tokenizer_config(vocabulary, 64)["add_bos_token"] is adds
 
 
+@pytest.mark.parametrize(("template", "adds", "complete"), [
+    ("{{ messages }}", True, "{{ bos_token }}{{ messages }}"), ("{{ messages }}", False, "{{ messages }}"),
+    ("{{ bos_token }}x", True, "{{ bos_token }}x"), ("<|im_start|>x", True, "<|im_start|>x"), (None, True, None),
+])
+def test_a_prompt_begins_with_one_bos(template: str | None, adds: bool, complete: str | None, tmp_path: Path) -> None:
+    said = [] if template is None else [pair("tokenizer.chat_template", "string", template)]
+    path = tmp_path / "v.gguf"
+    tokens = SAID["tokens"]
+    path.write_bytes(gguf([ARCHITECTURE, *said, *vocabulary_pairs(
+        tokens, SAID["merges"], [1] * len(tokens), "gpt-2", bos=1, add_bos=adds)]))
+    assert complete_chat_template(read_vocabulary(read_header(path))) == complete
+
+
 @pytest.mark.parametrize(("pairs", "code", "words"), [
     ([pair("tokenizer.ggml.model", "string", "t5"), pair("tokenizer.ggml.tokens", "[string]", ["a"])],
      "tokenizer-not-yet", "of the kind `t5`"),
@@ -126,7 +139,7 @@ def test_beginning_of_sequence(pre: str, said: bool | None, adds: bool, tmp_path
      "gguf-invalid", "256 tokens but 0 scores"),
     (vocabulary_pairs(["a"], [], [1], "quen2"), "tokenizer-not-yet", "`quen2`"),
     (vocabulary_pairs(["a", "b", "a"], [], [1, 1, 1], "gpt-2"), "gguf-invalid", "'a' occurs twice"),
-    (vocabulary_pairs(["a", "b\0c"], [], [1, 1], "gpt-2"), "gguf-invalid", "holds a NUL"),
+    (vocabulary_pairs(["a", "b\0c"], [], [1, 1], "gpt-2"), "tokenizer-not-yet", "cuts at its NUL"),
     (vocabulary_pairs(["a", "b"], [], [1], "gpt-2"), "gguf-invalid", "1 token types"),
     (vocabulary_pairs(["a", "b"], ["ab"], [1, 1], "gpt-2"), "gguf-invalid", "the merge rule 'ab'"),
     (vocabulary_pairs(["a", "b"], ["a b"], [1, 1], "gpt-2"), "gguf-invalid", "the merge rule 'a b'"),

@@ -18,6 +18,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--die-on-request", type=int, metavar="N", help="SIGKILL itself on the Nth generation")
     parser.add_argument("--die-at-start", metavar="WORDS", help="print them and exit with status 1")
     parser.add_argument("--ignore-sigterm", action="store_true")
+    parser.add_argument("--slow-sigterm", type=float, default=0.0, metavar="SECONDS", help="takes so long to end")
     parser.add_argument("--spawn-grandchild", action="store_true", help="a sleeper in a session of its own")
     parser.add_argument("--flood", type=int, metavar="MIB", help="print so much, as fast as it is read")
     parser.add_argument("--half-stream", action="store_true", help="close a stream in its middle")
@@ -165,6 +167,15 @@ def listen(given: argparse.Namespace) -> socket.socket:
     return listening
 
 
+def ending(seconds: float) -> Callable[[int, object], None]:
+    """Say each SIGTERM; the first one ends it after `seconds`."""
+    def told(_: int, __: object) -> None:
+        print("got SIGTERM", flush=True)
+        threading.Timer(seconds, os._exit, [0]).start()
+
+    return told
+
+
 async def run(given: argparse.Namespace) -> None:
     server = await asyncio.start_unix_server(Stub(given).serve, sock=listen(given), backlog=1024)
     if given.die_after is not None:
@@ -175,14 +186,13 @@ async def run(given: argparse.Namespace) -> None:
 
 def main() -> None:
     given = arguments()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN if given.ignore_sigterm else ending(given.slow_sigterm))
     for line in given.say:
         print(line, flush=True)
     for name in given.say_env:
         print(f"{name}={os.environ.get(name)}", flush=True)
     if given.die_at_start is not None:
         sys.exit(given.die_at_start)
-    if given.ignore_sigterm:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if given.spawn_grandchild:
         sleeper()
     held = bytearray(os.urandom(1024)) * 1024 * given.memory

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 import os
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from modelkit.engines import explain_exit
 from modelkit.engines.launch import RUN, Launch
 from modelkit.failure import Failure
 from modelkit.runtime.environment import passed_on
@@ -121,7 +121,7 @@ class Engine:
 
     def _explained(self) -> str | None:
         """What its last words mean. The cause may stand a whole traceback before the end."""
-        return explain(self.name, self.output.tail(_CAUSE))
+        return explain_exit(self.name, self.output.tail(_CAUSE))
 
     def _whole_environment(self) -> dict[str, str]:
         given = {name: self.seat.filled(value) for name, value in self.launch.env.items()}
@@ -143,15 +143,6 @@ class Engine:
         except OSError as error:
             raise Failure("run-directory", f"cannot write `{error.filename or directory}`: "
                           f"{error.strerror or error}", "free some space there, or set MODELKIT_HOME") from None
-
-
-def explain(engine: str, tail: tuple[str, ...]) -> str | None:
-    """What an engine's last lines mean for the person who started it, where its engine file knows."""
-    known = getattr(importlib.import_module("modelkit.engines"), "explain_exit", None)
-    if known is None:
-        return None
-    said = known(engine, tail)
-    return str(said) if said else None
 
 
 def _inside(path: str) -> PurePosixPath:

@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import random
 import shutil
+import sys
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -98,6 +100,7 @@ class Generation:
         await self._live()
         self._become(Phase.READY)
         self._keeper = asyncio.create_task(self._keep())
+        self._keeper.add_done_callback(self._kept)
 
     async def stop(self, grace: float | None = None) -> None:
         """End it for good; its run directory is removed. Calling it again with a shorter grace hurries it."""
@@ -139,15 +142,24 @@ class Generation:
     async def _keep(self) -> None:
         ready_at = time.monotonic()
         while True:
-            code = await self._engine.exited
+            # Shielded: whoever cancels this task would cancel the process's own future with it.
+            code = await asyncio.shield(self._engine.exited)
+            await self._end(0)  # first, for its last words to arrive
             self.failure = self._engine.death(code)
-            await self._end(0)
             healthy_for = time.monotonic() - ready_at
             while not await self._again(healthy_for):
                 if self.phase is Phase.FAILED:
                     return
                 healthy_for = 0.0
             ready_at = time.monotonic()
+
+    def _kept(self, keeper: asyncio.Task[None]) -> None:
+        """A keeper that broke must not leave an engine that nobody watches looking ready."""
+        if not keeper.cancelled() and (bug := keeper.exception()) is not None:
+            traceback.print_exception(bug, file=sys.stderr)
+            self.failure = Failure("internal", f"the supervisor has a bug: {type(bug).__name__}: {bug}")
+            if Phase.FAILED in _NEXT[self.phase]:
+                self._become(Phase.FAILED)
 
     async def _again(self, healthy_for: float) -> bool:
         """Wait, then try once more; True when it is ready again."""

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from modelkit.failure import Failure
-from tests.unit.runtime.support import Home, bundle, get, kill, post, within
+from tests.unit.runtime.support import Home, aside, bundle, get, kill, post, within
 
 DONE = "data: [DONE]"
 TOKENS = 40
@@ -100,6 +100,33 @@ def test_a_second_down_hurries_the_first(home: Home) -> None:
 def get_closing(home: Home) -> bool:
     with home.connect() as connected:
         return bool(connected.status()["closing"])
+
+
+def test_an_engine_is_told_once_and_given_its_time(home: Home) -> None:
+    """A second SIGTERM has been seen to kill vLLM's core in the middle of its clean-up."""
+    up = home.up(bundle("--slow-sigterm", "1", grace=30))
+    with ThreadPoolExecutor(2) as pool:
+        stopping = [pool.submit(home.connect().down) for _ in range(2)]
+        for done in stopping:
+            done.result(60)
+    assert home.said().count("got SIGTERM") == 1
+    assert home.leftovers() == []
+    up.close()
+
+
+def test_a_swapped_out_engine_is_told_once(home: Home) -> None:
+    up = home.up()
+    up.apply(bundle("--token-seconds", "0.001"))
+    assert home.said().count("got SIGTERM") == 1
+
+
+def test_an_interrupted_start_is_told_once(home: Home) -> None:
+    stay = home.ensure()
+    impatient = aside(lambda: home.connect().apply(bundle("--say", "hello", "--load-seconds", "30", "--slow-sigterm", "0.3")))
+    assert within(30, lambda: "hello" in home.said())
+    kill(impatient.pid or 0)
+    assert within(30, lambda: stay.status()["generations"] == [])
+    assert home.said().count("got SIGTERM") == 1
 
 
 def test_an_engine_deaf_to_sigterm_is_killed(home: Home) -> None:

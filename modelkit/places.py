@@ -5,7 +5,10 @@
 | cache | `$XDG_CACHE_HOME/modelkit` | model files by digest, derived forms; safe to delete |
 | data | `$XDG_DATA_HOME/modelkit` | engine environments |
 | state | `$XDG_STATE_HOME/modelkit` | logs of what ran |
-| run | `$XDG_RUNTIME_DIR/modelkit`, else `state/run` | sockets, locks and state of what runs now |
+| run | `state/run` | sockets, locks and state of what runs now |
+
+Not under `$XDG_RUNTIME_DIR`: that is removed at the last logout, while `up -d` goes on, and a cron job or `sudo -u`
+has none, so that two commands of one user would not find each other.
 """
 
 from __future__ import annotations
@@ -22,8 +25,7 @@ def place(kind: str) -> Path:
     if home := os.environ.get("MODELKIT_HOME"):
         return Path(home).expanduser().absolute() / kind
     if kind == "run":
-        runtime = os.environ.get("XDG_RUNTIME_DIR")
-        return Path(runtime) / "modelkit" if runtime else place("state") / "run"
+        return place("state") / "run"
     variable, fallback = _DEFAULTS[kind]
     given = os.environ.get(variable)
     # The XDG specification says to ignore a relative path here.

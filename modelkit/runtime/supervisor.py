@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import resource
 import signal
 import sys
 
@@ -21,6 +22,8 @@ from modelkit.runtime.run import Run, say
 from modelkit.runtime.settings import Settings
 from modelkit.runtime.sweep import reconcile
 from modelkit.runtime.wire import Message, encode, failure_as_json
+
+_FILES = 16384
 
 
 def _answer(message: Message) -> None:
@@ -67,9 +70,19 @@ def main() -> int:
     if os.fork():  # nobody has to wait for us: whoever started us waits for this parent only
         os._exit(0)
     os.umask(0o077)
+    _allow_many_files()
     os.chdir("/")
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it outlives the terminal it was started from
     return _runner().run(supervise(project, settings))
+
+
+def _allow_many_files() -> None:
+    """A client and its engine's connection are a file each; the usual 1024 would be few."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _runner() -> asyncio.Runner:

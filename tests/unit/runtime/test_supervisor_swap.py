@@ -122,7 +122,8 @@ def test_a_swapped_out_engine_is_told_once(home: Home) -> None:
 
 def test_an_interrupted_start_is_told_once(home: Home) -> None:
     stay = home.ensure()
-    impatient = aside(lambda: home.connect().apply(bundle("--say", "hello", "--load-seconds", "30", "--slow-sigterm", "0.3")))
+    loading = bundle("--say", "hello", "--load-seconds", "30", "--slow-sigterm", "0.3")
+    impatient = aside(lambda: home.connect().apply(loading))
     assert within(30, lambda: "hello" in home.said())
     kill(impatient.pid or 0)
     assert within(30, lambda: stay.status()["generations"] == [])

@@ -23,6 +23,9 @@ _TOO_LONG = (
     re.compile(r"maximum context length is (?P<limit>\d+) tokens"),
 )
 
+# vLLM's words for a prompt that fills the context to its last token: a client's own 0 never gets that far.
+_NO_ROOM = re.compile(r"max_tokens must be at least 1, got 0")
+
 # llama-server answers 500 for what a chat template or a grammar makes of the client's own words; vLLM answers 400.
 _CLIENT_AT_FAULT = re.compile(r"jinja|chat template|failed to parse|json_schema|unsupported param", re.I)
 
@@ -32,15 +35,17 @@ _PATH = re.compile(r"(?<![\w:/.])/(?!v1/)(?:[\w.+@-]+/)+[\w.+@-]+")
 _ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{4,}\b")
 
 
-def from_engine(status: int, body: bytes, prompt_field: str | None = None) -> ContractError:
+def from_engine(status: int, body: bytes, prompt_field: str | None = None, context_length: int = 0) -> ContractError:
     """The client's answer for an engine's answer of 400 or more.
 
     The engine's own sentence is kept where it is about the request; what it says about itself (a 5xx, a traceback, a
-    path) is for its log. `prompt_field` names the field that holds the prompt.
+    path) is for its log. `prompt_field` names the field that holds the prompt, `context_length` is the model's.
     """
     said = _said(body)
     message = said.get("message")
     message = message if isinstance(message, str) else ""
+    if _NO_ROOM.search(message):
+        said |= {"n_prompt_tokens": context_length, "n_ctx": context_length}
     if too_long := _context_length_exceeded(said, message, prompt_field):
         return too_long
     if status in (422, 501) or (status == 500 and _CLIENT_AT_FAULT.search(message)):

@@ -142,7 +142,8 @@ class _Exchange:
 
     def rewritten(self) -> tuple[int, bytes]:
         assert self.held is not None
-        error = from_engine(self.held["status"], self.said, self.prompt_field)
+        length = self.contract.profile.context_length
+        error = from_engine(self.held["status"], self.said, self.prompt_field, length)
         return error.status, error.body()
 
 

@@ -106,6 +106,14 @@ def test_a_prompt_far_beyond_the_context_too(server: Server) -> None:
     assert error["code"] == "context_length_exceeded"
 
 
+def test_a_prompt_that_leaves_no_room_for_an_answer_is_too_long(server: Server) -> None:
+    error = server.refused("/v1/completions", prompt=[300] * CONTEXT)
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "prompt")
+    answer = server.complete(prompt=[300] * (CONTEXT - 2), max_tokens=9, stop=[], ignore_eos=True)
+    assert answer["usage"]["prompt_tokens"] == CONTEXT - 2
+    assert answer["choices"][0]["finish_reason"] == "length"
+
+
 def test_a_tool_that_the_model_may_choose_needs_a_tool_parser(server: Server) -> None:
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {}}}}
     for fields in ({}, {"tool_choice": "auto"}):

@@ -27,6 +27,8 @@ VLLM_TOO_MANY_CHARACTERS = engine(
 VLLM_EXACTLY_FULL = engine(
     message="The decoder prompt (length 2048) plus the number of requested output tokens (at least 1) is longer than "
             "the maximum model length of 2048. Make sure that …", type="BadRequestError", param=None, code=400)
+VLLM_NO_ROOM = engine(
+    message="max_tokens must be at least 1, got 0.", type="BadRequestError", param="max_tokens", code=400)
 LLAMA_TOO_LONG = engine(
     message="request (2339 tokens) exceeds the available context size (2048 tokens), try increasing it", code=400,
     type="exceed_context_size_error", n_prompt_tokens=2339, n_ctx=2048)
@@ -38,12 +40,13 @@ LLAMA_TOO_LONG_TEXT = engine(
     (VLLM_TOO_LONG, "the prompt has at least 2049 tokens; this model's context length is 2048 tokens"),
     (VLLM_TOO_MANY_CHARACTERS, "the prompt is too long; this model's context length is 2048 tokens"),
     (VLLM_EXACTLY_FULL, "the prompt has 2048 tokens; this model's context length is 2048 tokens"),
+    (VLLM_NO_ROOM, "the prompt has 2048 tokens; this model's context length is 2048 tokens"),
     (LLAMA_TOO_LONG, "the prompt has 2339 tokens; this model's context length is 2048 tokens"),
     (LLAMA_TOO_LONG_TEXT, "the prompt has 2339 tokens; this model's context length is 2048 tokens"),
     (engine(type="exceed_context_size_error", message="?"), "the prompt is too long"),
 ])
 def test_a_prompt_beyond_the_context(body, message) -> None:
-    error = from_engine(400, body, "messages")
+    error = from_engine(400, body, "messages", 2048)
     assert (error.status, error.code, error.param) == (400, "context_length_exceeded", "messages")
     assert error.message == message
 

@@ -18,8 +18,9 @@ _NEWER_SPANS = (
     "16100-1611D 16130-16139 16D40-16D6C 16D70-16D79 18CFF-18CFF 1CCF0-1CCF9 1E5D0-1E5ED 1E5F0-1E5FA")
 _NEWER = re.sub(r"(\w+)-(\w+) ?", r"\\x{\1}-\\x{\2}", _NEWER_SPANS)
 _LETTER, _NUMBER = rf"[\p{{L}}&&[^{_NEWER}]]", rf"[\p{{N}}&&[^{_NEWER}]]"
-_PUNCTUATION = (r"[[\p{P}$+<=>\^~|]&&[^\x{1B4E}-\x{1B4F}\x{1B7F}\x{10D6E}\x{113D4}-\x{113D5}\x{113D7}-\x{113D8}"
-                r"\x{11BE1}\x{16D6D}-\x{16D6F}\x{1E5FF}]]")
+_NEWER_PUNCTUATION = (r"\x{1B4E}-\x{1B4F}\x{1B7F}\x{10D6E}\x{113D4}-\x{113D5}\x{113D7}-\x{113D8}\x{11BE1}"
+                      r"\x{16D6D}-\x{16D6F}\x{1E5FF}")
+_PUNCTUATION = rf"[\p{{P}}&&[^{_NEWER_PUNCTUATION}]]"
 _SIGN = rf"[[^\s\p{{L}}\p{{N}}]{_NEWER}]"
 _LEAD = rf"[[^\r\n\p{{L}}\p{{N}}]{_NEWER}]"
 
@@ -45,7 +46,10 @@ def _cased_words(contraction: str, numbers: str) -> str:
 
 _LLAMA3, _QWEN2 = _words(_NUMBER + "{1,3}"), _words(_NUMBER)
 _TEKKEN, _GPT4O = _cased_words("", _NUMBER), _cased_words(_CONTRACTION + "?", _NUMBER + "{1,3}")
-_DEFAULT = (_PUNCTUATION + "+", _GPT2, _NUMBER + "+", "[0-9][0-9][0-9]")
+_DEFAULT = (rf"(?:{_PUNCTUATION}|[$+<=>\^~|])+", _GPT2, _NUMBER + "+", "[0-9][0-9][0-9]")
+_SEED_CODER = rf"{_CONTRACTION}|{_LEAD}?{_LETTER}+|{_NUMBER}| ?{_SIGN}+|{_BLANKS}"
+_DEEPSEEK_CODER = (r"[\r\n]", rf"\s?{_LETTER}+", rf"\s?{_PUNCTUATION}+",
+                   r"[[\x{4E00}-\x{9FA5}\x{0800}-\x{4E00}\x{AC00}-\x{D7FF}]&&\S]+", _NUMBER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ PRE_TOKENIZERS: dict[str, PreTokenizer] = {
     **_rows("dbrx smaug-bpe", PreTokenizer((_LLAMA3,))),
     **_rows("tekken", PreTokenizer((_TEKKEN,), True, True)),
     **_rows("gpt-4o llama4 kanana2", PreTokenizer((_GPT4O,))),
+    **_rows("deepseek-coder", PreTokenizer(_DEEPSEEK_CODER)),
+    **_rows("seed-coder", PreTokenizer((_SEED_CODER,))),
     **_rows("default", PreTokenizer(_DEFAULT)),
     **_rows("qwen2 stablelm2 hunyuan megrez deepseek-r1-qwen", PreTokenizer((_QWEN2,))),
 }

@@ -73,8 +73,10 @@ class Embedded:
     """
 
     def __init__(self, config: Config, flags: tuple[Words, ...]) -> None:
-        import xllamacpp
-
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise StartFailed(f"xllamacpp cannot be loaded: {error}") from None
         params = xllamacpp.CommonParams()
         for words in flags:
             try:

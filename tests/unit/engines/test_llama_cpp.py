@@ -275,6 +275,9 @@ def test_without_a_binary_it_is_the_wheel_and_nobody_imports_it(monkeypatch: pyt
     ("modelkit: llama.cpp: `--flash-attn maybe`: `maybe` is no value for `--flash-attn`", "--flash-attn", "FLAG"),
     ("modelkit: llama.cpp: llama-server was killed by SIGILL while it was starting", "instructions", "AVX2"),
     ("common_chat_templates_init: failed to parse chat template (defaulting to chatml)", "chat template", "TEMPLATE"),
+    ("modelkit: llama.cpp: xllamacpp cannot be loaded: libgomp.so.1: cannot open shared object file: No such file",
+     "libgomp.so.1", "libgomp1"),
+    ("modelkit: llama.cpp: xllamacpp cannot be loaded: undefined symbol: x", "undefined symbol", "reinstall"),
     ("/src/ggml.c:17: GGML_ASSERT(n <= m) failed", "n <= m", "report"),
 ])
 def test_last_words_are_explained(line: str, message: str, hint: str) -> None:

@@ -7,7 +7,8 @@ import re
 _LAST_WORDS: tuple[tuple[str, str, str], ...] = (
     (r"cannot read (?P<what>.+): No such file", "the model file {what} is gone", "run `modelkit up` again to fetch it"),
     (r"(?P<what>\S+) is not a GGUF file", "{what} is not a GGUF file", "llama.cpp needs one: check FROM"),
-    (r"data is not within the file bounds|corrupted or incomplete|failed to read (?:magic|key|tensor)|unexpected EOF",
+    (r"data is not within the file bounds|corrupted or incomplete|exceeds remaining file size"
+     r"|failed to read (?:magic|header|key|tensor)|unexpected EOF",
      "the model file is cut short or damaged", "delete it and fetch it again"),
     (r"invalid magic|bad magic", "the model file is not a GGUF file", "llama.cpp needs one: check FROM"),
     (r"unknown (?:model )?architecture: '(?P<what>[^']+)'", "this llama.cpp does not know the architecture {what}",
@@ -40,4 +41,7 @@ def explain_exit(tail: list[str]) -> tuple[str, str] | None:
     for pattern, message, hint in _LAST_WORDS:
         if found := re.search(pattern, text, re.IGNORECASE | re.MULTILINE):
             return message.format(**found.groupdict()), hint
+    # Its log's first error is the cause, the others are what follows from it.
+    if found := re.search(r"^[\d.]+ E (?P<what>.+)$", text, re.MULTILINE):
+        return f"llama.cpp says: {' '.join(found['what'].split())}", "modelkit logs shows the rest"
     return None

@@ -78,6 +78,9 @@ class Embedded:
         except ImportError as error:
             raise StartFailed(f"xllamacpp cannot be loaded: {error}") from None
         params = xllamacpp.CommonParams()
+        processor = xllamacpp.ggml_backend_dev_type.GGML_BACKEND_DEVICE_TYPE_CPU
+        # Trying what fits on a GPU costs a quarter of the start, and here there may be none.
+        params.fit_params = any(device["type"] != processor for device in xllamacpp.get_device_info())
         for words in flags:
             try:
                 attributes.apply(params, words, xllamacpp)

@@ -11,7 +11,8 @@ from modelkit.engines.llama_host import cores
 
 
 @pytest.mark.parametrize(("cpu_max", "found"), [
-    ("max 100000", None), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("rubbish", None), (None, None),
+    ("max 100000", None), ("200000 100000", 2), ("150000 100000", 2), ("50000 100000", 1), ("rubbish", None),
+    (None, None),
 ])
 def test_a_control_groups_quota(tmp_path: Path, cpu_max: str | None, found: int | None) -> None:
     if cpu_max is not None:

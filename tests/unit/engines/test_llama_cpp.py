@@ -268,6 +268,8 @@ def test_without_a_binary_it_is_the_wheel_and_nobody_imports_it(monkeypatch: pyt
     ("modelkit: llama.cpp: cannot read /m/x.gguf: No such file or directory", "/m/x.gguf is gone", "fetch"),
     ("E llama_model_load: error loading model: tensor 'blk.1' data is not within the file bounds", "cut short",
      "again"),
+    ("0.00.007.972 E read: string length 20 exceeds remaining file size 18 bytes", "cut short", "again"),
+    ("0.00.007.972 E srv          init: something  new", "llama.cpp says: srv init: something new", "logs"),
     ("E llama_model_load: error loading model: unknown model architecture: 'gpt9'", "gpt9", "upgrade"),
     ("E llama_init_from_model: quantized V cache requires flash_attn to be enabled", "flash attention", "kv_cache"),
     ("ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 99", "out of memory", "num_ctx"),

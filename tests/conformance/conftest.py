@@ -76,9 +76,14 @@ def stub(request: pytest.FixtureRequest, stubs: dict[str, Stub]) -> Iterator[Stu
 
 
 @pytest.fixture(scope="session")
-def live_urls() -> dict[str, str]:
-    """The stages that run already, by engine."""
-    return {}
+def live_urls() -> Iterator[dict[str, str]]:
+    """The stages that run already, by engine; none of them runs longer than the tests."""
+    urls: dict[str, str] = {}
+    yield urls
+    for url in urls.values():
+        from tests.live.engines import stop_stage
+
+        stop_stage(url)
 
 
 @pytest.fixture(params=[
@@ -87,7 +92,7 @@ def live_urls() -> dict[str, str]:
     pytest.param("vllm", marks=[pytest.mark.live_vllm, pytest.mark.timeout(900)]),
 ])
 def server(request: pytest.FixtureRequest, stubs: dict[str, Stub], live_urls: dict[str, str]) -> Iterator[Server]:
-    """A server with the meaning of this suite. Engines are started once, and stopped by who started them."""
+    """A server with the meaning of this suite. An engine is started for the first test that needs it."""
     if request.param == "stub":
         stubs["vllm"].app.pause = 0.01  # slow enough for clients to leave in mid-answer
         yield stubs["vllm"]

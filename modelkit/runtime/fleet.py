@@ -178,13 +178,11 @@ class Fleet:
         number = next(self._numbers)
         generation = self.generations[number] = self._make(number, bundle, environment)
         self._listeners[number] = say
-        generation.progress = lambda line: say({"event": "log", "generation": number, "line": line})
         try:
-            await generation.start()
+            await generation.start(lambda line: say({"event": "log", "generation": number, "line": line}))
         except BaseException:
             await asyncio.shield(self._later(generation.stop()))
             raise
-        generation.progress = None
         del self._listeners[number]
         return generation
 

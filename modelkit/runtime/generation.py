@@ -86,18 +86,23 @@ class Generation:
         self.phase, self.since, self.restarts = Phase.NEW, time.time(), 0
         self._entered = time.monotonic()
         self.failure: Failure | None = None
-        self.progress: Callable[[str], None] | None = None
         self._changed, self._spawned, self._gone = changed, spawned, gone
         self._timing, self._patience = timing, Patience(timing)
-        output = Output(log, f"g{self.id} {self.stage}", redaction, self._line)
+        self._output = Output(log, f"g{self.id} {self.stage}", redaction)
         self._engine = Engine(bundle.launch, name=bundle.plan.engine_name, model=bundle.plan.name, seat=seat,
-                              environment=environment, output=output, timing=timing)
+                              environment=environment, output=self._output, timing=timing)
         self._keeper: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
-        """Start it for the first time: a failure now is not tried again."""
+    async def start(self, progress: Callable[[str], None]) -> None:
+        """Start it for the first time: a failure now is not tried again. `progress` gets the lines worth showing."""
+        def listen(line: str) -> None:
+            if any(mark in line for mark in self.bundle.launch.log_progress):
+                progress(line)
+
+        self._output.listener = listen if self.bundle.launch.log_progress else None
         self._become(Phase.STARTING)
         await self._live()
+        self._output.listener = None
         self._become(Phase.READY)
         self._keeper = asyncio.create_task(self._keep())
         self._keeper.add_done_callback(self._kept)
@@ -199,7 +204,3 @@ class Generation:
         assert phase in _NEXT[self.phase], f"generation {self.id}: {self.phase} -> {phase}"
         self.phase, self.since, self._entered = phase, time.time(), time.monotonic()
         self._changed(self)
-
-    def _line(self, line: str) -> None:
-        if self.progress is not None and any(mark in line for mark in self.bundle.launch.log_progress):
-            self.progress(line)

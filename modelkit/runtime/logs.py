@@ -17,7 +17,8 @@ from modelkit.runtime.project import Project
 _SIZE = 10 * 1024 * 1024
 _KEEP = 5
 _LINE = 8192  # bytes; the rest of a longer line becomes the next one
-_CONTROL = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|[\x00-\x08\x0b-\x1f\x7f]")
+_ESCAPE = re.compile(rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
+_CONTROL = bytes(set(range(32)) - set(b"\t\n")) + b"\x7f"
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSWORD|CREDENTIAL", re.IGNORECASE)
 _WORD = re.compile(rb"[^\s\"'=:,;()\[\]{}<>]{6,}")
 _BEARER = re.compile(rb"(?i)(bearer\s+)[^\s\"',;]+")
@@ -35,7 +36,8 @@ class Redaction:
     def __call__(self, text: bytes) -> bytes:
         for value in self._values:
             text = text.replace(value, _REDACTED)
-        text = _BEARER.sub(rb"\1" + _REDACTED, text)
+        if b"bearer" in text.lower():
+            text = _BEARER.sub(rb"\1" + _REDACTED, text)
         return _WORD.sub(self._word, text) if self._hashes else text
 
     def _word(self, found: re.Match[bytes]) -> bytes:
@@ -49,22 +51,26 @@ class Lines:
         self._rest = b""
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        *whole, self._rest = (self._rest + chunk).replace(b"\r", b"\n").split(b"\n")
-        while len(self._rest) > _LINE:
-            whole.append(self._rest[:_LINE])
-            self._rest = self._rest[_LINE:]
-        return [line for piece in whole for line in self._clean(piece)]
+        # A progress bar ends its lines with a carriage return only.
+        whole, _, self._rest = (self._rest + chunk).replace(b"\r", b"\n").rpartition(b"\n")
+        if len(self._rest) > _LINE:  # no end in sight
+            whole, self._rest = whole + b"\n" + self._rest, b""
+        return _clean(whole)
 
     def end(self) -> list[bytes]:
         """What came after the last line end."""
         rest, self._rest = self._rest, b""
-        return list(self._clean(rest))
+        return _clean(rest)
 
-    @staticmethod
-    def _clean(piece: bytes) -> Iterator[bytes]:
-        text = _CONTROL.sub(b"", piece).rstrip()
-        for start in range(0, len(text), _LINE):
-            yield text[start:start + _LINE]
+
+def _clean(text: bytes) -> list[bytes]:
+    # All at once, regular expressions last: an engine that floods its output must not take the loop from the edge.
+    if b"\x1b" in text:
+        text = _ESCAPE.sub(b"", text)
+    lines = [line.rstrip() for line in text.translate(None, _CONTROL).split(b"\n")]
+    if len(text) > _LINE:
+        lines = [line[start:start + _LINE] for line in lines for start in range(0, len(line), _LINE)]
+    return [line for line in lines if line]
 
 
 class RotatingFile:
@@ -120,18 +126,18 @@ class EngineLog:
     def write(self, label: str, lines: list[bytes]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         head = f"{now} {label} | ".encode()
-        self._file.write(b"".join(head + line + b"\n" for line in lines))
+        self._file.write(head + (b"\n" + head).join(lines) + b"\n")
 
     def close(self) -> None:
         self._file.close()
 
 
 class Output:
-    """Where one engine's output goes: the log, a short tail in memory, and whoever listens for progress."""
+    """Where one engine's output goes: the log, a short tail in memory, and the `listener` if there is one."""
 
-    def __init__(self, log: EngineLog, label: str, redact: Redaction, listener: Callable[[str], None] | None = None,
-                 keep: int = 200) -> None:
-        self._log, self._label, self._redact, self._listener = log, label, redact, listener
+    def __init__(self, log: EngineLog, label: str, redact: Redaction, keep: int = 200) -> None:
+        self.listener: Callable[[str], None] | None = None
+        self._log, self._label, self._redact = log, label, redact
         self._lines = Lines()
         self._tail: deque[bytes] = deque(maxlen=keep)
 
@@ -149,9 +155,9 @@ class Output:
         lines = self._redact(b"\n".join(lines)).split(b"\n")
         self._log.write(self._label, lines)
         self._tail.extend(lines[-(self._tail.maxlen or 0):])
-        if self._listener is not None:
+        if self.listener is not None:
             for line in lines:
-                self._listener(line.decode(errors="replace"))
+                self.listener(line.decode(errors="replace"))
 
 
 def log_files(project: Project) -> list[Path]:

@@ -93,17 +93,25 @@ class Process:
                 os.kill(self.pid, number)
 
     def _read(self) -> None:
-        # One chunk a turn of the loop: an engine that floods its output must not starve the edge.
+        began = self._loop.time()
         try:
             chunk = os.read(self._pipe.fileno(), _CHUNK)
         except BlockingIOError:
             return
         except OSError:
             chunk = b""
-        if chunk:
-            self._output(chunk)
-        else:
+        if not chunk:
             self._close()
+            return
+        self._output(chunk)
+        if len(chunk) == _CHUNK:
+            # More is waiting. An engine that floods its output gets half of the loop's time, the edge the other half.
+            self._loop.remove_reader(self._pipe.fileno())
+            self._loop.call_later(self._loop.time() - began, self._resume)
+
+    def _resume(self) -> None:
+        if not self._pipe.closed:
+            self._loop.add_reader(self._pipe.fileno(), self._read)
 
     def _close(self) -> None:
         if not self._pipe.closed:

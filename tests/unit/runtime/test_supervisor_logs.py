@@ -91,7 +91,8 @@ def test_a_log_file_follows_no_link(tmp_path: Path) -> None:
 def test_a_tail_is_short_and_has_the_last_line(home: Home) -> None:
     home.project.make()
     heard: list[str] = []
-    output = Output(EngineLog(home.project), "g1 dev", Redaction(), heard.append)
+    output = Output(EngineLog(home.project), "g1 dev", Redaction())
+    output.listener = heard.append
     output(b"".join(b"line %d\n" % number for number in range(1000)) + b"no end")
     assert output.tail(3) == ("line 998", "line 999", "no end")
     assert len(output.tail(1000)) == 200

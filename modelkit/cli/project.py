@@ -142,8 +142,10 @@ def facts(modelfile: Modelfile, stage: str) -> Facts:
     reference = Reference.parse(base.value, Path(modelfile.path).resolve().parent)
     store = Store()
     weights = models.locate(reference, store=store)
-    folder = models.locate_folder(weights, store=store) if weights else None
-    return Facts(engines=engines_found(), reference=reference.text, gguf=weights, safetensors=folder,
+    form = weights.form if weights else None
+    folder = models.locate_folder(weights, store=store) if weights and form == "gguf" else weights
+    return Facts(engines=engines_found(), reference=reference.text, safetensors=folder,
+                 gguf=weights if form == "gguf" else None,
                  model=models.facts(weights) if weights else None, cpus=os.cpu_count() or 1)
 
 

@@ -44,6 +44,10 @@ def call(socket_path: str, path: str, body: dict[str, Any] | None = None, *, tim
     except ValueError:
         answer = None
     if response.status >= 400 or not isinstance(answer, dict):
-        said = answer.get("error", {}).get("message") if isinstance(answer, dict) else raw[:200].decode("utf-8", "replace")
-        raise Failure("engine-refused", f"the engine answered {path} with {response.status}: {said}")
+        raise Failure("engine-refused", f"the engine answered {path} with {response.status}: {_said(answer, raw)}")
     return answer
+
+
+def _said(answer: Any, raw: bytes) -> str:
+    error = answer.get("error") if isinstance(answer, dict) else None
+    return str(error["message"]) if isinstance(error, dict) and "message" in error else raw[:200].decode(errors="replace")

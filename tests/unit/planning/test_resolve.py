@@ -152,6 +152,14 @@ def test_the_address_comes_from_the_nearest_layer() -> None:
     assert str(over.setting("serve.port").origin) == "environment"  # type: ignore[union-attr]
 
 
+def test_a_folder_is_served_by_vllm_and_refused_by_llama_cpp() -> None:
+    known = facts(gguf=None)
+    assert plan("FROM ./folder\n", "prod", known).weights == FOLDER
+    with pytest.raises(Failure) as caught:
+        plan("FROM ./folder\n", "dev", known)
+    assert caught.value.code == "form-not-yet"
+
+
 def test_an_adapter_is_refused_because_its_absence_would_be_another_model() -> None:
     with pytest.raises(Failure) as caught:
         plan("FROM ./m.gguf\nADAPTER ./tone.gguf\n")

@@ -50,4 +50,5 @@ def call(socket_path: str, path: str, body: dict[str, Any] | None = None, *, tim
 
 def _said(answer: Any, raw: bytes) -> str:
     error = answer.get("error") if isinstance(answer, dict) else None
-    return str(error["message"]) if isinstance(error, dict) and "message" in error else raw[:200].decode(errors="replace")
+    told = isinstance(error, dict) and "message" in error
+    return str(error["message"]) if told else raw[:200].decode(errors="replace")

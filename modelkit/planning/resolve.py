@@ -212,7 +212,8 @@ class _Resolution:
     def _needs(self, engine_name: str, engine: Engine | None, form: str, weights: Weights | None) -> list[Need]:
         needs = []
         if form == "gguf" and weights is None and self.facts.safetensors is not None:
-            raise Failure("form-not-yet", f"{self.facts.reference} is a safetensors folder, and {engine_name} loads GGUF",
+            raise Failure("form-not-yet",
+                          f"{self.facts.reference} is a safetensors folder, and {engine_name} loads GGUF",
                           hint="name a GGUF file in FROM, or give this stage `ENGINE vllm`")
         if self.facts.gguf is None and weights is None:
             needs.append(Need(code="download", message=f"fetch {self.facts.reference}", automatic=True))

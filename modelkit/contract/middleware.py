@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from modelkit.contract import body as json_body
-from modelkit.contract import request
+from modelkit.contract import reasoning, request
 from modelkit.contract.engine_errors import READ_AT_MOST, from_engine
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
@@ -29,8 +29,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+CHAT = "/v1/chat/completions"
+
 FILLERS = {
-    "/v1/chat/completions": (request.chat, "messages"),
+    CHAT: (request.chat, "messages"),
     "/v1/completions": (request.completion, "prompt"),
     "/tokenize": (request.tokenize, None),
     "/detokenize": (request.detokenize, None),
@@ -156,6 +158,10 @@ class _Generation(_Exchange):
         self.client_headers: Headers = []
         self.headers: Headers = []
         self.asked = False
+        profile = contract.profile
+        self.both_names = bool(profile.reasoning_parser) and profile.dialect == "vllm" and path == CHAT
+        self.reasoning: reasoning.Stream | None = None
+        self.whole: Message | None = None
 
     async def run(self, scope: Scope) -> None:
         self.client_headers = list(scope["headers"])
@@ -182,6 +188,33 @@ class _Generation(_Exchange):
             return _GONE
         self.headers.append((b"content-length", b"%d" % len(filled)))
         return {"type": "http.request", "body": filled, "more_body": False}
+
+    async def start(self, message: Message) -> None:
+        """An answer that may hold reasoning gets it under both names; its length is then ours to say."""
+        if self.verdict is None and message["status"] == 200 and self.both_names:
+            headers = list(message.get("headers", ()))
+            if any(name.lower() == b"content-type" and b"event-stream" in value for name, value in headers):
+                self.reasoning = reasoning.Stream()
+            else:
+                self.whole = {**message, "headers": [h for h in headers if h[0].lower() not in _LENGTHS]}
+                self.started = True
+                return
+        await super().start(message)
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.body" and self.started and (self.reasoning or self.whole):
+            body, more = message.get("body", b""), bool(message.get("more_body"))
+            if self.reasoning:
+                message = {**message, "body": self.reasoning.feed(body, more=more)}
+            elif self.whole:
+                self.said += body
+                if more:
+                    return
+                body = reasoning.whole(self.said)
+                self.whole["headers"].append((b"content-length", b"%d" % len(body)))
+                await self.send_on(self.whole)
+                message = {"type": "http.response.body", "body": body}
+        await super().send(message)
 
     def check_headers(self) -> None:
         said = dict(self.client_headers)

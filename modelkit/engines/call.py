@@ -50,5 +50,6 @@ def call(socket_path: str, path: str, body: dict[str, Any] | None = None, *, tim
 
 def _said(answer: Any, raw: bytes) -> str:
     error = answer.get("error") if isinstance(answer, dict) else None
-    told = isinstance(error, dict) and "message" in error
-    return str(error["message"]) if told else raw[:200].decode(errors="replace")
+    if isinstance(error, dict) and "message" in error:
+        return str(error["message"])
+    return raw[:200].decode(errors="replace")

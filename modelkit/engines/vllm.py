@@ -85,13 +85,21 @@ def launch(plan: Plan) -> Launch:
         "--disable-fastapi-docs", "--disable-uvicorn-access-log", "--uvicorn-log-level", "warning",
         *(_on_cpu(plan) if on_cpu(plan) else ("--dtype", "auto")),
         *table.words(lowered),
-        *(("--enable-auto-tool-choice",) if any(one.target == "--tool-call-parser" for one in lowered) else ()),
+        *_tools(lowered),
         *plan.flags,
     )
     return Launch(argv, _environment(plan), _files(plan), start_seconds=_start_seconds(plan), grace_seconds=30.0,
                   ready_logprobs=True,  # vLLM has been seen healthy and unable to answer
                   log_progress=("Loading weights took", "Loading safetensors", "KV cache size", "torch.compile took",
                                 "Capturing CUDA graph", "Starting vLLM"))
+
+
+def _tools(lowered: list[Lowered]) -> tuple[str, ...]:
+    """vLLM refuses forced tools, too, unless it has a parser; whether the model may choose is the contract's."""
+    said = any(one.target == "--tool-call-parser" for one in lowered)
+    # Without the strict level, forced arguments ignore the tool's schema.
+    return ("--enable-auto-tool-choice", "--tool-strict-level", "parameter",
+            *(() if said else ("--tool-call-parser", "hermes")))
 
 
 def _on_cpu(plan: Plan) -> tuple[str, ...]:

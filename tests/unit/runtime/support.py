@@ -25,7 +25,7 @@ from modelkit.runtime.identity import MARKER
 from modelkit.runtime.timing import Timing
 
 STUB = str(Path(__file__).parents[2] / "stub_engine.py")
-FAST = Timing(drain=5, probe_every=0.02, backoff_first=0.05, backoff_most=0.2, idle=5, watch=0.1, orphan_grace=1,
+FAST = Timing(drain=5, probe_every=0.02, backoff_first=0.05, backoff_most=0.2, idle=5, watch=0.1, orphan_grace=0.3,
               last_words=0.3)
 MODELFILE = "/nowhere/Modelfile"
 
@@ -96,11 +96,12 @@ def within(seconds: float, holds: Callable[[], Any]) -> bool:
     while time.monotonic() < until:
         if holds():
             return True
-        time.sleep(0.01)
+        time.sleep(0.03)  # a look through /proc is not free
     return bool(holds())
 
 
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
+    assert pid > 0, "0 and less would be whole groups"
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 

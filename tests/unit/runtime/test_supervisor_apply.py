@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -113,7 +114,7 @@ def test_an_interrupted_apply_leaves_what_served(home: Home) -> None:
     up = home.up()
     impatient = aside(lambda: home.connect().apply(bundle("--load-seconds", "30", stage="prod"), allow_switch=True))
     assert within(30, lambda: len(home.engines()) == 2)
-    kill(impatient.pid or 0)
+    kill(impatient.pid or -1)
     assert within(30, lambda: [(g["stage"], g["phase"]) for g in up.status()["generations"]] == [("dev", "ready")])
     assert len(home.engines()) == 1
     assert post(up.endpoint, max_tokens=1)[0] == 200
@@ -122,27 +123,28 @@ def test_an_interrupted_apply_leaves_what_served(home: Home) -> None:
 def test_an_interrupted_first_apply_leaves_nothing(home: Home) -> None:
     impatient = aside(lambda: home.up(bundle("--load-seconds", "30")))
     assert within(30, lambda: len(home.engines()) == 1)
-    kill(impatient.pid or 0)
+    kill(impatient.pid or -1)
     assert within(30, lambda: not home.leftovers())
     assert not home.project.directory.exists()
 
 
-def test_up_again_right_after_an_interrupted_up(home: Home) -> None:
-    """It must not join the one that is being undone."""
-    slow = bundle("--load-seconds", "1", "--ignore-sigterm", grace=1)
+@pytest.mark.parametrize("after", [0.0, 0.2])
+def test_up_again_right_after_an_interrupted_up(home: Home, after: float) -> None:
+    """It joins the one that is under way, but not one that is being undone."""
+    slow = bundle("--say", "hello", "--load-seconds", "1", "--ignore-sigterm", grace=1)
     stay = home.ensure()
     impatient = aside(lambda: home.connect().apply(slow))
-    assert within(30, lambda: len(home.engines()) == 1)
-    kill(impatient.pid or 0)
-    assert within(30, lambda: [g["phase"] for g in stay.status()["generations"]] == ["stopping"])
-    assert stay.apply(slow)["outcome"] == "started"
+    assert within(30, lambda: "hello" in home.said())
+    kill(impatient.pid or -1)
+    time.sleep(after)  # the point at which it comes; any point must do
+    assert stay.apply(slow)["outcome"] in ("started", "joined")
     assert len(home.engines()) == 1
 
 
 def test_an_apply_that_is_kept_goes_on_alone(home: Home) -> None:
     impatient = aside(lambda: home.up(bundle("--load-seconds", "1"), keep=True))
     assert within(30, lambda: len(home.engines()) == 1)
-    kill(impatient.pid or 0)
+    kill(impatient.pid or -1)
     assert within(30, lambda: home.connect().status()["routed"] == 1)
 
 
@@ -156,7 +158,7 @@ def test_the_run_ends_with_its_owner(home: Home) -> None:
     owner = aside(own)
     assert within(30, lambda: len(home.engines()) == 1)
     assert within(30, lambda: home.connect().status()["routed"] == 1)
-    kill(owner.pid or 0)
+    kill(owner.pid or -1)
     assert within(30, lambda: not home.leftovers())
 
 
@@ -228,9 +230,9 @@ def test_an_engine_sees_an_allowed_environment_only(home: Home, monkeypatch: pyt
 
 
 def test_status_says_how_much_memory_and_work(home: Home) -> None:
-    up = home.up(bundle("--memory", "60", "--slow-first-byte", "5"))
+    up = home.up(bundle("--memory", "60", "--token-seconds", "0.05"))
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(post, up.endpoint, max_tokens=1)
+        pool.submit(post, up.endpoint, max_tokens=1000)
         assert within(30, lambda: up.status()["generations"][0]["in_flight"] == 1)
         engine = up.status()["generations"][0]
         up.down(0, fast=True)

@@ -30,7 +30,8 @@ def supervisor_of(home: Home) -> int | None:
 
 
 def reaper_of(home: Home) -> int:
-    return next(pid for pid in home.leftovers() if "modelkit.runtime.reaper" in command_of(pid))
+    """The reaper's pid; 0 while there is none."""
+    return next((pid for pid in home.leftovers() if "modelkit.runtime.reaper" in command_of(pid)), 0)
 
 
 def converges(home: Home) -> None:
@@ -46,7 +47,7 @@ def _engine(home: Home) -> int | None:
     return next(iter(home.engines()), None)
 
 
-@pytest.mark.parametrize("after", [0.0, 0.1, 0.3, 0.8])
+@pytest.mark.parametrize("after", [0.0, 0.2, 0.7])
 @pytest.mark.parametrize("victim", [None, supervisor_of, _engine], ids=["client", "supervisor", "engine"])
 def test_killed_while_it_starts(home: Home, victim: Callable[[Home], int | None] | None, after: float) -> None:
     starting = aside(lambda: home.up(bundle("--load-seconds", "0.4"), keep=after > 0.5))
@@ -59,7 +60,7 @@ def test_killed_while_it_starts(home: Home, victim: Callable[[Home], int | None]
     converges(home)
 
 
-@pytest.mark.parametrize("after", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("after", [0.0, 0.2])
 def test_killed_while_it_stops(home: Home, after: float) -> None:
     home.up(bundle("--ignore-sigterm", grace=0.5))
     stopping = aside(lambda: home.connect().down())
@@ -115,7 +116,7 @@ def test_a_killed_reaper_is_replaced(home: Home) -> None:
     up = home.up(bundle("--spawn-grandchild", "--ignore-sigterm"))
     first = reaper_of(home)
     kill(first)
-    assert within(WAIT, lambda: any(pid != first for pid in [reaper_of(home)]) if len(home.leftovers()) == 4 else False)
+    assert within(WAIT, lambda: reaper_of(home) not in (0, first))
     kill(up.hello["pid"])
     assert within(WAIT, lambda: not home.leftovers())
 

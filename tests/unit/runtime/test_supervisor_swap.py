@@ -125,7 +125,7 @@ def test_an_interrupted_start_is_told_once(home: Home) -> None:
     loading = bundle("--say", "hello", "--load-seconds", "30", "--slow-sigterm", "0.3")
     impatient = aside(lambda: home.connect().apply(loading))
     assert within(30, lambda: "hello" in home.said())
-    kill(impatient.pid or 0)
+    kill(impatient.pid or -1)
     assert within(30, lambda: stay.status()["generations"] == [])
     assert home.said().count("got SIGTERM") == 1
 

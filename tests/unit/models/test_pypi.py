@@ -184,7 +184,8 @@ from modelkit.models.acquire import acquire
 from modelkit.models.store import Store
 from pathlib import Path
 pip = ("sh", "-c", 'echo x >> {calls}; sleep 1; exec "$@"', "-", sys.executable, "-m", "pip")
-pypi._pip = lambda: pypi._Pip(pip, "99")
+real = pypi._pip()
+pypi._pip = lambda: pypi._Pip(pip, real.version)
 print(acquire({PINNED!r}, store=Store(Path({str(store.root)!r}))).digest)
 """
     both = [subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) for _ in range(2)]

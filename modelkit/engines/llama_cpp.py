@@ -22,7 +22,7 @@ from modelkit.engines.launch import RUN, File, Launch
 from modelkit.engines.llama_exits import explain_exit
 from modelkit.engines.llama_host import attributes
 from modelkit.engines.llama_host.config import Config, Words
-from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, translated, words
+from modelkit.engines.table import Answer, Row, Rule, approximated, equal, lost, rows, translated, words
 from modelkit.failure import Failure
 from modelkit.planning.plan import Engine, Lowered, Plan
 
@@ -109,8 +109,9 @@ SETTINGS = rows(
     Row("num_keep", lost("a conversation ends where its context does; nothing is shifted out of it"), ""),
     Row("draft_num_predict", lost("draft models come with a later release"), ""),
     # Of the answer.
-    Row("serve.tool_parser", lost("llama.cpp reads tool calls as the chat template writes them"), ""),
-    Row("serve.reasoning_parser", lost("llama.cpp reads reasoning as the chat template writes it"), ""),
+    Row("serve.tool_parser", approximated("chat template", str, "tool calls are read as the chat template writes them"),
+        "that there is one lets a model choose its tools"),
+    Row("serve.reasoning_parser", approximated("chat template", str, "reasoning is read as the template writes it"), ""),
     *(Row(name, lost(_IGNORED), "") for name in ("f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta",
                                                  "mirostat_tau", "penalize_newline", "use_mlock", "vocab_only")),
 )

@@ -26,7 +26,7 @@ import pytest
 from modelkit.contract.profile import Profile
 from modelkit.engines import llama_cpp
 from modelkit.engines.launch import RUN
-from modelkit.planning.plan import Engine, Plan, Weights
+from modelkit.planning.plan import Engine, Origin, Plan, Setting, Weights
 
 pytestmark = [pytest.mark.live_llamacpp, pytest.mark.timeout(300)]
 
@@ -48,16 +48,21 @@ def wheel() -> Engine:
     return Engine(name="llama.cpp", provider="xllamacpp", version="1", command=(sys.executable,))
 
 
+TEMPLATED = Setting(name="template", value="the Modelfile's", origin=Origin(kind="modelfile"))
+
+
 class Host:
     """A host process in a run directory of its own, and a client of it."""
 
     def __init__(self, run: Path, engine: Engine, model: Path, *, context_length: int = CONTEXT,
-                 max_concurrency: int = SLOTS, flags: tuple[str, ...] = ()) -> None:
+                 max_concurrency: int = SLOTS, flags: tuple[str, ...] = (),
+                 chat_template: str | None = None) -> None:
         profile = Profile(name="demo", dialect="llama-server", context_length=context_length,
                           system="You are terse.", defaults={"temperature": 0.0}, stop=("<|im_end|>",))
         plan = Plan(name="demo", modelfile="Modelfile", stage="dev", platform="process", engine=engine,
                     engine_name="llama.cpp", reference="demo", context_length=context_length,
-                    max_concurrency=max_concurrency, profile=profile.as_json(), settings=(), flags=flags,
+                    max_concurrency=max_concurrency, profile=profile.as_json(), flags=flags,
+                    chat_template=chat_template, settings=() if chat_template is None else (TEMPLATED,),
                     weights=Weights(reference="demo", form="gguf", path=str(model), digest="sha256:0", size=0))
         launch = llama_cpp.launch(plan)
         for file in launch.files:
@@ -299,6 +304,40 @@ def test_a_forced_tool_is_called(host: Host, choice: Any, finish: str) -> None:
     assert deltas[0].id and deltas[0].function and deltas[0].function.name == "get_weather"
     assert "".join(d.function.arguments or "" for d in deltas if d.function) == call.function.arguments
     assert chunks[-1].finish_reason == finish and not any(c.delta.content for c in chunks)
+
+
+# templates
+
+TEMPLATE = "{% for t in tools or [] %}tool {{ t.function.name }}\n{% endfor %}" \
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}" \
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+
+
+def test_the_modelfiles_template_renders_the_prompt(start: Start) -> None:
+    host = start(chat_template=TEMPLATE).ready()
+
+    def ids(**body: Any) -> list[int]:
+        found: list[int] = host.http.post("/tokenize", json={"model": "demo", **body}).json()["tokens"]
+        return found
+
+    rendered = ("<|im_start|>system\nYou are terse.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n"
+                "<|im_start|>assistant\n")
+    messages = [{"role": "user", "content": "Hi"}]
+    assert ids(messages=messages) == ids(prompt=rendered, add_special_tokens=False)
+    with_tools = ids(messages=messages, tools=[TIME, WEATHER])
+    assert with_tools == ids(prompt="tool get_time\ntool get_weather\n" + rendered, add_special_tokens=False)
+    # A forced tool changes what may be answered, never what is asked.
+    for choice in ("none", "required", {"type": "function", "function": {"name": "get_time"}}):
+        answer = host.http.post("/v1/chat/completions", json={
+            "model": "demo", "messages": messages, "tools": [TIME, WEATHER], "tool_choice": choice, "max_tokens": 1})
+        assert answer.json()["usage"]["prompt_tokens"] == len(with_tools)
+
+
+def test_a_bad_template_is_one_clear_line(start: Start) -> None:
+    host = start(chat_template="{% for m in messages %}")
+    assert host.exit_code(60) == 1
+    explained = llama_cpp.explain_exit(host.log.read_text().splitlines())
+    assert explained is not None and "chat template" in explained[0]
 
 
 # life and death

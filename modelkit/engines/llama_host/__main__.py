@@ -12,9 +12,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+import traceback
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 import uvloop
@@ -38,8 +37,10 @@ def main() -> int:
         config = Config.read(path)
     except (OSError, ValueError) as error:
         return _said(2, str(error))
+    relay = Relay(Upstream(config.upstream), slots=config.slots, context_length=config.context_length,
+                  fingerprint=config.fingerprint)
     try:
-        profile = Profile.loads(Path(config.profile).read_text("utf-8"))
+        app = Contract(relay, Profile.loads(Path(config.profile).read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
         return _said(2, f"{config.profile}: {error}")
     try:
@@ -49,11 +50,9 @@ def main() -> int:
     # From here on both signals are ours: llama-server in this process has taken them for itself.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    app = Relay(Upstream(config.upstream), slots=config.slots, context_length=config.context_length,
-                fingerprint=config.fingerprint)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            reason = runner.run(_serve(config, app, profile, server))
+            reason = runner.run(_serve(config.socket, app, relay.lost, server))
     except (StartFailed, OSError) as error:
         reason = str(error)
     finally:
@@ -61,35 +60,27 @@ def main() -> int:
     return _said(1, reason) if reason else 0
 
 
-async def _serve(config: Config, app: Relay, profile: Profile, server: Server) -> str | None:
+async def _serve(path: str, app: Contract, lost: asyncio.Event, server: Server) -> str | None:
     """Serve until a signal (None) or until llama-server is gone (why)."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    if not await _first(server.ready(), stop):
+    stopped, ready = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(server.ready())
+    await asyncio.wait((stopped, ready), return_when=asyncio.FIRST_COMPLETED)
+    if stopped.done():
         return None
+    await ready
     http = uvicorn.Server(uvicorn.Config(
-        Contract(app, profile), http="httptools", ws="none", lifespan="off", access_log=False, log_level="warning",
-        server_header=False, date_header=False, timeout_graceful_shutdown=DRAIN_SECONDS))
-    serving = asyncio.ensure_future(http.serve(sockets=[_listening(config.socket)]))  # it takes the signals over
-    ended = asyncio.ensure_future(server.ended())
-    lost = asyncio.ensure_future(app.lost.wait())
-    await asyncio.wait((serving, ended, lost), return_when=asyncio.FIRST_COMPLETED)
+        app, http="httptools", ws="none", lifespan="off", access_log=False, log_level="warning", server_header=False,
+        date_header=False, timeout_keep_alive=75, timeout_graceful_shutdown=DRAIN_SECONDS))
+    serving = asyncio.ensure_future(http.serve(sockets=[_listening(path)]))  # it takes the signals over
+    ended, gone = asyncio.ensure_future(server.ended()), asyncio.ensure_future(lost.wait())
+    await asyncio.wait((serving, stopped, ended, gone), return_when=asyncio.FIRST_COMPLETED)
     http.should_exit = True
     await serving
     if ended.done():
         return ended.result()
-    return "llama-server is gone" if lost.done() else None
-
-
-async def _first(work: Coroutine[Any, Any, None], stop: asyncio.Event) -> bool:
-    """Whether the work was done before the stop."""
-    stopped, done = asyncio.ensure_future(stop.wait()), asyncio.ensure_future(work)
-    await asyncio.wait((done, stopped), return_when=asyncio.FIRST_COMPLETED)
-    if done.done():
-        await done
-        return True
-    return False
+    return "llama-server is gone" if gone.done() else None
 
 
 def _listening(path: str) -> socket.socket:
@@ -107,7 +98,13 @@ def _said(status: int, reason: str) -> int:
 
 
 if __name__ == "__main__":
-    code = main()
+    code = 1
+    try:
+        code = main()
+    except SystemExit as usage:
+        code = 2 if usage.code else 0
+    except BaseException:
+        traceback.print_exc()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)  # nothing native gets a chance to wait

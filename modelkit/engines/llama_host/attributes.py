@@ -136,15 +136,21 @@ def problem(words: Words) -> str | None:
     return None
 
 
+class Unknown(ValueError):
+    """This release of the wheel has no such attribute."""
+
+
 def apply(params: Any, words: Words, module: Any) -> None:
-    """Set one flag on a CommonParams. Raises ValueError with a sentence when it cannot."""
+    """Set one flag on a CommonParams. Raises ValueError with a sentence when it cannot: Unknown for another release."""
     if said := problem(words):
         raise ValueError(said)
     attribute = ATTRIBUTES[canonical(words[0])]
     *owners, name = attribute.path.split(".")
     owner = params
     for one in owners:
-        owner = getattr(owner, one)
+        owner = getattr(owner, one, None)
+    if not hasattr(owner, name):
+        raise Unknown("this release of xllamacpp has no such setting")
     value = attribute.value if attribute.read is None else attribute.read(words[1])
     if attribute.enum:
         try:

@@ -45,9 +45,11 @@ def start(config: Config) -> Server:
     if cores <= FEW:
         # Before libgomp is loaded: threads that sleep while they wait leave the other cores their work.
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    flags = config.flags
-    if not any(attributes.canonical(words[0]) == "--threads" for words in flags):
-        flags = (*flags, ("--threads", str(cores)))
+    said = {attributes.canonical(words[0]): words for words in config.flags}
+    threads = said.get("--threads", ("--threads", str(cores)))
+    flags = tuple(dict.fromkeys((*config.flags, threads)))
+    if "--threads-batch" not in said:  # the wheel does not follow --threads by itself
+        flags = (*flags, ("--threads-batch", threads[1]))
     return Embedded(config, flags) if config.provider == "xllamacpp" else Child(config, flags)
 
 
@@ -84,6 +86,9 @@ class Embedded:
         for words in flags:
             try:
                 attributes.apply(params, words, xllamacpp)
+            except attributes.Unknown as error:
+                if words[0] not in config.optional:
+                    raise StartFailed(f"`{' '.join(words)}`: {error}") from None
             except ValueError as error:
                 raise StartFailed(f"`{' '.join(words)}`: {error}") from None
         try:

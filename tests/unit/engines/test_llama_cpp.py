@@ -81,6 +81,7 @@ def test_every_parameter_and_every_serving_key_has_a_row() -> None:
     ("num_keep", 4, "lost", "", None),
     ("serve.gpu_memory", 0.5, "lost", "", None),
     ("mirostat", 1, "lost", "", None),
+    ("serve.tool_parser", "hermes", "approximated", "chat template", "hermes"),
 ])
 def test_a_setting_becomes(setting: str, value: Any, verdict: str, target: str, means: Any) -> None:
     one = lowered(**{setting.replace("serve.", "serve_"): value})[setting]

@@ -111,7 +111,7 @@ SETTINGS = rows(
     # Of the answer.
     Row("serve.tool_parser", approximated("chat template", str, "tool calls are read as the chat template writes them"),
         "that there is one lets a model choose its tools"),
-    Row("serve.reasoning_parser", approximated("chat template", str, "reasoning is read as the template writes it"), ""),
+    Row("serve.reasoning_parser", approximated("chat template", str, "reasoning is read as it writes it"), ""),
     *(Row(name, lost(_IGNORED), "") for name in ("f16_kv", "logits_all", "low_vram", "mirostat", "mirostat_eta",
                                                  "mirostat_tau", "penalize_newline", "use_mlock", "vocab_only")),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -21,6 +22,9 @@ from modelkit.runtime.process import Process, describe_exit
 from modelkit.runtime.sweep import kill_marked
 from modelkit.runtime.timing import Timing
 
+_OUT_OF_MEMORY = ("if nobody killed it, memory ran out (the kernel's log says so); a smaller num_ctx or "
+                  "SERVE max_concurrency needs less")
+_SEE_LOGS = "`modelkit logs` prints everything it said"
 _CAUSE = 200  # lines; vLLM's real cause stands 50 to 100 lines above its last
 
 
@@ -92,8 +96,8 @@ class Engine:
 
     def death(self, code: int) -> Failure:
         """What to say about an engine that ended by itself."""
-        tail = self.output.tail()
-        return Failure("engine-exited", f"the engine {describe_exit(code)}", self._explained(), tail)
+        hint = self._explained() or (_OUT_OF_MEMORY if code == -signal.SIGKILL else _SEE_LOGS)
+        return Failure("engine-exited", f"the engine {describe_exit(code)}", hint, self.output.tail())
 
     async def _until_ready(self, process: Process) -> None:
         probe = Probe(self.seat.socket, process.pid, self.model, self.launch.ready_logprobs)
@@ -110,7 +114,7 @@ class Engine:
         if ready not in done:
             tail = self.output.tail()
             raise Failure("engine-not-ready", f"the engine was not ready after {self.launch.start_seconds:g} seconds: "
-                          f"{probe.waiting_for}", self._explained(), tail)
+                          f"{probe.waiting_for}", self._explained() or _SEE_LOGS, tail)
         try:
             ready.result()
         except Failure as failure:

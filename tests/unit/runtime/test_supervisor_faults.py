@@ -72,6 +72,7 @@ class TestAnEngineThatDoesNotStart:
     def test_dies_of_the_first_request(self, home: Home) -> None:
         failure = failure_of(home, "--die-on-request", "1")
         assert failure.message == "the engine was killed by SIGKILL"
+        assert "memory ran out" in str(failure.hint)
 
     def test_leaves_a_grandchild(self, home: Home) -> None:
         assert failure_of(home, "--spawn-grandchild", "--lying-health").code == "engine-not-working"

@@ -8,7 +8,7 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,12 +26,15 @@ _REDACTED = b"[redacted]"
 
 
 class Redaction:
-    """Takes secrets out of text: values that are known, and keys of which only the SHA-256 is known."""
+    """Takes secrets out of text: values that are known, and keys of which only the SHA-256 is known.
 
-    def __init__(self, environment: Mapping[str, str] | None = None, key_hashes: Iterable[str] = ()) -> None:
+    `key_hashes` is looked at each time: keys change while an engine runs.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None, key_hashes: Set[str] = frozenset()) -> None:
         values = {value for name, value in (environment or {}).items() if _SECRET_NAME.search(name) and len(value) >= 6}
         self._values = [value.encode() for value in sorted(values, key=len, reverse=True)]
-        self._hashes = frozenset(key_hashes)
+        self._hashes = key_hashes
 
     def __call__(self, text: bytes) -> bytes:
         for value in self._values:

@@ -46,6 +46,7 @@ class Run:
         self._gate = EdgeGate(RotatingFile(project.access_log), self._measures)
         self._fleet = Fleet(self._gate, self._make, self._observe)
         self._control = Control(self._handle)
+        self._keys = set(settings.key_hashes)
         self._watchers: set[Ask] = set()
         self._owners: set[Connection] = set()
         self._leave, self._hurry = asyncio.Event(), asyncio.Event()
@@ -109,6 +110,7 @@ class Run:
                         "bound": int(self._gate.endpoint.rpartition(":")[2])}
             case "access":
                 self._gate.admit(self.settings.host, request["key_hashes"], request["hosts"])
+                self._keys |= set(request["key_hashes"])  # old ones stay secrets
                 return {}
             case "apply":
                 return await self._apply(ask)
@@ -219,7 +221,7 @@ class Run:
 
     def _make(self, number: int, bundle: Bundle, environment: Mapping[str, str]) -> Generation:
         return Generation(bundle, Seat(self.run_id, number, self.project.generation(number)), environment=environment,
-                          log=self._log, redaction=Redaction(bundle.launch.env, self.settings.key_hashes),
+                          log=self._log, redaction=Redaction(bundle.launch.env, self._keys),
                           timing=self.timing, changed=self._fleet.changed, spawned=self._spawned,
                           gone=self._reaper.forgets)
 

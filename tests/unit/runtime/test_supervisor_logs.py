@@ -61,7 +61,7 @@ def test_a_line_without_end_is_not_kept() -> None:
 ])
 def test_secrets_are_taken_out(text: bytes, expected: bytes) -> None:
     redact = Redaction({"HF_TOKEN": "hf_abcdef", "CACHE_SIZE": "12345678", "SHORT_KEY": "abc"},
-                       [sha256(b"sk-1234567890").hexdigest()])
+                       {sha256(b"sk-1234567890").hexdigest()})
     assert redact(text) == expected
 
 

@@ -29,7 +29,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 HERE = Path(__file__).parent
-TARGETS = {"requests": ("requests_per_s", 15_000), "traced": ("requests_per_s", 0), "streams": ("chunks_per_s", 100_000)}
+TARGETS = {"requests": ("requests_per_s", 15_000), "traced": ("requests_per_s", 0),
+           "streams": ("chunks_per_s", 100_000)}
 CONNECTIONS = 64
 Result = dict[str, Any]
 

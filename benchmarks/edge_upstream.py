@@ -12,6 +12,7 @@ import sys
 from typing import ClassVar, cast
 
 import uvloop
+from edge_load import yield_to_others
 
 EVENT = (b'data: {"id":"cmpl-0123456789abcdef0123456789abcdef","object":"text_completion","created":1790000000,'
          b'"model":"null","choices":[{"index":0,"text":" token","logprobs":null,"finish_reason":null,'
@@ -81,4 +82,5 @@ async def serve(path: str) -> None:
 
 
 if __name__ == "__main__":
+    yield_to_others()
     uvloop.run(serve(sys.argv[1]))

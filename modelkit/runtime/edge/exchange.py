@@ -127,8 +127,8 @@ class Exchange:
         """The engine has begun to speak: this request must not reach it twice."""
         self._replay = None
 
-    def begin(self, head: ResponseHead, body: Body, data: bytes) -> None:
-        """The answer's head, and what came with it of the body."""
+    def begin(self, head: ResponseHead, body: Body | None, data: bytes) -> None:
+        """The answer's head, and what came with it of the body; no `body` means that this is all of it."""
         self._replay = None
         self.body, self.status, self.streaming = body, head.status, head.event_stream
         self.close = self.close or not self.complete or self.client.edge.closing or isinstance(body, UntilClose)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from modelkit.runtime.edge.framing import BadResponse, Body, Chunked, UntilClose, read_head
+from modelkit.runtime.edge.framing import BadResponse, Body, Chunked, ResponseHead, UntilClose, read_head
 from modelkit.runtime.edge.limits import EdgeLimits
 from modelkit.runtime.edge.metrics import Series
 
@@ -188,28 +188,30 @@ class Link(asyncio.Protocol):
 
     def _read_head(self, exchange: Exchange, data: bytes) -> None:
         data = self._head + data if self._head else data
-        end = data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(data) > _HEAD_BYTES:
-                raise BadResponse("a head without an end")
-            self._head = data
-            exchange.answering()
-            return
-        self._head = b""
-        head, rest = read_head(data[:end]), data[end + 4:]
-        if head.status < 200:
+        while (end := data.find(b"\r\n\r\n")) >= 0:
+            head, data = read_head(data[:end]), data[end + 4:]
+            if head.status >= 200:
+                self._head = b""
+                self._begin(exchange, head, data)
+                return
             if head.status == 101:
                 raise BadResponse("a switch of protocols that nobody asked for")
-            exchange.answering()
-            if rest:
-                self._read_head(exchange, rest)
+        if len(data) > _HEAD_BYTES:
+            raise BadResponse("a head without an end")
+        self._head = data
+        exchange.answering()
+
+    def _begin(self, exchange: Exchange, head: ResponseHead, data: bytes) -> None:
+        self._reusable = head.keep_alive
+        if head.length == len(data) and not head.chunked and not head.empty:  # a small answer, in one piece
+            exchange.begin(head, None, data)
+            self._complete(exchange, True)
             return
         body = self.body = head.body(collect=exchange.request.plain)
-        end = body.scan(rest)
-        self._reusable = head.keep_alive
-        exchange.begin(head, body, rest[:end])
+        end = body.scan(data)
+        exchange.begin(head, body, data[:end])
         if body.complete:
-            self._complete(exchange, end == len(rest))
+            self._complete(exchange, end == len(data))
 
     def _complete(self, exchange: Exchange, nothing_more: bool) -> None:
         reusable = self._reusable and nothing_more and exchange.complete

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from modelkit.runtime.edge import EdgeLimits
-from tests.unit.runtime.edge.harness import END, EVENTS, JSON, OK, always, bench, event, get, post
+from tests.unit.runtime.edge.harness import END, EVENTS, JSON, OK, Call, always, bench, event, get, post, until
 
 POST = b"POST /v1/completions HTTP/1.1\r\nHost: localhost\r\n" + JSON
 HIDDEN = b"GET /v1/models/hidden HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -285,7 +285,7 @@ async def test_a_body_that_stops_coming_times_out_and_frees_the_engine() -> None
 
 
 async def test_thinking_is_not_idling() -> None:
-    async def slow(call) -> None:  # type: ignore[no-untyped-def]
+    async def slow(call: Call) -> None:
         await call.request()
         await asyncio.sleep(0.5)
         await call.say(OK)
@@ -305,3 +305,34 @@ async def test_connections_beyond_the_limit_are_told_to_come_back() -> None:
             assert response.status == 503 and "retry-after" in response.headers
             assert await third.rest() == b""
         assert (await first.ask(get(b"/healthz"))).status == 200
+
+
+async def test_a_client_that_does_not_read_its_last_answer_is_dropped_too() -> None:
+    # Less than a transport's high-water mark stays unsent: no pause, and a close that waits.
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 30000000\r\n\r\n"
+
+    async def large(call: Call) -> None:
+        await call.request()
+        await call.say(answer, b"x" * 30_000_000)
+        await call.gone()
+
+    limits = EdgeLimits(stall_seconds=0.3, idle_seconds=0.1)
+    async with bench(large, limits=limits) as made, made.client(receive_buffer=4096) as client:
+        await client.send(post(b"{}", b"Connection: close"))
+        await client.reader.readuntil(b"\r\n\r\n")
+        await until(lambda: not made.edge.connections)
+
+
+async def test_a_pipelined_request_does_not_hide_that_nothing_is_read() -> None:
+    async def firehose(call: Call) -> None:
+        await call.request()
+        await call.say(EVENTS)
+        while True:
+            await call.say(event("x" * 60_000))
+
+    limits = EdgeLimits(stall_seconds=0.3)
+    async with bench(firehose, limits=limits) as made, made.client(receive_buffer=4096) as client:
+        await client.send(post())
+        await until(lambda: any(connection.blocked for connection in made.edge.connections))
+        await client.send(post())
+        await until(lambda: not made.edge.connections)

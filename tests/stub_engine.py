@@ -46,6 +46,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--impostor", action="store_true", help="a stranger listens on the path, not this process")
     parser.add_argument("--memory", type=int, default=0, metavar="MIB", help="hold so much")
     parser.add_argument("--say", action="append", default=[], help="a line to print at start")
+    parser.add_argument("--say-requests", action="store_true", help="print the body of each generation's request")
     parser.add_argument("--say-env", action="append", default=[], help="print a variable of the environment")
     return parser.parse_args()
 
@@ -96,6 +97,8 @@ class Stub:
 
     async def _chat(self, request: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         self.generations += 1
+        if self.given.say_requests:
+            print(json.dumps(request), flush=True)
         if self.given.lying_health:
             return self._reply(writer, 500, {"error": {"message": "EngineCore is dead", "code": "internal"}})
         if self.generations == self.given.die_on_request:

@@ -41,10 +41,19 @@ class Order:
         self.kept = False  # goes on when nobody waits for it any more
         self.decided = False  # the address has changed hands
         self.task: asyncio.Task[Message]
+        self._last: Message | None = None
 
     def say(self, event: Message) -> None:
+        self._last = event if event["event"] != "log" else self._last
         for ask in self.asks:
             ask.say(event)
+
+    def join(self, ask: Ask, keep: bool) -> None:
+        """One more waits for it; they are told where it is."""
+        self.kept |= keep
+        self.asks.append(ask)
+        if self._last is not None:
+            ask.say(self._last)
 
 
 class Fleet:
@@ -77,8 +86,7 @@ class Fleet:
             self._orders[order.key] = order
             order.task = self._later(self._carry_out(order, environment))
             order.task.add_done_callback(lambda _: self._forget(order))
-        order.asks.append(ask)
-        order.kept |= keep
+        order.join(ask, keep)
         await _either(order.task, ask.gone)
         order.asks.remove(ask)
         if not order.task.done():
@@ -160,6 +168,8 @@ class Fleet:
             self._listeners.pop(generation.id, None)
 
     async def _carry_out(self, order: Order, environment: Mapping[str, str]) -> Message:
+        if self._changing.locked():
+            order.say({"event": "waiting", "reason": "another change of this project is under way"})
         async with self._changing:
             now, wanted = self.routed, order.bundle
             if now is not None and now.phase is Phase.READY and now.digest == wanted.digest:

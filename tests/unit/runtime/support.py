@@ -15,13 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from modelkit.engines.launch import RUN, Launch
 from modelkit.planning.plan import Plan
 from modelkit.platforms.bundle import Bundle
 from modelkit.runtime import client
 from modelkit.runtime.client import Client, Project
 from modelkit.runtime.edge import Access
-from modelkit.runtime.identity import MARKER
+from modelkit.runtime.identity import LINUX, MARKER
 from modelkit.runtime.timing import Timing
 
 STUB = str(Path(__file__).parents[2] / "stub_engine.py")
@@ -140,6 +142,13 @@ def get(endpoint: str, path: str) -> tuple[int, dict[str, str], str]:
 
 
 def _processes() -> Iterator[tuple[int, dict[str, str], str]]:
+    """Pid, environment and working directory of every living process but this one, as far as we may see them."""
+    if not LINUX:
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                if process.pid != os.getpid() and process.status() != psutil.STATUS_ZOMBIE:
+                    yield process.pid, process.environ(), process.cwd()
+        return
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue

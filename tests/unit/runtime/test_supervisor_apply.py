@@ -61,6 +61,44 @@ def test_ten_processes_at_once_start_one_engine(home: Home) -> None:
     assert len(home.engines()) == 1
 
 
+def test_who_joins_is_told_where_it_is(home: Home) -> None:
+    slow = bundle("--say", "hello", "--load-seconds", "1")
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(home.ensure().apply, slow, keep=True)
+        assert within(30, lambda: "hello" in home.said())
+        events: list[client.Event] = []
+        assert home.connect().apply(slow, events.append)["outcome"] == "joined"
+        first.result(30)
+    assert [e["phase"] for e in events if e["event"] == "phase"] == ["starting", "ready"]
+
+
+def test_who_waits_for_another_change_is_told(home: Home) -> None:
+    up = home.ensure()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(home.connect().apply, bundle("--say", "hello", "--load-seconds", "1"), keep=True)
+        assert within(30, lambda: "hello" in home.said())
+        events: list[client.Event] = []
+        assert up.apply(bundle(), events.append)["outcome"] == "switched"
+        first.result(30)
+    assert events[0]["event"] == "waiting"
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_readiness_is_one_real_generation(home: Home, wanted: bool) -> None:
+    home.up(bundle("--say-requests", ready_logprobs=wanted))
+    requests = [json.loads(line.partition(" | ")[2]) for line in home.said().splitlines()]
+    assert [(r["model"], r["max_tokens"], r.get("logprobs", False)) for r in requests] == [("stub", 1, wanted)]
+
+
+def test_stopping_what_serves_ends_the_run(home: Home) -> None:
+    up = home.up()
+    up.stop(1)
+    assert up.status()["routed"] is None
+    assert get(up.endpoint, "/readyz")[0] == 503
+    up.close()
+    assert within(30, lambda: not home.leftovers())
+
+
 def test_a_changed_bundle_takes_the_address_over(home: Home) -> None:
     up = home.up()
     result = up.apply(bundle("--token-seconds", "0.001"))

@@ -79,7 +79,10 @@ class Edge:
         self._rejecting = reason
 
     async def close(self, drain: float) -> None:
-        """Stop accepting, let what is in flight end for up to `drain` seconds, cut the rest, close everything."""
+        """Stop accepting, let what is in flight end for up to `drain` seconds, cut the rest, close everything.
+
+        A second call with less time hurries the first.
+        """
         self.closing = True
         self.reject(self._rejecting or "this server is stopping")
         for server in self._servers:
@@ -125,7 +128,9 @@ class Edge:
 
     def _unready(self) -> Reply | None:
         if self._rejecting is not None:
-            return unavailable(self._rejecting, self.limits.retry_after, "draining")
+            draining = self.closing or self._routed is not None
+            return unavailable(self._rejecting, self.limits.retry_after,
+                               "draining" if draining else "engine_unavailable")
         if self._routed is None:
             return unavailable("the engine is not ready yet", self.limits.retry_after)
         return None

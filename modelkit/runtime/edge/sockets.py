@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import socket
+from itertools import takewhile
 
 from modelkit.failure import Failure
 from modelkit.runtime.edge.access import is_loopback
@@ -88,6 +89,15 @@ def _failure(host: str, port: int, error: OSError) -> Failure:
     return Failure("bad-address", f"cannot listen on `{host}` port {port}: {error.strerror}", "serve on 127.0.0.1")
 
 
+def _shown(words: list[str]) -> str:
+    """The beginning of a command line, up to its long options: one of those may hold a secret.
+
+    >>> _shown(["python3", "-m", "http.server", "8080"]), _shown(["llama-server", "--api-key", "secret"])
+    ('python3 -m http.server 8080', 'llama-server')
+    """
+    return " ".join(takewhile(lambda word: not word.startswith("--"), words[:4]))[:80]
+
+
 def holder(port: int) -> tuple[int | None, str]:
     """The process that listens on `port`, as far as this user may know: its pid and its command."""
     import psutil
@@ -97,8 +107,6 @@ def holder(port: int) -> tuple[int | None, str]:
             if connection.status == psutil.CONN_LISTEN and connection.pid and connection.laddr[1:] == (port,):
                 with contextlib.suppress(psutil.Error):
                     process = psutil.Process(connection.pid)
-                    # Only the first words: the rest of a command line may hold a secret.
-                    words = process.cmdline()[:2] or [process.name()]
-                    return connection.pid, " ".join(words)
+                    return connection.pid, _shown(process.cmdline()) or process.name()
                 return connection.pid, "?"
     return None, ""

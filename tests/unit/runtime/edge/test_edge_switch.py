@@ -238,6 +238,25 @@ async def test_close_cuts_what_does_not_end() -> None:
         assert not made.edge.connections
 
 
+async def test_a_second_close_hurries_the_first() -> None:
+    steps = Steps()
+    async with bench(steps) as made, made.client() as client:
+        await begin(client)
+        patient = asyncio.create_task(made.edge.close(100))
+        await asyncio.sleep(0.01)
+        await made.edge.close(0)
+        assert b"engine_stopped" in await client.rest()
+        await patient
+
+
+async def test_a_reason_without_an_engine_is_not_called_draining() -> None:
+    async with bench() as made:
+        made.edge.reject("the engine crashed too often")
+        response = await made.ask(post())
+        assert (response.status, response.error["code"]) == (503, "engine_unavailable")
+        assert response.error["message"] == "the engine crashed too often"
+
+
 async def test_close_answers_the_last_request_of_a_kept_connection() -> None:
     steps = Steps(b"")
 

@@ -16,6 +16,7 @@ import pytest
 
 from modelkit.failure import Failure
 from modelkit.runtime import client
+from modelkit.runtime.identity import Identity
 from modelkit.runtime.project import Lock, Project
 from tests.unit.runtime.support import MODELFILE, Home, bundle, kill, post, within
 
@@ -156,7 +157,7 @@ def test_a_run_directory_removed_under_a_running_supervisor(home: Home) -> None:
 def test_a_lock_removed_under_a_running_supervisor(home: Home) -> None:
     old = home.up()
     home.project.lock.unlink()
-    assert within(30, lambda: not psutil.pid_exists(old.hello["pid"]))
+    assert within(30, lambda: Identity.of(old.hello["pid"]) is None)
     assert post(home.up().endpoint, max_tokens=1)[0] == 200
 
 

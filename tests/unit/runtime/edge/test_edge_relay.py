@@ -87,6 +87,26 @@ async def test_a_client_that_leaves_frees_the_engine_at_once(request_: bytes, sa
         assert line["outcome"] == "client_gone" and line["status"] == (200 if said else 499)
 
 
+@pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="only Linux tells")
+@pytest.mark.parametrize("request_", [post(b"", length=50_000_000), post() + post(b"", length=200_000)])
+async def test_a_client_that_leaves_while_it_is_not_read_frees_the_engine_too(request_: bytes) -> None:
+    async def reads_nothing_more(call: Call) -> None:
+        await call.reader.readexactly(10)
+        call.writer.transport.pause_reading()
+        await asyncio.Event().wait()
+
+    limits = EdgeLimits(body_bytes=50_000_000, pool_seconds=0.1)
+    async with bench(reads_nothing_more, limits=limits) as made:
+        async with made.client() as client:
+            client.writer.write(request_)
+            while not any(connection._held for connection in made.edge.connections):
+                client.writer.write(b"x" * 60_000)
+                await asyncio.sleep(0.001)
+        await until(lambda: not made.edge.connections)
+        assert not any(made.edge.in_flight.values())
+        assert json.loads(made.log[-1])["outcome"] == "client_gone"
+
+
 async def test_a_client_that_leaves_before_there_is_a_connection_leaves_nothing() -> None:
     async with bench() as made:
         full = socket.socket(socket.AF_UNIX)

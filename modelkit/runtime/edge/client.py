@@ -28,7 +28,8 @@ class ClientConnection(asyncio.Protocol):
     request is read and thrown away (`deaf`), so that the client gets to read the answer and not a reset.
     """
 
-    __slots__ = ("_deadline", "_held", "_lingering", "_queue", "_reader", "blocked", "current", "deaf", "edge", "last",
+    __slots__ = ("_deadline", "_lingering", "_queue", "_reader", "blocked", "current", "deaf", "edge", "held",
+                 "last",
                  "peer", "transport")
 
     def __init__(self, edge: Edge) -> None:
@@ -41,7 +42,7 @@ class ClientConnection(asyncio.Protocol):
         self.deaf = False
         self._queue: deque[Exchange] = deque()
         self._reader = RequestReader(self)
-        self._held = False  # we do not read: the engine reads more slowly than the client writes
+        self.held = False  # we do not read: the engine reads more slowly than the client writes
         self._lingering = False  # all is said; what still comes in is read until the client has gone
         self._deadline = inf
 
@@ -75,7 +76,7 @@ class ClientConnection(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         self.blocked = True
-        self._deadline = self.edge.now + self.edge.limits.stall_seconds
+        self._deadline = min(self._deadline, self.edge.now + self.edge.limits.stall_seconds)
         if self.current is not None:
             self.current.pause()
 
@@ -129,9 +130,9 @@ class ClientConnection(asyncio.Protocol):
 
     def hold(self, on: bool) -> None:
         """Whether to stop reading, because what was read can't be passed on."""
-        if on is self._held:
+        if on is self.held:
             return
-        self._held = on
+        self.held = on
         if on:
             self.transport.pause_reading()
             if not self.blocked:
@@ -176,7 +177,7 @@ class ClientConnection(asyncio.Protocol):
                                           close=exchange.close))
 
     def _next(self, exchange: Exchange) -> None:
-        if self._held:
+        if self.held:
             self.hold(False)
         self.current = None
         if exchange.close:
@@ -190,7 +191,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _rest(self) -> None:
         """Set the deadline of the state that this connection has come to."""
-        if self.blocked or self._lingering or self._reader.head_open or self.transport.is_closing():
+        cutting = self.current is not None and self.current.cutting
+        if self.blocked or cutting or self._lingering or self._reader.head_open or self.transport.is_closing():
             return
         self._deadline = inf if self.current is not None else self.edge.now + self.edge.limits.idle_seconds
 
@@ -238,7 +240,7 @@ class ClientConnection(asyncio.Protocol):
 
     def sweep(self, now: float) -> None:
         """Act on a deadline that has passed, and on a client that left unseen."""
-        if self._held and self._has_left():
+        if self.held and self._has_left():
             self.abort("client_gone")
         if now < self._deadline:
             return

@@ -49,6 +49,13 @@ class Exchange:
 
     # From the client to the engine.
 
+    def receive_whole(self, body: bytes) -> None:
+        """The request's body, when it is all here with the head."""
+        self.complete = True
+        if body:
+            self.bytes_in = len(body)
+            self._pending.append(body)
+
     def receive(self, piece: bytes) -> None:
         """A part of the request's body."""
         if self.reply is not None:
@@ -78,11 +85,11 @@ class Exchange:
             if self._pending:
                 self._send(self.link)
         elif self.backend is None:
-            destination = self.client.edge.destination(self.request.route)
-            if isinstance(destination, Backend):
-                self._dispatch(destination)
+            edge, route = self.client.edge, self.request.route
+            if route.relayed and edge.serving is not None:
+                self._dispatch(edge.serving)
             else:
-                self.reply = destination
+                self.reply = edge.reply_to(route)
 
     def _dispatch(self, backend: Backend) -> None:
         self.backend = backend
@@ -113,13 +120,17 @@ class Exchange:
         if self.client.blocked:
             self.pause()
         self._send(link)
-        self.client.hold(link.blocked)
+        if link.blocked is not self.client.held:
+            self.client.hold(link.blocked)
 
     def _send(self, link: Link) -> None:
         pending, self._pending = self._pending, []
         if self._replay is not None:
-            self._replay = self._replay + pending if self.bytes_in <= self.client.edge.limits.replay_bytes else None
-        link.transport.write(b"".join(pending) if len(pending) > 1 else pending[0])
+            if self.bytes_in <= self.client.edge.limits.replay_bytes:
+                self._replay += pending
+            else:
+                self._replay = None
+        link.transport.write(b"".join(pending))
 
     # From the engine to the client.
 
@@ -135,9 +146,18 @@ class Exchange:
         request, backend = self.request, self.backend
         assert backend is not None
         out = head.for_client(self.id, backend.header, plain=request.plain, close=self.close)
-        if data and not request.head_only:
+        if body is None:
+            self.bytes_out = len(data)
+            if not request.head_only:
+                out += data
+        elif data and not request.head_only:
             out += self._measured(data)
         self.client.transport.write(out)
+
+    @property
+    def unchunks(self) -> bool:
+        """Whether the client must get a chunked body without its chunks."""
+        return self.request.plain and not self.request.head_only
 
     def relay(self, data: bytes) -> None:
         """More of the body, in the engine's own framing."""
@@ -146,12 +166,12 @@ class Exchange:
 
     def _measured(self, data: bytes) -> bytes:
         """What the client gets for `data`; takes note of the times and of the last bytes."""
-        if self.request.plain and isinstance(self.body, Chunked):
+        if self.unchunks and isinstance(self.body, Chunked):
             data = self.body.take()
         if self.streaming:
             if self.first_at is None and data:
                 self.first_at = monotonic()
-            self._tail = data if len(data) >= _LONGEST_END else (self._tail + data)[-_LONGEST_END:]
+            self._tail = (data if len(data) >= _LONGEST_END else self._tail + data)[-_LONGEST_END:]
         self.bytes_out += len(data)
         return data
 
@@ -162,7 +182,7 @@ class Exchange:
 
     def pause(self) -> None:
         """The client reads more slowly than the engine writes."""
-        if self.link is not None and not self.paused:
+        if self.link is not None and not self.paused and not self.cutting:
             self.paused = True
             self.link.transport.pause_reading()
 
@@ -208,7 +228,8 @@ class Exchange:
     def refuse(self, reply: Reply) -> None:
         """The edge answers after all; the engine is left alone."""
         self._drop_link()
-        self._retreat()
+        if self.backend is not None:
+            self.backend.done(self)
         if self.status:
             self.outcome, self.close = reply.reason, True
         self.reply = reply
@@ -241,11 +262,8 @@ class Exchange:
             link.release()
             link.transport.abort()
 
-    def _retreat(self) -> None:
-        if self.backend is not None:
-            self.backend.done(self)
-
     def leave(self) -> None:
         """Out of the counts of what is in flight, into the metrics."""
-        self._retreat()
+        if self.backend is not None:
+            self.backend.done(self)
         self.client.edge.record(self)

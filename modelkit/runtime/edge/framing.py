@@ -139,20 +139,19 @@ def _chunk_size(line: bytes) -> int:
 
 
 Body = Length | Chunked | UntilClose
-_heads: dict[bytes, ResponseHead] = {}
+KNOWN_HEADS: dict[bytes, ResponseHead] = {}
+"""Heads that came before: within a second most of an engine's differ in nothing."""
 _HEADS_KEPT, _HEAD_KEPT = 256, 1024  # how many, and bytes of each
 
 
 def read_head(head: bytes) -> ResponseHead:
-    """`ResponseHead(head)`, made once for heads that come again: within a second most differ in nothing."""
-    known = _heads.get(head)
-    if known is None:
-        known = ResponseHead(head)
-        if len(head) <= _HEAD_KEPT:
-            if len(_heads) >= _HEADS_KEPT:
-                _heads.clear()
-            _heads[head] = known
-    return known
+    """`ResponseHead(head)`, which is then known. Raises BadResponse."""
+    made = ResponseHead(head)
+    if len(head) <= _HEAD_KEPT:
+        if len(KNOWN_HEADS) >= _HEADS_KEPT:
+            KNOWN_HEADS.clear()
+        KNOWN_HEADS[head] = made
+    return made
 
 
 class ResponseHead:

@@ -22,7 +22,7 @@ class Series(NamedTuple):
 
 
 class Histogram:
-    """One series: counts by bucket, and the sum."""
+    """Counts by bucket, and the sum."""
 
     __slots__ = ("counts", "total")
 
@@ -35,30 +35,43 @@ class Histogram:
         self.total += seconds
 
 
+class Counter:
+    """The requests of one series. Its histograms are shared by all models and codes of a route."""
+
+    __slots__ = ("_duration", "_ttft", "count")
+
+    def __init__(self, duration: Histogram, ttft: Histogram) -> None:
+        self.count = 0
+        self._duration, self._ttft = duration, ttft
+
+    def answered(self, seconds: float | None, first_byte: float | None) -> None:
+        """One request is over, after `seconds` if an engine worked on it; a stream began after `first_byte`."""
+        self.count += 1
+        if seconds is not None:
+            self._duration.observe(seconds)
+        if first_byte is not None:
+            self._ttft.observe(first_byte)
+
+
 class Metrics:
     """Counters and histograms of one edge. `extra` may add whole lines: the supervisor's gauges."""
 
     def __init__(self) -> None:
         self.extra: Callable[[], Iterable[str]] | None = None
-        self._requests: dict[Series, int] = {}
+        self._requests: dict[Series, Counter] = {}
         self._durations: dict[tuple[str, str, str], Histogram] = {}
         self._ttft: dict[tuple[str, str, str], Histogram] = {}
         self._rejected: dict[str, int] = {}
         self._broken: dict[str, int] = {}
 
-    def answered(self, series: Series, seconds: float | None, first_byte: float | None) -> None:
-        """One request is over, after `seconds` if an engine worked on it; a stream's first byte came after
-        `first_byte`."""
-        self._requests[series] = self._requests.get(series, 0) + 1
-        if seconds is None:
-            return
-        key = (series.stage, series.version, series.route)
-        histogram = self._durations.get(key)
-        if histogram is None:
-            histogram = self._durations[key] = Histogram()
-        histogram.observe(seconds)
-        if first_byte is not None:
-            self._ttft.setdefault(key, Histogram()).observe(first_byte)
+    def counter(self, series: Series) -> Counter:
+        """Where requests of this series are counted; to be kept, since it never changes."""
+        known = self._requests.get(series)
+        if known is None:
+            key = (series.stage, series.version, series.route)
+            known = self._requests[series] = Counter(self._durations.setdefault(key, Histogram()),
+                                                     self._ttft.setdefault(key, Histogram()))
+        return known
 
     def rejected(self, reason: str) -> None:
         """The edge itself said no; `reason` is the code of its envelope."""
@@ -71,8 +84,8 @@ class Metrics:
     def render(self, in_flight: Mapping[Labels, int], info: Iterable[Labels], connections: int) -> str:
         """The whole exposition; `in_flight` and `info` come with their labels, the rest is known here."""
         lines = [*family("modelkit_requests_total", "counter", "Requests answered.", (
-                     (tuple(zip(Series._fields, map(str, series), strict=True)), count)
-                     for series, count in self._requests.items())),
+                     (tuple(zip(Series._fields, map(str, series), strict=True)), counter.count)
+                     for series, counter in self._requests.items())),
                  *_histograms("modelkit_request_duration_seconds", "From a request's head to its answer's end.",
                               self._durations),
                  *_histograms("modelkit_ttft_seconds", "From a request's head to the first byte of its stream.",
@@ -103,6 +116,8 @@ def family(name: str, kind: str, about: str, samples: Iterable[tuple[Labels, flo
 def _histograms(name: str, about: str, series: Mapping[tuple[str, str, str], Histogram]) -> list[str]:
     lines = [f"# HELP {name} {about}", f"# TYPE {name} histogram"]
     for key, histogram in series.items():
+        if not any(histogram.counts):
+            continue
         labels = tuple(zip(("stage", "version", "route"), key, strict=True))
         below = 0
         for bound, count in zip((*BUCKETS, float("inf")), histogram.counts, strict=True):

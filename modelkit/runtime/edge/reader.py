@@ -122,11 +122,8 @@ class RequestReader:
             self._repeat = None
             self._misses += 1
             return False
-        self.incoming = exchange = Exchange(client, repeat.request, length, None)
-        if length:
-            exchange.receive(data[-length:])
-        exchange.complete = True
-        client.enqueue(exchange)
+        self.incoming = client.current = exchange = Exchange(client, repeat.request, length, None)
+        exchange.receive_whole(data[len(data) - length:])
         client.has_all()
         return True
 

@@ -29,7 +29,7 @@ class Request:
     """
 
     __slots__ = ("_for_engine", "chunked", "fields", "forwarded", "given_id", "has_body", "head_only", "keep_alive",
-                 "length", "method", "path", "plain", "repeated", "route", "upgrades", "version")
+                 "length", "method", "path", "plain", "repeated", "route", "upgrades", "version", "words")
 
     def __init__(self, method: bytes, target: bytes, version: str, headers: Headers, keep_alive: bool) -> None:
         self.method = method
@@ -51,6 +51,7 @@ class Request:
         given = fields.get(b"x-request-id")
         self.given_id = given if given and _REQUEST_ID(given) else None
         self._for_engine: tuple[bytes, bytes] | None = None
+        self.words = f'"method":"{method.decode()}","route":"{self.route.label}"'  # for the log
 
     def _read(self, headers: Headers) -> None:
         fields, forwarded = self.fields, self.forwarded

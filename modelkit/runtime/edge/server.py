@@ -38,6 +38,7 @@ class Edge:
         self.closing = False
         self.now = monotonic()  # as of the last sweep: exact enough for deadlines
         self.version_header = b""
+        self.serving: Backend | None = None  # where new requests go
         self._journal = Journal(log) if log is not None else None
         self._sockets = list(sockets)
         self._servers: list[asyncio.Server] = []
@@ -57,9 +58,10 @@ class Edge:
         """From now on new requests go to `upstream`, or get a 503; those in flight stay where they are."""
         previous, self._routed = self._routed, None
         if upstream is not None:
-            self._routed = self._backends.setdefault(upstream, Backend(upstream, self.limits))
+            self._routed = self._backends.setdefault(upstream, Backend(upstream, self.limits, self.metrics))
             self._routed.open_for(models)
         self.version_header = self._routed.header if self._routed else b""
+        self._choose()
         if previous is not None and previous is not self._routed:
             previous.retire()
 
@@ -77,6 +79,10 @@ class Edge:
     def reject(self, reason: str | None) -> None:
         """Answer new requests with 503 and this sentence, and be not ready; None takes it back."""
         self._rejecting = reason
+        self._choose()
+
+    def _choose(self) -> None:
+        self.serving = self._routed if self._rejecting is None else None
 
     async def close(self, drain: float) -> None:
         """Stop accepting, let what is in flight end for up to `drain` seconds, cut the rest, close everything.
@@ -113,31 +119,17 @@ class Edge:
 
     # For the connections.
 
-    def destination(self, route: Route) -> Backend | Reply:
-        """Where a request that may pass goes: to the routed engine, or straight back."""
-        if route.relayed:
-            if self._routed is not None and self._rejecting is None:
-                return self._routed
-            return self._unready() or self._routed_backend()
+    def reply_to(self, route: Route) -> Reply:
+        """The edge's own answer to a request that may pass: none of an engine is wanted, or to be had."""
         if route is HEALTH:
             return json_reply({"status": "ok"})
-        if route is READY:
-            return self._unready() or json_reply({"status": "ready", **self._described(self._routed_backend())})
-        assert route is METRICS
-        return Reply(200, self.exposition().encode(), content_type=CONTENT_TYPE)
-
-    def _unready(self) -> Reply | None:
-        if self._rejecting is not None:
-            draining = self.closing or self._routed is not None
-            return unavailable(self._rejecting, self.limits.retry_after,
-                               "draining" if draining else "engine_unavailable")
-        if self._routed is None:
-            return unavailable("the engine is not ready yet", self.limits.retry_after)
-        return None
-
-    def _routed_backend(self) -> Backend:
-        assert self._routed is not None
-        return self._routed
+        if route is METRICS:
+            return Reply(200, self.exposition().encode(), content_type=CONTENT_TYPE)
+        if route is READY and self.serving is not None:
+            return json_reply({"status": "ready", **self._described(self.serving)})
+        draining = self._rejecting is not None and (self.closing or self._routed is not None)
+        return unavailable(self._rejecting or "the engine is not ready yet", self.limits.retry_after,
+                           "draining" if draining else "engine_unavailable")
 
     def exposition(self) -> str:
         """The text of /metrics."""
@@ -161,8 +153,9 @@ class Edge:
         status = exchange.status or _CLIENT_CLOSED
         first = exchange.first_at - exchange.started if exchange.first_at is not None else None
         route = exchange.request.route.label
-        self.metrics.answered(backend.series(route, status) if backend else Series("", "", "", route, status),
-                              took if exchange.backend is not None else None, first)
+        counter = backend.counter(route, status) if backend is not None else (
+            self.metrics.counter(Series("", "", "", route, status)))
+        counter.answered(took if exchange.backend is not None else None, first)
         if exchange.outcome in _BROKEN:
             self.metrics.broken(exchange.outcome)
         if self._journal is not None:

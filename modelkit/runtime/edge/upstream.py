@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
-from modelkit.runtime.edge.framing import BadResponse, Body, Chunked, ResponseHead, UntilClose, read_head
+from modelkit.runtime.edge.framing import KNOWN_HEADS, BadResponse, Body, Chunked, ResponseHead, UntilClose, read_head
 from modelkit.runtime.edge.limits import EdgeLimits
-from modelkit.runtime.edge.metrics import Series
+from modelkit.runtime.edge.metrics import Counter, Metrics, Series
 
 if TYPE_CHECKING:
     from modelkit.runtime.edge.exchange import Exchange
@@ -32,9 +32,9 @@ class Upstream:
 class Backend:
     """One upstream with its pool of kept-alive connections and the exchanges in flight on it."""
 
-    def __init__(self, upstream: Upstream, limits: EdgeLimits) -> None:
+    def __init__(self, upstream: Upstream, limits: EdgeLimits, metrics: Metrics) -> None:
         self.upstream = upstream
-        self.model = ""
+        self._model = ""
         self.exchanges: set[Exchange] = set()
         self.header = b"X-Modelkit-Version: %b\r\n" % upstream.version.encode()
         self.words = f'"stage":{json.dumps(upstream.stage)},"version":{json.dumps(upstream.version)}'  # for the log
@@ -43,14 +43,15 @@ class Backend:
         self._retired = False
         self._emptied: asyncio.Event | None = None
         self._now = monotonic()  # as of the last sweep, which is exact enough for the pool
-        self._series: dict[tuple[str, int], Series] = {}
+        self._metrics = metrics
+        self._counters: dict[tuple[str, int], Counter] = {}
 
-    def series(self, route: str, status: int) -> Series:
-        """The labels to count an answer under."""
-        known = self._series.get((route, status))
+    def counter(self, route: str, status: int) -> Counter:
+        """Where an answer is counted."""
+        known = self._counters.get((route, status))
         if known is None:
-            known = Series(self.upstream.stage, self.model, self.upstream.version, route, status)
-            self._series[route, status] = known
+            series = Series(self.upstream.stage, self._model, self.upstream.version, route, status)
+            known = self._counters[route, status] = self._metrics.counter(series)
         return known
 
     def take(self) -> Link | None:
@@ -132,9 +133,9 @@ class Backend:
     def open_for(self, models: frozenset[str]) -> None:
         """New requests come, for these models."""
         self._retired = False
-        self._series.clear()
+        self._counters.clear()
         # A request's model is in its body, which is not read: only a sole model is known to be the one.
-        self.model = next(iter(models)) if len(models) == 1 else ""
+        self._model = next(iter(models)) if len(models) == 1 else ""
 
     def sweep(self, now: float) -> None:
         """Close connections that waited for so long that the engine may be about to."""
@@ -189,7 +190,8 @@ class Link(asyncio.Protocol):
     def _read_head(self, exchange: Exchange, data: bytes) -> None:
         data = self._head + data if self._head else data
         while (end := data.find(b"\r\n\r\n")) >= 0:
-            head, data = read_head(data[:end]), data[end + 4:]
+            start, data = data[:end], data[end + 4:]
+            head = KNOWN_HEADS.get(start) or read_head(start)
             if head.status >= 200:
                 self._head = b""
                 self._begin(exchange, head, data)
@@ -207,7 +209,7 @@ class Link(asyncio.Protocol):
             exchange.begin(head, None, data)
             self._complete(exchange, True)
             return
-        body = self.body = head.body(collect=exchange.request.plain)
+        body = self.body = head.body(collect=exchange.unchunks)
         end = body.scan(data)
         exchange.begin(head, body, data[:end])
         if body.complete:

@@ -79,7 +79,7 @@ async def test_the_supervisor_adds_its_gauges() -> None:
 
 def test_labels_are_escaped() -> None:
     metrics = Metrics()
-    metrics.answered(Series('a"b', "c\\d", "e\nf", "/x", 200), 0.5, None)
+    metrics.counter(Series('a"b', "c\\d", "e\nf", "/x", 200)).answered(0.5, None)
     samples = read(metrics.render({}, [(("engine", 'x"\\\n'),)], 0))
     assert samples[r'modelkit_requests_total{stage="a\"b",model="c\\d",version="e\nf",route="/x",code="200"}'] == 1
     assert samples[r'modelkit_info{engine="x\"\\\n"}'] == 1
@@ -88,7 +88,7 @@ def test_labels_are_escaped() -> None:
 def test_buckets_hold_what_they_say() -> None:
     metrics = Metrics()
     for seconds in (0.001, 0.005, 0.0051, 81.92, 1000.0):
-        metrics.answered(Series("s", "", "v", "r", 200), seconds, seconds)
+        metrics.counter(Series("s", "", "v", "r", 200)).answered(seconds, seconds)
     samples = read(metrics.render({}, [], 0))
     count = {bound: samples[f'modelkit_ttft_seconds_bucket{{stage="s",version="v",route="r",le="{bound}"}}']
              for bound in ("0.005", "0.01", "81.92", "+Inf")}

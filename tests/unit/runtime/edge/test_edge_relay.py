@@ -99,7 +99,7 @@ async def test_a_client_that_leaves_while_it_is_not_read_frees_the_engine_too(re
     async with bench(reads_nothing_more, limits=limits) as made:
         async with made.client() as client:
             client.writer.write(request_)
-            while not any(connection._held for connection in made.edge.connections):
+            while not any(connection.held for connection in made.edge.connections):
                 client.writer.write(b"x" * 60_000)
                 await asyncio.sleep(0.001)
         await until(lambda: not made.edge.connections)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from modelkit.runtime.client import Client
 
 API_KEY_VARIABLE = "MODELKIT_API_KEY"
-DEFAULT_PORT = 8484
 
 Progress = Callable[[int, int | None, str], None]
 
@@ -223,12 +221,6 @@ def key_of(reference: str | None) -> str | None:
     return key
 
 
-def key_hashes(reference: str | None) -> list[str]:
-    """What the edge compares with: sha256 of the key, never the key."""
-    key = key_of(reference)
-    return [hashlib.sha256(key.encode()).hexdigest()] if key else []
-
-
 def base_url(host: str, port: int) -> str:
     """What a client on this machine sets OPENAI_BASE_URL to."""
     shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
@@ -245,7 +237,7 @@ def project_of(path: Path) -> str:
 def supervisor(path: Path, bundle: Bundle, terminal: Terminal) -> Client:
     """The project's supervisor at the plan's address, started where there is none."""
     from modelkit.runtime.client import connect, ensure
-    from modelkit.runtime.edge.access import Access, allowed_hosts
+    from modelkit.runtime.edge.access import Access, allowed_hosts, key_hash
 
     plan = bundle.plan
     host, port = plan.host, plan.port
@@ -253,7 +245,8 @@ def supervisor(path: Path, bundle: Bundle, terminal: Terminal) -> Client:
     if not asked & {"command line", "environment"} and (there := connect(project_of(path))) is not None:
         with there:  # nobody asked for another address now: what runs keeps the one it has
             host, port = str(there.hello["host"]), int(there.hello["port"])
-    hashes = tuple(bytes.fromhex(h) for h in key_hashes(plan.api_key))
+    key = key_of(plan.api_key)
+    hashes = (key_hash(key),) if key else ()  # what the edge compares with: never the key
     return ensure(project_of(path), host=host, port=port, access=Access(hashes, allowed_hosts(host)),
                   modelfile=str(path.resolve()),
                   on_event=lambda event: terminal.note(str(event.get("reason", event["event"]))))
@@ -268,3 +261,15 @@ def running(word: str | None) -> Client:
     if client is None:
         raise Failure("not-running", f"nothing of {path} is running", hint=f"modelkit up {path}", exit_code=1)
     return client
+
+
+def drain(client: Client, seconds: float | None = None) -> None:
+    """Let requests in flight finish, then stop everything; Ctrl-C meanwhile ends it at once."""
+    from modelkit.runtime.client import connect
+
+    try:
+        client.down(seconds)
+    except KeyboardInterrupt:
+        if (hurried := connect(client.project)) is not None:
+            with hurried:
+                hurried.down(0, fast=True)

@@ -63,7 +63,6 @@ class Promotion:
 
     parity: ParityReport
     record: records.Written | None
-    unchanged: bool = False
 
 
 class Refused(Failure):

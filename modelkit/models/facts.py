@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:
-    from modelkit.models.gguf import Header
+    from modelkit.models.formats.gguf import Header
     from modelkit.models.weights import Weights
 
 
@@ -39,15 +39,15 @@ def facts(weights: Weights) -> ModelFacts:
     path = Path(weights.path)
     if weights.form == "safetensors":
         return _of_folder(path)
-    from modelkit.models.gguf_reader import read_header
+    from modelkit.models.formats.gguf_reader import read_header
 
     return _of_header(read_header(path))
 
 
 def _of_header(header: Header) -> ModelFacts:
-    from modelkit.models.gguf_types import FILE_TYPES
-    from modelkit.models.tokenizer import chat_template
-    from modelkit.models.vocabulary import read_vocabulary
+    from modelkit.models.convert.tokenizer import chat_template
+    from modelkit.models.convert.vocabulary import read_vocabulary
+    from modelkit.models.formats.gguf_types import FILE_TYPES
 
     architecture = header.architecture
     vocabulary = read_vocabulary(header)

@@ -1,13 +1,15 @@
 """A content-addressed store of model files, safe against kills, races and tampering.
 
     blobs/sha256-<hex>      a file by its digest, read-only
-    derived/sha256-<hex>    a folder made from a blob, by the digest of its recipe
-    index/<hex>             which blob a reference means
+    views/sha256-<hex>      an artifact of several files as a folder: hard links to blobs
+    derived/sha256-<hex>    a folder made from other files, by the digest of its recipe
+    index/<hex>             what a reference means: an artifact
     seen/<hex>              what was hashed before, with the marks that show a change
+    partial/<key>           a download that goes on where it stopped
     work/<key>, locks/<key> work in progress and who may do it
 
-Whatever appears under `blobs`, `derived`, `index` or `seen` was renamed there complete. Work is done under a lock of
-its own name, so what a killed process left behind belongs to nobody, and the next one clears it.
+Whatever appears under `blobs`, `views`, `derived`, `index` or `seen` was renamed there complete. Work is done under a
+lock of its own name, so what a killed process left behind belongs to nobody, and the next one clears it or goes on.
 """
 
 from __future__ import annotations
@@ -17,37 +19,27 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelkit import places
 from modelkit.failure import Failure
+from modelkit.models.artifact import Artifact, Piece
+from modelkit.models.digests import digest as digest_of
 from modelkit.models.digests import file_digest
+from modelkit.models.links import link, sync
 
 Progress = Callable[[int, int | None, str], None]
 """Called with bytes done, bytes in all if known, and what is being done."""
 
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SPARE = 64 << 20  # bytes to leave free on the disk
 
 
 def quiet(done: int, total: int | None, label: str) -> None:
     """The progress that nobody looks at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What a reference meant when it was fetched: `resolved` is its pinned spelling."""
-
-    reference: str
-    resolved: str
-    digest: str
-    size: int
 
 
 class Store:
@@ -62,20 +54,78 @@ class Store:
     def derived(self, digest: str) -> Path:
         return self.root / "derived" / digest.replace(":", "-")
 
-    def find(self, reference: str) -> Entry | None:
-        """What a reference means, if its blob is here and unchanged."""
-        said = _read_json(self._named("index", reference))
-        try:
-            entry = Entry(**said)
-        except TypeError:
-            return None
-        known = entry.reference == reference and _DIGEST.fullmatch(entry.digest)
-        return entry if known and self.intact(self.blob(entry.digest), entry.digest) else None
+    def find(self, reference: str) -> Artifact | None:
+        """What a reference means, if all of its files are here and unchanged."""
+        artifact = self._known(self._named("index", reference))
+        whole = artifact is not None and artifact.reference == reference and all(
+            self.intact(self.path(artifact, piece), piece.digest) for piece in artifact.files)
+        return artifact if whole else None
 
-    def remember(self, entry: Entry) -> None:
-        for reference in {entry.reference, entry.resolved}:
-            said = {"reference": reference, "resolved": entry.resolved, "digest": entry.digest, "size": entry.size}
+    def artifacts(self) -> list[Artifact]:
+        """Everything that was remembered, whole or not, by reference."""
+        room = self.root / "index"
+        known = [self._known(file) for file in room.iterdir() if file.name[0] != "."] if room.is_dir() else []
+        return sorted((one for one in known if one is not None), key=lambda one: one.reference)
+
+    def remember(self, artifact: Artifact) -> None:
+        """From now on `find` knows this artifact under both of its spellings."""
+        for reference in dict.fromkeys((artifact.resolved, artifact.reference)):
+            said = artifact.as_json() | {"reference": reference}
             self._write_json(self._named("index", reference), said)
+
+    def forget(self, reference: str) -> bool:
+        """Forget what one spelling means; `modelkit.models.upkeep` clears the files that nothing means any more."""
+        file = self._named("index", reference)
+        if self._known(file) is None:
+            return False
+        file.unlink(missing_ok=True)
+        return True
+
+    def path(self, artifact: Artifact, piece: Piece) -> Path:
+        """Where one file of an artifact is, or would be."""
+        return self.blob(piece.digest) if artifact.place is None else Path(artifact.place) / piece.path
+
+    def folder(self, artifact: Artifact) -> Path:
+        """All files of an artifact under their own names: where they are, or hard links to the blobs."""
+        if artifact.place is not None:
+            return Path(artifact.place)
+        tree = digest_of({piece.path: piece.digest for piece in artifact.files})
+        view = self.root / "views" / tree.replace(":", "-")
+        if self._shows(view, artifact):
+            return view
+        with self.workspace(f"view {tree}") as work:
+            if self._shows(view, artifact):
+                return view
+            made = work / "view"
+            made.mkdir()
+            for piece in artifact.files:
+                (made / piece.path).parent.mkdir(parents=True, exist_ok=True)
+                link(self.blob(piece.digest), made / piece.path)
+            if view.exists():
+                view.rename(work / "replaced")
+            self._rename(made, view)
+        for piece in artifact.files:
+            for file in (self.blob(piece.digest), view / piece.path):
+                self.linked(file, piece.digest)
+        return view
+
+    def linked(self, file: Path, digest: str) -> None:
+        """Know a file of this content by its marks again after a link to it came or went: that changes its ctime."""
+        with suppress(OSError):
+            self._saw(file, _marks(file), digest)
+
+    def _shows(self, view: Path, artifact: Artifact) -> bool:
+        try:
+            return all((view / piece.path).stat().st_size == piece.size
+                       and self.intact(view / piece.path, piece.digest) for piece in artifact.files)
+        except OSError:
+            return False
+
+    def _known(self, file: Path) -> Artifact | None:
+        try:
+            return Artifact.from_json(_read_json(file))
+        except (KeyError, TypeError, ValueError, AttributeError, Failure):
+            return None
 
     def intact(self, path: Path, digest: str) -> bool:
         """Is `path` there with this content? Hashed again only when the file's marks have changed."""
@@ -100,17 +150,27 @@ class Store:
         """Move a finished file of this content into the store."""
         blob = self.blob(digest)
         file.chmod(0o444)
-        _sync(file)
+        sync(file)
         self._rename(file, blob)
         self._saw(blob, _marks(blob), digest)
         return blob
+
+    def adopt(self, file: Path, digest: str) -> Path:
+        """Have a file of this content, proved before, in the store too: as a link where the disk allows."""
+        with self.workspace(digest) as work:
+            if not self.intact(self.blob(digest), digest):
+                link(file, work / "file")
+                self._rename(work / "file", self.blob(digest))
+                for name in (file, self.blob(digest)):
+                    self.linked(name, digest)
+        return self.blob(digest)
 
     def add_folder(self, folder: Path, digest: str) -> Path:
         """Move a finished folder out of a workspace into the store, in the place of what is there."""
         for file in folder.iterdir():
             file.chmod(0o444)
-            _sync(file)
-        _sync(folder)
+            sync(file)
+        sync(folder)
         place = self.derived(digest)
         if place.exists():
             place.rename(folder.with_name("replaced"))  # goes with the workspace
@@ -131,6 +191,23 @@ class Store:
                     yield folder
             finally:
                 shutil.rmtree(folder, ignore_errors=True)
+
+    @contextmanager
+    def alone(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """While nobody else is at `key`, on this machine and with this store."""
+        with self._locked(f"alone-{_hex(key)}", on_wait):
+            yield
+
+    @contextmanager
+    def partial(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[Path]:
+        """A folder for work that goes on after a kill, while nobody else works at `key`. It goes when all went well."""
+        name = _hex(key)
+        with self._locked(f"partial-{name}", on_wait):
+            folder = self._made("partial") / name
+            with disk_trouble(self.root):
+                folder.mkdir(mode=0o700, exist_ok=True)
+                yield folder
+            shutil.rmtree(folder, ignore_errors=True)
 
     def need_space(self, size: int, what: str) -> None:
         """Raise Failure unless `size` more bytes fit on the store's disk."""
@@ -189,14 +266,14 @@ class Store:
         with disk_trouble(self.root):
             draft.write_text(json.dumps(value))
             if durable:
-                _sync(draft)
+                sync(draft)
             draft.replace(path)
 
     def _rename(self, source: Path, target: Path) -> None:
         room = self._made(target.parent.name)
         with disk_trouble(self.root):
             source.replace(target)
-            _sync(room)
+            sync(room)
 
 
 @contextmanager
@@ -228,14 +305,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return said if isinstance(said, dict) else {}
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _hex(key: str) -> str:

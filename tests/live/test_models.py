@@ -11,10 +11,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from modelkit import models
-from modelkit.models.dequantize import bfloat16
-from modelkit.models.gguf_reader import read_header
+from modelkit.models.convert.dequantize import bfloat16
+from modelkit.models.convert.vocabulary import read_vocabulary
+from modelkit.models.formats.gguf_reader import read_header
 from modelkit.models.store import Store
-from modelkit.models.vocabulary import read_vocabulary
 from modelkit.models.weights import Weights
 from tests.live.engines import BASE
 from tests.unit.models.hard_strings import HARD

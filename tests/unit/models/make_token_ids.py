@@ -16,9 +16,9 @@ from typing import Any
 
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-from modelkit.models.gguf_reader import read_header
-from modelkit.models.pretokenizers import PRE_TOKENIZERS
-from modelkit.models.vocabulary import read_vocabulary
+from modelkit.models.convert.pretokenizers import PRE_TOKENIZERS
+from modelkit.models.convert.vocabulary import read_vocabulary
+from modelkit.models.formats.gguf_reader import read_header
 from tests.unit.models.gguf_files import ARCHITECTURE, gguf, pair, vocabulary_pairs
 from tests.unit.models.hard_strings import HARD, random_texts
 

@@ -56,17 +56,6 @@ def test_a_missing_folder(tmp_path: Path, store: Store) -> None:
     assert "does not exist" in (failed.value.hint or "")
 
 
-@pytest.mark.parametrize(("text", "hint"), [
-    ("llama3", "Ollama"), ("hf.co/a/b", "repository's GGUF"), ("oci://h.example/a/b", "artifact"),
-    ("https://h.example/m.gguf", "download the file"),
-])
-def test_sources_of_a_later_release(text: str, hint: str, tmp_path: Path, store: Store) -> None:
-    with pytest.raises(Failure) as failed:
-        models.acquire(text, tmp_path, store=store)
-    assert failed.value.code == "source-not-yet"
-    assert hint in (failed.value.hint or "")
-
-
 def test_files_that_are_no_model(tmp_path: Path, store: Store) -> None:
     (tmp_path / "m.gguf").write_bytes(gguf([ARCHITECTURE])[:30])
     with pytest.raises(Failure) as failed:

@@ -11,9 +11,9 @@ import pytest
 from gguf import GGMLQuantizationType, quants
 
 from modelkit.failure import Failure
-from modelkit.models import dequantize, hf_config
-from modelkit.models.gguf_reader import read_header
-from modelkit.models.vocabulary import read_vocabulary
+from modelkit.models.convert import dequantize, hf_config
+from modelkit.models.convert.vocabulary import read_vocabulary
+from modelkit.models.formats.gguf_reader import read_header
 from tests.unit.models.gguf_files import TensorOf, gguf
 from tests.unit.models.small_model import HEAD, HEADS, KV_HEADS, TOKENS, WIDTH, pairs, small_model, tensors
 

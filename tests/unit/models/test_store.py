@@ -9,18 +9,20 @@ import multiprocessing
 import os
 import shutil
 import signal
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
 from modelkit.failure import Failure
-from modelkit.models.store import Entry, Store
+from modelkit.models.artifact import Artifact, Piece
+from modelkit.models.store import Store
 
 FORK = multiprocessing.get_context("fork")
 DATA = b"weights" * 1000
 DIGEST = "sha256:" + hashlib.sha256(DATA).hexdigest()
-ENTRY = Entry("pypi://a/m.gguf", "pypi://a==1/m.gguf", DIGEST, len(DATA))
+ENTRY = Artifact("pypi://a/m.gguf", "pypi://a==1/m.gguf", "gguf", (Piece("m.gguf", DIGEST, len(DATA)),), "1")
 
 
 @pytest.fixture
@@ -28,10 +30,10 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "models")
 
 
-def put(store: Store, entry: Entry = ENTRY, data: bytes = DATA) -> Path:
+def put(store: Store, entry: Artifact = ENTRY, data: bytes = DATA) -> Path:
     with store.workspace(entry.reference) as work:
         (work / "file").write_bytes(data)
-        blob = store.add(work / "file", entry.digest)
+        blob = store.add(work / "file", entry.files[0].digest)
         store.remember(entry)
     return blob
 
@@ -50,7 +52,7 @@ def test_what_is_put_is_found_by_both_names(store: Store, monkeypatch: pytest.Mo
     blob = put(store)
     read = hashed(store, monkeypatch)
     assert store.find("pypi://a/m.gguf") == ENTRY
-    assert store.find("pypi://a==1/m.gguf") == Entry(ENTRY.resolved, ENTRY.resolved, DIGEST, len(DATA))
+    assert store.find("pypi://a==1/m.gguf") == replace(ENTRY, reference=ENTRY.resolved)
     assert store.find("pypi://b/m.gguf") is None
     assert blob.stat().st_mode & 0o777 == 0o444
     assert store.root.stat().st_mode & 0o777 == 0o700

@@ -10,10 +10,10 @@ import pytest
 from tokenizers import Tokenizer
 
 from modelkit.failure import Failure
-from modelkit.models.gguf_reader import read_header
-from modelkit.models.pretokenizers import PRE_TOKENIZERS
-from modelkit.models.tokenizer import adds_bos, complete_chat_template, tokenizer_config, tokenizer_json
-from modelkit.models.vocabulary import Vocabulary, read_vocabulary
+from modelkit.models.convert.pretokenizers import PRE_TOKENIZERS
+from modelkit.models.convert.tokenizer import adds_bos, complete_chat_template, tokenizer_config, tokenizer_json
+from modelkit.models.convert.vocabulary import Vocabulary, read_vocabulary
+from modelkit.models.formats.gguf_reader import read_header
 from tests.unit.models.gguf_files import ARCHITECTURE, gguf, pair, vocabulary_pairs
 from tests.unit.models.hard_strings import HARD
 from tests.unit.models.make_token_ids import CHUNK, RANDOM_TEXTS, SPECIAL, chunked, small_gguf, small_spm, texts_of

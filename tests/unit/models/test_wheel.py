@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from modelkit.failure import Failure
-from modelkit.models.wheel import extract
+from modelkit.models.sources.wheel import extract
 from tests.unit.models.wheels import MEMBER, record_of, wheel
 
 DATA = bytes(range(256)) * 9000  # more than one block

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from modelkit.failure import Failure
-from modelkit.models.dequantize import Dimensions, dimensions
-from modelkit.models.gguf import Header, refuse
-from modelkit.models.vocabulary import Vocabulary
+from modelkit.models.convert.dequantize import Dimensions, dimensions
+from modelkit.models.convert.vocabulary import Vocabulary
+from modelkit.models.formats.gguf import Header, refuse
 
 
 def config(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:

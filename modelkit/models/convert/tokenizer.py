@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
-from modelkit.models.gguf import Header
+from modelkit.models.convert.pretokenizers import PRE_TOKENIZERS, PreTokenizer
+from modelkit.models.convert.sentencepiece import sentencepiece
+from modelkit.models.convert.vocabulary import USER_DEFINED, Vocabulary
+from modelkit.models.formats.gguf import Header
 from modelkit.models.nearest import nearest
-from modelkit.models.pretokenizers import PRE_TOKENIZERS, PreTokenizer
-from modelkit.models.sentencepiece import sentencepiece
-from modelkit.models.vocabulary import USER_DEFINED, Vocabulary
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from modelkit.failure import Failure
-from modelkit.models.gguf import refuse
-from modelkit.models.vocabulary import Vocabulary
+from modelkit.models.convert.vocabulary import Vocabulary
+from modelkit.models.formats.gguf import refuse
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

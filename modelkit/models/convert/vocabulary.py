@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from modelkit.models.gguf import Header, refuse
+from modelkit.models.formats.gguf import Header, refuse
 
 UNKNOWN, CONTROL, USER_DEFINED = 2, 3, 4
 

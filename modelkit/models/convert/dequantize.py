@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
-from modelkit.models.gguf import Header, Tensor, refuse
-from modelkit.models.safetensors import SafetensorsWriter
+from modelkit.models.formats.gguf import Header, Tensor, refuse
+from modelkit.models.formats.safetensors_writer import SafetensorsWriter
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,4 +1,4 @@
-"""What a GGUF file says about itself, once it has been checked. `modelkit.models.gguf_reader` reads it."""
+"""What a GGUF file says about itself, once it has been checked. `modelkit.models.formats.gguf_reader` reads it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from modelkit.failure import Failure
-from modelkit.models.gguf_types import SCALARS, TensorType
+from modelkit.models.formats.gguf_types import SCALARS, TensorType
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from modelkit.models.digests import digest, file_digest
 from modelkit.models.store import Progress, Store, quiet
 
 if TYPE_CHECKING:
-    from modelkit.models.gguf import Header
+    from modelkit.models.formats.gguf import Header
     from modelkit.models.weights import Weights
 
 _MANIFEST = "manifest.json"
@@ -82,9 +82,9 @@ def _weights(reference: str, place: Path, manifest: dict[str, Any]) -> Weights:
 
 def _write(weights: Weights, store: Store, folder: Path, on_progress: Progress, label: str) -> dict[str, Any]:
     """Write all files and return their sizes and digests."""
-    from modelkit.models import dequantize
-    from modelkit.models.gguf_reader import read_header
-    from modelkit.models.vocabulary import read_vocabulary
+    from modelkit.models.convert import dequantize
+    from modelkit.models.convert.vocabulary import read_vocabulary
+    from modelkit.models.formats.gguf_reader import read_header
 
     source = Path(weights.path)
     header = read_header(source)
@@ -106,7 +106,7 @@ def _write(weights: Weights, store: Store, folder: Path, on_progress: Progress, 
 
 def _texts(header: Header, vocabulary: Any) -> dict[str, str]:
     """The small files by name."""
-    from modelkit.models import hf_config, tokenizer
+    from modelkit.models.convert import hf_config, tokenizer
 
     context_length = hf_config.context_length(header)
     texts = {

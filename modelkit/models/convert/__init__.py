@@ -1,0 +1,1 @@
+"""One form of a model from another: de-quantized, converted, quantized; every result carries its recipe."""

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
-from modelkit.models.digests import digest, file_digest
+from modelkit.models.convert import derived
+from modelkit.models.digests import digest
 from modelkit.models.store import Progress, Store, quiet
 
 if TYPE_CHECKING:
     from modelkit.models.formats.gguf import Header
     from modelkit.models.weights import Weights
 
-_MANIFEST = "manifest.json"
 _WEIGHTS = "model.safetensors"
 _USERS_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
 
@@ -29,36 +29,20 @@ def locate_folder(weights: Weights, store: Store | None = None, *, verify: bool 
     """The folder made from `weights`, None if it is not here or not whole. `verify` reads every byte of it."""
     if weights.form == "safetensors":
         return weights
-    made = recipe(weights)
-    place = (store or Store()).derived(digest(made))
-    try:
-        manifest = json.loads((place / _MANIFEST).read_text("utf-8"))
-        files = manifest["files"]
-        whole = manifest["recipe"] == made and all(
-            (place / name).stat().st_size == said["size"]
-            and (not verify or file_digest(place / name) == f"sha256:{said['sha256']}") for name, said in files.items())
-        return _weights(weights.reference, place, manifest) if whole else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
+    found = derived.find(recipe(weights), store or Store(), verify=verify)
+    return None if found is None else _weights(weights.reference, found.path, found.manifest)
 
 
 def huggingface_folder(weights: Weights, store: Store | None = None, on_progress: Progress = quiet, *,
                        verify: bool = False) -> Weights:
     """The folder made from `weights`, made now if it is not here. Raises Failure for what can't be converted yet."""
     store = store or Store()
-    if (found := locate_folder(weights, store, verify=verify)) is not None:
-        return found
-    made, name = recipe(weights), Path(weights.reference).name
-    label = f"converting {name} to bfloat16"
-    with store.workspace(digest(made), lambda: on_progress(0, None, f"waiting for another {label}")) as work:
-        if (found := locate_folder(weights, store, verify=verify)) is not None:
-            return found
-        folder = work / "folder"
-        folder.mkdir()
-        manifest = {"schema": "modelkit.folder/1", "recipe": made,
-                    "files": _write(weights, store, folder, on_progress, label)}
-        (folder / _MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", "utf-8")
-        return _weights(weights.reference, store.add_folder(folder, digest(made)), manifest)
+    if weights.form == "safetensors":
+        return weights
+    label = f"converting {Path(weights.reference).name} to bfloat16"
+    made = derived.make(recipe(weights), store, lambda folder: _write(weights, store, folder, on_progress, label),
+                        label=label, on_progress=on_progress, verify=verify)
+    return _weights(weights.reference, made.path, made.manifest)
 
 
 def users_folder(path: Path, reference: str, store: Store, on_progress: Progress) -> Weights:

@@ -16,6 +16,8 @@ from modelkit.failure import Failure
 
 Kind = Literal["path", "pypi", "ollama", "hf", "oci", "https"]
 
+OLLAMA_REGISTRY = "registry.ollama.ai"
+
 _WEIGHT_SUFFIXES = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".ggml")
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -42,6 +44,10 @@ class Reference:
     distribution: str = ""  # for pypi
     version: str | None = None
     member: str = ""
+    host: str = ""  # of a registry, for ollama and oci: `host` or `host:port`
+    name: str = ""  # the repository there: `library/llama3`
+    tag: str = ""  # empty when only a digest was given
+    digest: str = ""  # of the manifest, when it is pinned
 
     @property
     def mutable(self) -> bool:
@@ -136,8 +142,13 @@ def _ollama(rest: str, text: str) -> Reference:
     prefix = "".join(f"{match[part]}/" for part in ("host", "space") if match[part])
     if prefix == "library/":
         prefix = ""
-    pin = f"@{match['digest']}" if match["digest"] else ""
-    return Reference("ollama", f"ollama://{prefix}{match['model']}:{match['tag'] or 'latest'}{pin}", pinned=bool(pin))
+    pin, tag = f"@{match['digest']}" if match["digest"] else "", match["tag"] or "latest"
+    host, space = match["host"] or "", match["space"]
+    if space is None and not {".", ":"} & set(host):  # one word before the model is a namespace, which has no dots
+        host, space = "", host or None
+    return Reference("ollama", f"ollama://{prefix}{match['model']}:{tag}{pin}", pinned=bool(pin),
+                     host=host or OLLAMA_REGISTRY, name=f"{space or 'library'}/{match['model']}", tag=tag,
+                     digest=match["digest"] or "")
 
 
 def _oci(rest: str, text: str) -> Reference:
@@ -145,7 +156,8 @@ def _oci(rest: str, text: str) -> Reference:
         _refuse(text, "it is not an OCI reference", "write `oci://host/namespace/name:tag`, `@sha256:…` if you like")
     tag = f":{match['tag'] or 'latest'}" if match["tag"] or not match["digest"] else ""
     pin = f"@{match['digest']}" if match["digest"] else ""
-    return Reference("oci", f"oci://{match['host']}/{match['path']}{tag}{pin}", pinned=bool(pin))
+    return Reference("oci", f"oci://{match['host']}/{match['path']}{tag}{pin}", pinned=bool(pin), host=match["host"],
+                     name=match["path"], tag=tag.removeprefix(":"), digest=match["digest"] or "")
 
 
 def _https(rest: str, text: str) -> Reference:

@@ -82,3 +82,19 @@ def test_a_path_that_exists_wins_over_a_name(tmp_path: Path) -> None:
     assert Reference.parse("llama3", tmp_path).kind == "path"
     assert Reference.parse("llama4", tmp_path).kind == "ollama"
     assert Reference.parse("x" * 5000, Path("/")).kind == "ollama"  # too long to be asked for
+
+
+@pytest.mark.parametrize(("text", "host", "name", "tag", "digest"), [
+    ("llama3", "registry.ollama.ai", "library/llama3", "latest", ""),
+    ("org/name:1b", "registry.ollama.ai", "org/name", "1b", ""),
+    (f"llama3@{DIGEST}", "registry.ollama.ai", "library/llama3", "latest", DIGEST),
+    ("localhost:5000/model", "localhost:5000", "library/model", "latest", ""),
+    ("host.example/org/model:x", "host.example", "org/model", "x", ""),
+    ("localhost/org/model:x", "localhost", "org/model", "x", ""),
+    ("oci://host.example:5000/a/b/c", "host.example:5000", "a/b/c", "latest", ""),
+    (f"oci://host.example/a@{DIGEST}", "host.example", "a", "", DIGEST),
+    (f"oci://host.example/a:t@{DIGEST}", "host.example", "a", "t", DIGEST),
+])
+def test_where_in_a_registry(text: str, host: str, name: str, tag: str, digest: str) -> None:
+    found = Reference.parse(text, BASE)
+    assert (found.host, found.name, found.tag, found.digest) == (host, name, tag, digest)

@@ -35,6 +35,7 @@ from modelkit.models.links import link, sync
 Progress = Callable[[int, int | None, str], None]
 """Called with bytes done, bytes in all if known, and what is being done."""
 
+_CLEANING = "cleaning"  # the lock that work shares and cleaning has for itself
 _SPARE = 64 << 20  # bytes to leave free on the disk
 
 
@@ -89,16 +90,18 @@ class Store:
         """All files of an artifact under their own names: where they are, or hard links to the blobs."""
         if artifact.place is not None:
             return Path(artifact.place)
-        tree = digest_of({piece.path: piece.digest for piece in artifact.files})
-        view = self.root / "views" / tree.replace(":", "-")
+        view = self.view(artifact)
         if self._shows(view, artifact):
             return view
-        with self.workspace(f"view {tree}") as work:
+        with self.workspace(f"view {view.name}") as work:
             if self._shows(view, artifact):
                 return view
             made = work / "view"
             made.mkdir()
             for piece in artifact.files:
+                if not self.intact(self.blob(piece.digest), piece.digest):
+                    raise Failure("model-changed", f"{piece.path} of {artifact.resolved} was changed or is missing",
+                                  f"modelkit pull {artifact.resolved}")
                 (made / piece.path).parent.mkdir(parents=True, exist_ok=True)
                 link(self.blob(piece.digest), made / piece.path)
             if view.exists():
@@ -108,6 +111,11 @@ class Store:
             for file in (self.blob(piece.digest), view / piece.path):
                 self.linked(file, piece.digest)
         return view
+
+    def view(self, artifact: Artifact) -> Path:
+        """Where the hard links to an artifact's blobs are, or would be."""
+        tree = digest_of({piece.path: piece.digest for piece in artifact.files})
+        return self.root / "views" / tree.replace(":", "-")
 
     def linked(self, file: Path, digest: str) -> None:
         """Know a file of this content by its marks again after a link to it came or went: that changes its ctime."""
@@ -193,6 +201,13 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
 
     @contextmanager
+    def cleaning(self) -> Iterator[None]:
+        """While nobody brings anything into the store or makes anything in it."""
+        with (self._made("locks") / _CLEANING).open("ab") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextmanager
     def alone(self, key: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
         """While nobody else is at `key`, on this machine and with this store."""
         with self._locked(f"alone-{_hex(key)}", on_wait):
@@ -220,12 +235,14 @@ class Store:
 
     @contextmanager
     def _locked(self, name: str, on_wait: Callable[[], None]) -> Iterator[None]:
-        with (self._made("locks") / name).open("ab") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(lock, fcntl.LOCK_EX)
+        room = self._made("locks")
+        with (room / _CLEANING).open("ab") as cleaning, (room / name).open("ab") as lock:
+            for one, how in ((cleaning, fcntl.LOCK_SH), (lock, fcntl.LOCK_EX)):
+                try:
+                    fcntl.flock(one, how | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    on_wait()
+                    fcntl.flock(one, how)
             yield
 
     def _sweep(self, mine: str) -> None:

@@ -6,7 +6,9 @@ A recipe is plain data: `{"tool": …, "version": …, "input": sha256 of what i
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,7 +53,11 @@ def find(recipe: Recipe, store: Store, *, verify: bool = False) -> Derived | Non
             for name, said in manifest["files"].items())
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return Derived(place, manifest) if whole else None
+    if not whole:
+        return None
+    with suppress(OSError):
+        os.utime(place / _MANIFEST)  # when it was last wanted: `modelkit gc` clears what nobody wants
+    return Derived(place, manifest)
 
 
 def make(recipe: Recipe, store: Store, write: Callable[[Path], Written | None], *, label: str,

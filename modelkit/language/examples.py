@@ -63,6 +63,7 @@ EXAMPLES: dict[str, Example] = {
     "platform-for-experiments": _example("STAGE dev {\n  PLATFORM ollama\n}",
                                          "STAGE experiment {\n  PLATFORM ollama\n}"),
     "unknown-quantization": _example("QUANTIZE Q4KM", "QUANTIZE Q4_K_M"),
+    "needs-imatrix": _example("QUANTIZE IQ2_M", "QUANTIZE IQ2_M imatrix ./model.imatrix"),
     "unknown-policy": _example("STAGE prod {\n  POLICY lock\n}", "STAGE prod {\n  POLICY locked\n}"),
     "unknown-metric": _example("STAGE prod {\n  EXPECT ttft.p96 <= 500ms\n}",
                                "STAGE prod {\n  EXPECT ttft.p95 <= 500ms\n}"),
@@ -94,6 +95,6 @@ EXAMPLES: dict[str, Example] = {
                             'TEMPLATE """{% for m in messages %}{{ m.content }}{% endfor %}"""'),
     "bad-template": _example('TEMPLATE """{% for m in messages %}{{ m.content }}"""',
                              'TEMPLATE """{% for m in messages %}{{ m.content }}{% endfor %}"""'),
-    "not-yet": _example("STAGE prod {\n  POLICY locked\n}", "STAGE prod {\n  SERVE max_concurrency 8\n}"),
+    "not-yet": _example("STAGE prod {\n  POLICY signed\n}", "STAGE prod {\n  SERVE max_concurrency 8\n}"),
     "needs-later-release": _example("SYSTEMFILE prompt.txt", 'SYSTEM """You are terse."""'),
 }

@@ -30,11 +30,12 @@ class Said(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """`Q4_K_M`, `fp8`, `none` … or `auto [>= TYPE] [speed >= N tok/s]`. `name` is the canonical spelling."""
+    """`Q4_K_M [imatrix FILE]`, `fp8`, `none` … or `auto [>= TYPE] [speed >= N tok/s]`; `name` as the table spells it."""
 
     name: str
     at_least: str | None = None
     tokens_per_second: float | None = None
+    imatrix: str | None = None  # path of an importance matrix, as written
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ class Policy(NamedTuple):
 
 
 POLICIES: dict[str, Policy] = {row.name: row for row in (
-    Policy("locked", "Everything that the stage runs is pinned by digest in the lock."),
+    Policy("locked", "Everything that the stage runs is pinned by digest in the lock.", effective=True),
     Policy("strict", "No setting may be lost on the stage's engine."),
     Policy("safetensors_only", "Weights come as safetensors, never as pickles."),
     Policy("no_remote_code", "The model's repository may not bring code of its own."),

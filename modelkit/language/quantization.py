@@ -13,10 +13,15 @@ class Precision(NamedTuple):
     bits: float
     form: Literal["gguf", "safetensors", "any"]
     doc: str
+    needs_imatrix: bool = False  # llama.cpp refuses to make it without an importance matrix
+    effective: bool = True
+
+
+_NEED_IMATRIX = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "Q2_K_S")
 
 
 def _gguf(*rows: tuple[str, float]) -> tuple[Precision, ...]:
-    return tuple(Precision(name, bits, "gguf", f"llama.cpp's {name}.") for name, bits in rows)
+    return tuple(Precision(name, bits, "gguf", f"llama.cpp's {name}.", name in _NEED_IMATRIX) for name, bits in rows)
 
 
 _ROWS = (
@@ -26,7 +31,7 @@ _ROWS = (
     Precision("awq", 4.2, "safetensors", "4-bit, activation-aware."),
     Precision("gptq", 4.2, "safetensors", "4-bit, calibrated layer by layer."),
     Precision("w4a16", 4.2, "safetensors", "4-bit weights, 16-bit activations."),
-    Precision("nvfp4", 4.5, "safetensors", "4-bit floating point of recent NVIDIA GPUs."),
+    Precision("nvfp4", 4.5, "safetensors", "4-bit floating point of recent NVIDIA GPUs.", effective=False),
     *_gguf(("F32", 32), ("F16", 16), ("BF16", 16), ("Q8_0", 8.5), ("Q6_K", 6.56), ("Q5_K_M", 5.69), ("Q5_K_S", 5.54),
            ("Q5_1", 6.0), ("Q5_0", 5.5), ("Q4_K_M", 4.85), ("Q4_K_S", 4.58), ("Q4_1", 5.0), ("Q4_0", 4.55),
            ("IQ4_NL", 4.5), ("IQ4_XS", 4.25), ("MXFP4", 4.25), ("Q3_K_L", 4.27), ("Q3_K_M", 3.91), ("Q3_K_S", 3.5),

@@ -258,6 +258,14 @@ UNKNOWN_QUANTIZATION = _error(
     why="It is a GGUF type such as `Q4_K_M`, one of `fp8 int8 awq gptq w4a16 nvfp4 none`, or `auto`.",
     help="Correct the word. `auto` may be followed by `>= TYPE` and `speed >= N tok/s`.",
 )
+NEEDS_IMATRIX = _warning(
+    "needs-imatrix",
+    "A QUANTIZE type that needs an importance matrix has none.",
+    why="The types of about two bits (IQ1, IQ2, Q2_K_S) are not made by llama.cpp without a matrix that says which "
+    "weights matter; `up` would stop there.",
+    help="Give the matrix's file, as many repositories carry one: `QUANTIZE IQ2_M imatrix ./model.imatrix`. Or name a "
+    "base that has this type already.",
+)
 UNKNOWN_POLICY = _error(
     "unknown-policy",
     "A POLICY that does not exist.",

@@ -64,18 +64,21 @@ def read_platform(value: Value, context: Context, experiments: bool) -> str | No
 
 
 def read_quantization(value: Value, context: Context) -> Quantization | None:
-    """`Q4_K_M`, `fp8`, `none`; `auto [>= TYPE] [speed >= N tok/s]`."""
+    """`Q4_K_M [imatrix FILE]`, `fp8`, `none`; `auto [>= TYPE] [speed >= N tok/s]`."""
     operands = Operands(value)
     word, rest = operands.word(), operands.rest()
     if word.text.lower() != AUTO:
         row = precision(word.text)
         if row is None:
             context.unknown(UNKNOWN_QUANTIZATION, "quantization", word, (*PRECISIONS, AUTO), others=OTHER_WORDS)
-        elif rest.text:
-            message = f"`{shown(rest.text)}` follows a type; only `auto` takes more words"
+        elif not rest.text:
+            return Quantization(row.name)
+        elif row.form != "gguf" or (given := re.fullmatch(r"imatrix\s+(\S.*)", rest.text)) is None:
+            more = "`imatrix FILE` or nothing" if row.form == "gguf" else "nothing; only `auto` and GGUF types take more"
+            message = f"`{shown(rest.text)}` follows `{row.name}`; it may be {more}"
             context.report.add(BAD_VALUE, message, rest.span)
         else:
-            return Quantization(row.name)
+            return Quantization(row.name, imatrix=given[1])
         return None
     match = re.fullmatch(r"(?:>=\s*(?P<type>[^\s<>=]+))?\s*(?:speed\s*>=\s*(?P<speed>\S.*))?", rest.text)
     if match is None:

@@ -19,8 +19,8 @@ from modelkit.language.document import Instruction, Word
 from modelkit.language.instructions import INSTRUCTIONS
 from modelkit.language.modelfile import Layer, Message, Role, Said
 from modelkit.language.names import MODEL_NAME, VARIABLE
-from modelkit.language.quantization import named_in
-from modelkit.language.rules import BAD_VALUE, EMPTY_VALUE
+from modelkit.language.quantization import PRECISIONS, named_in
+from modelkit.language.rules import BAD_VALUE, EMPTY_VALUE, NEEDS_IMATRIX
 
 ACTS_AS = {"model": "FROM"} | {
     keyword.lower(): keyword
@@ -72,10 +72,14 @@ class LayerReader:
 
     def _judge_quantization(self) -> None:
         said, base = self._said.get("QUANTIZE"), self._said.get("FROM")
-        if said is None or INSTRUCTIONS["QUANTIZE"].effective or said.value.name == "none":
+        if said is None or (base is not None and named_in(base.value) == said.value.name):
             return
-        if base is None or named_in(base.value) != said.value.name:
+        row = PRECISIONS.get(said.value.name)
+        if row is None or not row.effective:
             self._context.later(f"QUANTIZE {said.value.name}", said.span, hint="the base's own weights are used")
+        elif row.needs_imatrix and said.value.imatrix is None:
+            self._context.report.add(NEEDS_IMATRIX, f"`{row.name}` can't be made without an importance matrix",
+                                     said.span, hint=f"write `QUANTIZE {row.name} imatrix ./model.imatrix`")
 
     def _empty(self, keyword: str, instruction: Instruction) -> None:
         hint = f"`UNSET {keyword}` drops what the base model set" if INSTRUCTIONS[keyword].unset else None

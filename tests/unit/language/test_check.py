@@ -139,7 +139,8 @@ def test_quantize(operands: str, value: Quantization) -> None:
 def test_quantize_to_what_the_base_is_has_its_effect_already() -> None:
     base = "FROM hf.co/org/model-GGUF:Q4_K_M\n"
     assert said(f"{base}QUANTIZE Q4_K_M\n") == said(f"{base}QUANTIZE none\n") == []
-    assert said(f"{base}QUANTIZE Q8_0\n") == ["not-yet"]
+    assert said(f"{base}QUANTIZE Q8_0\n") == []
+    assert said(f"{base}QUANTIZE nvfp4\n") == said(f"{base}QUANTIZE auto\n") == ["not-yet"]
 
 
 @pytest.mark.parametrize(
@@ -251,12 +252,12 @@ def test_there_is_no_modelfile_after_an_error_of_any_phase() -> None:
 
 
 def test_warnings_about_meaning_wait_for_a_whole_shape() -> None:
-    assert said(FROM + "QUANTIZE fp8\nSYSTM x\n") == ["unknown-instruction"]
-    assert said(FROM + "QUANTIZE fp8\n") == ["not-yet"]
+    assert said(FROM + "QUANTIZE nvfp4\nSYSTM x\n") == ["unknown-instruction"]
+    assert said(FROM + "QUANTIZE nvfp4\n") == ["not-yet"]
 
 
 def test_not_yet_is_said_once_for_each_thing() -> None:
-    stage = "STAGE {} {{\n  POLICY locked\n  POLICY tls\n}}\n"
+    stage = "STAGE {} {{\n  POLICY signed\n  POLICY tls\n}}\n"
     assert said(FROM + stage.format("dev") + stage.format("prod")) == ["not-yet", "not-yet"]
 
 

@@ -74,7 +74,7 @@ def read_quantization(value: Value, context: Context) -> Quantization | None:
         elif not rest.text:
             return Quantization(row.name)
         elif row.form != "gguf" or (given := re.fullmatch(r"imatrix\s+(\S.*)", rest.text)) is None:
-            more = "`imatrix FILE` or nothing" if row.form == "gguf" else "nothing; only `auto` and GGUF types take more"
+            more = "`imatrix FILE`" if row.form == "gguf" else "nothing: only `auto` and GGUF types take more"
             message = f"`{shown(rest.text)}` follows `{row.name}`; it may be {more}"
             context.report.add(BAD_VALUE, message, rest.span)
         else:

@@ -67,12 +67,13 @@ def _weights(reference: str, place: Path, manifest: dict[str, Any]) -> Weights:
 def _write(weights: Weights, store: Store, folder: Path, on_progress: Progress, label: str) -> dict[str, Any]:
     """Write all files and return their sizes and digests."""
     from modelkit.models.convert import dequantize
+    from modelkit.models.convert.families import dimensions_of
     from modelkit.models.convert.vocabulary import read_vocabulary
     from modelkit.models.formats.gguf_reader import read_header
 
     source = Path(weights.path)
     header = read_header(source)
-    dimensions = dequantize.dimensions(header)  # says first what can't be converted at all
+    dimensions = dimensions_of(header)  # says first what can't be converted at all
     vocabulary = read_vocabulary(header)
     files = {}
     for name, text in _texts(header, vocabulary).items():

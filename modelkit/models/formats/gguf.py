@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from modelkit.failure import Failure
+from modelkit.models.formats.access import Access
 from modelkit.models.formats.gguf_types import SCALARS, TensorType
 
 
@@ -22,6 +23,9 @@ class Array:
     offset: int
     end: int
 
+
+_LARGEST_ARRAY = 64 << 20  # bytes: the largest vocabularies with their merges have a tenth of it
+_MOST_ELEMENTS = 1 << 22
 
 Value = bool | int | float | str | Array
 
@@ -43,7 +47,10 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Header:
-    """What a GGUF file says about itself, checked: every tensor lies inside the file, apart from the others."""
+    """What a GGUF file says about itself, checked: every tensor lies inside the file, apart from the others.
+
+    `path` is the file's name where it is not on this machine. `architecture` is "" in the later parts of a split model.
+    """
 
     path: Path
     version: int
@@ -53,6 +60,7 @@ class Header:
     alignment: int
     size: int
     architecture: str
+    access: Access = field(repr=False, compare=False)
 
     def get(self, key: str, kind: type[Any], default: Any = None) -> Any:
         """The value of `key` if it is of `kind` (an int passes for a float), `default` if there is none."""
@@ -67,7 +75,8 @@ class Header:
 
     def strings(self, key: str) -> list[str]:
         """The strings of an array, empty when there is no such key."""
-        return [] if (array := self._array(key, "string")) is None else list(_strings(self.path, key, array))
+        array = self._array(key, "string")
+        return [] if array is None else list(_strings(self.path, key, array, self._body(key, array)))
 
     def numbers(self, key: str) -> tuple[int, ...] | tuple[float, ...]:
         """The numbers of an array, empty when there is no such key."""
@@ -76,12 +85,18 @@ class Header:
             return ()
         if array.kind == "string":
             refuse(self.path, "value-type", array.offset, f"`{key}` holds strings, not numbers")
-        with self.path.open("rb") as file:
-            file.seek(array.offset)
-            body = file.read(array.end - array.offset)
-        if len(body) != array.end - array.offset:
+        return struct.unpack(f"<{array.count}{_CODES[array.kind]}", self._body(key, array))
+
+    def _body(self, key: str, array: Array) -> bytes:
+        """The bytes of an array whose extent was walked before."""
+        size = array.end - array.offset
+        if size > _LARGEST_ARRAY or array.count > _MOST_ELEMENTS:
+            refuse(self.path, "array-length", array.offset,
+                   f"`{key}` has {array.count:,} elements in {size:,} bytes; the most that is read is "
+                   f"{_MOST_ELEMENTS:,} in {_LARGEST_ARRAY >> 20} MiB")
+        if len(body := self.access.read_at(array.offset, size)) != size:
             refuse(self.path, "changed", array.offset, "the file became shorter while it was read")
-        return struct.unpack(f"<{array.count}{_CODES[array.kind]}", body)
+        return body
 
     def _array(self, key: str, kind: str | None = None) -> Array | None:
         array = self.metadata.get(key)
@@ -102,11 +117,7 @@ def refuse(path: Path, check: str, offset: int, what: str, hint: str | None = No
                   data={"path": str(path), "check": check, "offset": offset})
 
 
-def _strings(path: Path, key: str, array: Array) -> Iterator[str]:
-    """The strings of an array whose extent was walked before."""
-    with path.open("rb") as file:
-        file.seek(array.offset)
-        body = file.read(array.end - array.offset)
+def _strings(path: Path, key: str, array: Array, body: bytes) -> Iterator[str]:
     at, unpack = 0, struct.Struct("<Q").unpack_from
     try:
         for _ in range(array.count):

@@ -11,9 +11,9 @@ import re
 import struct
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
-from modelkit.failure import Failure
+from modelkit.models.formats.access import Access, Beginning, LocalFile
 from modelkit.models.formats.gguf import Array, Header, Tensor, Value, refuse
 from modelkit.models.formats.gguf_types import SCALARS, TENSOR_TYPES
 
@@ -28,24 +28,21 @@ _STRING, _ARRAY = 8, 9
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
-def read_header(path: Path | str) -> Header:
+def read_header(path: Path | str, *, model: bool = True) -> Header:
     """The checked header of a GGUF file. Raises Failure, and nothing else, whatever the file holds."""
-    path = Path(path)
-    try:
-        with path.open("rb") as file:
-            return _Reader(path, file).header()
-    except FileNotFoundError:
-        raise Failure("model-missing", f"there is no file {path}") from None
-    except OSError as error:
-        raise Failure("model-unreadable", f"{path} can't be read: {error.strerror or error}") from None
+    return _Reader(Path(path), LocalFile(path)).header()
+
+
+def read_header_from(access: Access) -> Header:
+    """The checked header of a GGUF file that is anywhere: it takes a few reads, each larger than the one before."""
+    return _Reader(Path(access.name), access if isinstance(access, LocalFile) else Beginning(access)).header()
 
 
 class _Reader:
     """A cursor over the file that holds one block of it and knows how much is left."""
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self.path, self.file = path, file
-        self.size = file.seek(0, 2)
+    def __init__(self, path: Path, access: Access) -> None:
+        self.path, self.access, self.size = path, access, access.size
         self.start, self.block, self.at = 0, b"", 0  # the block's place in the file, and ours in the block
         self.text_left, self.strings_left = _MOST_TEXT, _MOST_STRINGS
 
@@ -64,8 +61,7 @@ class _Reader:
             self.refuse("truncated", f"the file ends inside its header, after {self.size:,} bytes: {what} needs "
                                      f"{count:,} bytes and {max(self.size - self.offset, 0):,} are left")
         self.start, self.at = self.offset, 0
-        self.file.seek(self.start)
-        self.block = self.file.read(max(count, _BLOCK))
+        self.block = self.access.read_at(self.start, min(max(count, _BLOCK), self.size - self.start))
         if len(self.block) < count:
             self.refuse("changed", "the file became shorter while it was read")
 
@@ -92,7 +88,7 @@ class _Reader:
         self.at += length
         return text
 
-    def header(self) -> Header:
+    def header(self, model: bool = True) -> Header:
         version = self.magic()
         tensor_count = self.number("Q", "the number of tensors")
         key_count = self.number("Q", "the number of metadata keys")
@@ -101,8 +97,8 @@ class _Reader:
         if key_count > _MOST_KEYS:
             self.refuse("key-count", f"it claims {key_count:,} metadata keys; the most is {_MOST_KEYS:,}", 16)
         metadata = self.metadata(key_count)
-        architecture = metadata.get("general.architecture")
-        if not isinstance(architecture, str) or not _ARCHITECTURE.fullmatch(architecture):
+        architecture = metadata.get("general.architecture", None if model else "")
+        if not isinstance(architecture, str) or not (_ARCHITECTURE.fullmatch(architecture) or not model):
             self.refuse("architecture", "`general.architecture` is missing or not a name")
         alignment = metadata.get("general.alignment", 32)
         if (not isinstance(alignment, int) or isinstance(alignment, bool)
@@ -111,7 +107,8 @@ class _Reader:
         tensors = self.tensors(tensor_count, alignment)
         data_offset = -(-self.offset // alignment) * alignment
         placed = self.placed(tensors, data_offset)
-        return Header(self.path, version, metadata, placed, data_offset, alignment, self.size, architecture)
+        return Header(self.path, version, metadata, placed, data_offset, alignment, self.size, architecture,
+                      self.access)
 
     def magic(self) -> int:
         self.need(min(4, self.size), "the magic")
@@ -176,22 +173,26 @@ class _Reader:
             self.start, self.block, self.at = self.start + at, b"", 0
 
     def skip_strings(self, count: int, key: str) -> None:
-        unpack, block, at = struct.Struct("<Q").unpack_from, self.block, self.at
-        for _ in range(count):  # the one hot loop: a vocabulary has some hundred thousand strings
-            if at + 8 > len(block):
+        unpack, length = struct.Struct("<Q").unpack_from, 0
+        while count:
+            block, at = self.block, self.at
+            try:
+                for count in range(count, 0, -1):  # noqa: B020 - what is left when the block ends
+                    (length,) = unpack(block, at)  # the one hot loop: a vocabulary has some hundred thousand strings
+                    at += 8 + length
+                count = 0
+            except (struct.error, OverflowError):
+                pass  # the block ends here
+            if at <= len(block):
                 self.at = at
-                self.need(8, f"a string of `{key}`")
-                block, at = self.block, self.at
-            (length,) = unpack(block, at)
-            at += 8 + length
-            if at > len(block):
+            else:
                 self.at = at - length
                 if length > self.size - self.offset:
                     self.refuse("string-length", f"a string of `{key}` claims {length:,} bytes and only "
                                                  f"{self.size - self.offset:,} are left", self.offset - 8)
                 self.skip(length)
-                block, at = self.block, self.at
-        self.at = at
+            if count:
+                self.need(8, f"a string of `{key}`")
 
     def tensors(self, count: int, alignment: int) -> list[Tensor]:
         """The tensor table; offsets are still relative to the data."""

@@ -12,6 +12,8 @@ from gguf import GGMLQuantizationType, quants
 
 from modelkit.failure import Failure
 from modelkit.models.convert import dequantize, hf_config
+from modelkit.models.convert.families import dimensions_of
+from modelkit.models.convert.families.rope import rope_scaling
 from modelkit.models.convert.vocabulary import read_vocabulary
 from modelkit.models.formats.gguf_reader import read_header
 from tests.unit.models.gguf_files import TensorOf, gguf
@@ -25,7 +27,7 @@ NAMES = {"attn_q": "self_attn.q_proj", "attn_k": "self_attn.k_proj", "attn_v": "
 def converted(path: Path, chunk: int | None = None) -> dict[str, np.ndarray[Any, Any]]:
     """The tensors of the safetensors file made from a GGUF, as bfloat16 bits."""
     header = read_header(path)
-    parts = dequantize.parts(header, dequantize.dimensions(header), TOKENS)
+    parts = dequantize.parts(header, dimensions_of(header), TOKENS)
     target = path.with_suffix(".safetensors")
     target.unlink(missing_ok=True)
     heard: list[int] = []
@@ -109,7 +111,7 @@ def test_biases_and_an_output_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("model", "code", "words"), [
-    ({"architecture": "qwen3"}, "architecture-not-yet", "architecture `qwen3`"),
+    ({"architecture": "falcon"}, "architecture-not-yet", "architecture `falcon`"),
     ({"expert_count": 8}, "architecture-not-yet", "mixture of experts"),
     ({"attention__causal": False}, "architecture-not-yet", "both directions"),
     ({"attention__value_length": 32}, "architecture-not-yet", "different widths"),
@@ -128,7 +130,7 @@ def test_biases_and_an_output_of_its_own(tmp_path: Path) -> None:
 def test_what_is_refused(model: dict[str, Any], code: str, words: str, tmp_path: Path) -> None:
     header = read_header(small_model(tmp_path / "m.gguf", **model))
     with pytest.raises(Failure) as failed:
-        dequantize.parts(header, dequantize.dimensions(header), TOKENS)
+        dequantize.parts(header, dimensions_of(header), TOKENS)
     assert failed.value.code == code
     assert words in failed.value.message
     if code == "architecture-not-yet":
@@ -156,7 +158,7 @@ def test_config(tmp_path: Path) -> None:
 ])
 def test_rope_scaling(hyperparameters: dict[str, Any], scaling: Any, tmp_path: Path) -> None:
     header = read_header(small_model(tmp_path / "m.gguf", **hyperparameters))
-    assert hf_config.rope_scaling(header, dequantize.dimensions(header)) == scaling
+    assert rope_scaling(header, dimensions_of(header)) == scaling
 
 
 def llama3_factors(factor: float) -> np.ndarray[Any, Any]:
@@ -180,7 +182,7 @@ def test_llama3_rope_is_recovered_from_its_divisors(factor: float, tmp_path: Pat
     extra = TensorOf("rope_freqs.weight", (HEAD // 2,), 0, llama3_factors(factor).tobytes())
     path.write_bytes(gguf(pairs(rope__freq_base=500000.0), [*tensors(), extra]))
     header = read_header(path)
-    assert hf_config.rope_scaling(header, dequantize.dimensions(header)) == {
+    assert rope_scaling(header, dimensions_of(header)) == {
         "rope_type": "llama3", "factor": factor, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
         "original_max_position_embeddings": 8192}
     assert "rope_freqs.weight" not in converted(path)
@@ -198,8 +200,8 @@ def test_other_divisors_are_refused(tmp_path: Path) -> None:
     path.write_bytes(gguf(pairs(), [*tensors(), extra]))
     header = read_header(path)
     with pytest.raises(Failure, match="factors of its own"):
-        hf_config.rope_scaling(header, dequantize.dimensions(header))
-    path.write_bytes(gguf(pairs(rope__scaling__type="yarn", rope__scaling__factor=4.0), tensors()))
+        rope_scaling(header, dimensions_of(header))
+    path.write_bytes(gguf(pairs(rope__scaling__type="longrope", rope__scaling__factor=4.0), tensors()))
     header = read_header(path)
-    with pytest.raises(Failure, match="by `yarn`"):
-        hf_config.rope_scaling(header, dequantize.dimensions(header))
+    with pytest.raises(Failure, match="by `longrope`"):
+        rope_scaling(header, dimensions_of(header))

@@ -167,7 +167,7 @@ def test_a_source_that_changed_since_is_refused(source: Weights, store: Store) -
     assert failed.value.code == "model-changed"
 
 
-@pytest.mark.parametrize("model", [{"architecture": "qwen3"}, {"pre": "no-such"}])
+@pytest.mark.parametrize("model", [{"architecture": "falcon"}, {"pre": "no-such"}])
 def test_what_cannot_be_converted_leaves_nothing(model: dict[str, str], tmp_path: Path, store: Store) -> None:
     source = models.acquire(str(small_model(tmp_path / "n.gguf", **model)), tmp_path, store=store)
     with pytest.raises(Failure) as failed:

@@ -151,6 +151,7 @@ def open_answer(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method:
                 wait = _retry_after(answer.headers.get("Retry-After"))
                 answer.close()
                 raise PassingTrouble(refusal(remote, answer.status), wait)
+            answer.url = url  # urllib3 says the path only
             return answer
         answer.close()
         url = urljoin(url, target)

@@ -51,10 +51,15 @@ def users_folder(path: Path, reference: str, store: Store, on_progress: Progress
         models = sorted(file.name for file in path.glob("*.gguf"))
         raise Failure("model-missing", f"{path} is no model: it has no config.json beside safetensors",
                       f"did you mean `{path / models[0]}`?" if models else "name a GGUF file or a Hugging Face folder")
-    files = sorted({file for pattern in _USERS_FILES for file in path.glob(pattern)})
+    files = files_of(path)
     manifest = {"files": {file.name: {"sha256": store.digest(file, on_progress).removeprefix("sha256:"),
                                       "size": file.stat().st_size} for file in files}}
     return _weights(reference, path, manifest)
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files of a Hugging Face folder that say what the model is."""
+    return sorted({file for pattern in _USERS_FILES for file in path.glob(pattern)})
 
 
 def _weights(reference: str, place: Path, manifest: dict[str, Any]) -> Weights:

@@ -1,4 +1,4 @@
-"""A file under a second name: a hard link, else a reflink, else a copy."""
+"""A file under a second name: a hard link, else a reflink, else a copy or a symbolic link."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from pathlib import Path
 _FICLONE = 0x40049409  # linux/fs.h: share the blocks of another file
 
 
-def link(source: Path, target: Path) -> None:
+def link(source: Path, target: Path, *, copy: bool = True) -> None:
     """Make `target`, which must not exist, with the content of `source`, without a second copy where that is possible.
 
-    Raises OSError when even the copy fails; `target` is then gone.
+    Where it is not, `copy` says whether to make one or to point at the first. Raises OSError when even that fails;
+    `target` is then gone.
     """
     with suppress(OSError):  # another disk, a file of somebody else's, a file system without links
         target.hardlink_to(source.resolve())
         return
     try:
         if not _reflink(source, target):
+            if not copy:
+                target.unlink(missing_ok=True)
+                target.symlink_to(source.resolve())
+                return
             shutil.copyfile(source, target)
         target.chmod(0o444)
         sync(target)

@@ -163,11 +163,14 @@ class Store:
         self._saw(blob, _marks(blob), digest)
         return blob
 
-    def adopt(self, file: Path, digest: str) -> Path:
-        """Have a file of this content, proved before, in the store too: as a link where the disk allows."""
+    def adopt(self, file: Path, digest: str, *, copy: bool = True) -> Path:
+        """Have a file of this content, proved before, in the store too: as a link where the disk allows.
+
+        Where it does not, as a copy, or without `copy` as a pointer to the file: it is gone when the file goes.
+        """
         with self.workspace(digest) as work:
             if not self.intact(self.blob(digest), digest):
-                link(file, work / "file")
+                link(file, work / "file", copy=copy)
                 self._rename(work / "file", self.blob(digest))
                 for name in (file, self.blob(digest)):
                     self.linked(name, digest)

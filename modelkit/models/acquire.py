@@ -12,6 +12,7 @@ from modelkit.models.store import Progress, Store, quiet
 
 if TYPE_CHECKING:
     from modelkit.models.artifact import Artifact
+    from modelkit.models.formats.splits import Split
     from modelkit.models.weights import Weights
 
 
@@ -86,7 +87,8 @@ def _parsed(reference: Reference | str, base_dir: Path | None) -> Reference:
 
 
 def _at(path: Path, wanted: Reference, store: Store, on_progress: Progress) -> Weights | None:
-    """What is at a path of the user's own: it is used where it is."""
+    """What is at a path of the user's own: it is used where it is. One part of a split model means all of it."""
+    from modelkit.models.digests import digest
     from modelkit.models.weights import Weights
 
     try:
@@ -98,22 +100,19 @@ def _at(path: Path, wanted: Reference, store: Store, on_progress: Progress) -> W
             return None
         if not path.is_file():
             raise Failure("model-unreadable", f"{path} is not a file")
-        check_gguf(path)
-        digest = store.digest(path, on_progress)
-        return Weights(reference=wanted.text, form="gguf", path=str(path), digest=digest, size=path.stat().st_size)
+        model = check_gguf(path)
+        digests = {part.name: store.digest(part, on_progress) for part in model.paths}
+        return Weights(reference=wanted.text, form="gguf", path=str(model.paths[0]), size=model.size,
+                       digest=digest(digests) if len(digests) > 1 else digests[path.name])
     except OSError as error:
         raise Failure("model-unreadable", f"{path} can't be read: {(error.strerror or str(error)).lower()}") from None
 
 
-def check_gguf(path: Path) -> None:
-    """Refuse what no engine should be given to read."""
-    from modelkit.models.formats.gguf_reader import read_header
+def check_gguf(path: Path) -> Split:
+    """The model that a GGUF file is, or is a part of. Raises Failure for what no engine should be given to read."""
+    from modelkit.models.formats.splits import read_split
 
-    header = read_header(path)
-    parts = header.get("split.count", int, 0)
-    if parts > 1:
-        raise Failure("gguf-split-not-yet", f"{path.name} is one of {parts} parts of a model",
-                      "merge them first: `llama-gguf-split --merge FIRST-PART OUTPUT.gguf`")
+    return read_split(path)
 
 
 def _missing(path: Path) -> Failure:

@@ -39,12 +39,13 @@ def facts(weights: Weights) -> ModelFacts:
     path = Path(weights.path)
     if weights.form == "safetensors":
         return _of_folder(path)
-    from modelkit.models.formats.gguf_reader import read_header
+    from modelkit.models.formats.splits import read_split
 
-    return _of_header(read_header(path))
+    model = read_split(path)
+    return _of_header(model.first, sum(tensor.elements for _, tensor in model.tensors.values()))
 
 
-def _of_header(header: Header) -> ModelFacts:
+def _of_header(header: Header, parameters: int) -> ModelFacts:
     from modelkit.models.convert.tokenizer import chat_template
     from modelkit.models.convert.vocabulary import read_vocabulary
     from modelkit.models.formats.gguf_types import FILE_TYPES
@@ -55,7 +56,7 @@ def _of_header(header: Header) -> ModelFacts:
     return ModelFacts(
         architecture=architecture,
         context_length=header.get(f"{architecture}.context_length", int),
-        parameters=sum(tensor.elements for tensor in header.tensors.values()),
+        parameters=parameters,
         quantization=FILE_TYPES.get(header.get("general.file_type", int, -1), ""),
         vocabulary=len(vocabulary.tokens),
         chat_template=chat_template(header),
@@ -70,13 +71,15 @@ def _of_header(header: Header) -> ModelFacts:
 
 
 def _of_folder(folder: Path) -> ModelFacts:
+    from modelkit.models.formats.checkpoint import read_checkpoint
+
     config, tokenizer = _json(folder / "config.json"), _json(folder / "tokenizer_config.json")
     template = folder / "chat_template.jinja"
     text = template.read_text("utf-8") if template.is_file() else tokenizer.get("chat_template")
     return ModelFacts(
         architecture=str(config.get("model_type", "")),
         context_length=config.get("max_position_embeddings"),
-        parameters=_parameters(folder),
+        parameters=read_checkpoint(folder).parameters,
         quantization=str((config.get("quantization_config") or {}).get("quant_method")
                          or config.get("torch_dtype") or config.get("dtype") or ""),
         vocabulary=int(config.get("vocab_size", 0)),
@@ -98,22 +101,6 @@ def _cache_bytes(layers: Any, width: Any, heads: Any, kv_heads: Any, head_width:
     kv_heads = kv_heads if isinstance(kv_heads, int) and kv_heads > 0 else heads
     head_width = head_width if isinstance(head_width, int) and head_width > 0 else width // heads
     return 2 * 2 * int(layers) * int(kv_heads) * int(head_width)
-
-
-def _parameters(folder: Path) -> int:
-    """Elements in all safetensors files, from their headers alone."""
-    import math
-
-    total = 0
-    for file in folder.glob("*.safetensors"):
-        with file.open("rb") as opened:
-            length = int.from_bytes(opened.read(8), "little")
-            if length > 100 << 20:
-                raise Failure("safetensors-invalid",
-                              f"{file.name} has a header of {length:,} bytes; the most is 100 MB")
-            header = json.loads(opened.read(length))
-        total += sum(math.prod(one["shape"]) for name, one in header.items() if name != "__metadata__")
-    return total
 
 
 def _json(path: Path) -> dict[str, Any]:

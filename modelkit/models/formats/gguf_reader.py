@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from modelkit.models.formats.access import Access, Beginning, LocalFile
+from modelkit.models.formats.access import Access, LocalFile
 from modelkit.models.formats.gguf import Array, Header, Tensor, Value, refuse
 from modelkit.models.formats.gguf_types import SCALARS, TENSOR_TYPES
 
@@ -29,20 +29,23 @@ _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 def read_header(path: Path | str, *, model: bool = True) -> Header:
-    """The checked header of a GGUF file. Raises Failure, and nothing else, whatever the file holds."""
-    return _Reader(Path(path), LocalFile(path)).header()
+    """The checked header of a GGUF file. Raises Failure, and nothing else, whatever the file holds.
+
+    Only a `model` has to name its architecture: other things are kept in GGUF files too.
+    """
+    return read_header_from(LocalFile(path), model=model)
 
 
-def read_header_from(access: Access) -> Header:
-    """The checked header of a GGUF file that is anywhere: it takes a few reads, each larger than the one before."""
-    return _Reader(Path(access.name), access if isinstance(access, LocalFile) else Beginning(access)).header()
+def read_header_from(access: Access, *, model: bool = True) -> Header:
+    """The checked header of a GGUF file that is anywhere."""
+    return _Reader(access).header(model)
 
 
 class _Reader:
     """A cursor over the file that holds one block of it and knows how much is left."""
 
-    def __init__(self, path: Path, access: Access) -> None:
-        self.path, self.access, self.size = path, access, access.size
+    def __init__(self, access: Access) -> None:
+        self.path, self.access, self.size = Path(access.name), access, access.size
         self.start, self.block, self.at = 0, b"", 0  # the block's place in the file, and ours in the block
         self.text_left, self.strings_left = _MOST_TEXT, _MOST_STRINGS
 
@@ -88,7 +91,7 @@ class _Reader:
         self.at += length
         return text
 
-    def header(self, model: bool = True) -> Header:
+    def header(self, model: bool) -> Header:
         version = self.magic()
         tensor_count = self.number("Q", "the number of tensors")
         key_count = self.number("Q", "the number of metadata keys")
@@ -97,6 +100,8 @@ class _Reader:
         if key_count > _MOST_KEYS:
             self.refuse("key-count", f"it claims {key_count:,} metadata keys; the most is {_MOST_KEYS:,}", 16)
         metadata = self.metadata(key_count)
+        if isinstance(part := metadata.get("split.no"), int) and part > 0:
+            model = False  # only the first part of a split model says what it is
         architecture = metadata.get("general.architecture", None if model else "")
         if not isinstance(architecture, str) or not (_ARCHITECTURE.fullmatch(architecture) or not model):
             self.refuse("architecture", "`general.architecture` is missing or not a name")
@@ -173,16 +178,15 @@ class _Reader:
             self.start, self.block, self.at = self.start + at, b"", 0
 
     def skip_strings(self, count: int, key: str) -> None:
-        unpack, length = struct.Struct("<Q").unpack_from, 0
+        unpack, length, left = struct.Struct("<Q").unpack_from, 0, iter(range(count, -1, -1))
         while count:
             block, at = self.block, self.at
             try:
-                for count in range(count, 0, -1):  # noqa: B020 - what is left when the block ends
-                    (length,) = unpack(block, at)  # the one hot loop: a vocabulary has some hundred thousand strings
+                while count := next(left):  # the one hot loop: a vocabulary has some hundred thousand strings
+                    (length,) = unpack(block, at)
                     at += 8 + length
-                count = 0
             except (struct.error, OverflowError):
-                pass  # the block ends here
+                left = iter(range(count, -1, -1))  # the block ends here
             if at <= len(block):
                 self.at = at
             else:

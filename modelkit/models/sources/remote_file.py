@@ -38,6 +38,10 @@ class RemoteFile:
                  trace: TracebackType | None) -> None:
         self.close()
 
+    @property
+    def name(self) -> str:
+        return self._remote.shown
+
     def close(self) -> None:
         self._blocks.clear()
 

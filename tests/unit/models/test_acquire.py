@@ -64,7 +64,7 @@ def test_files_that_are_no_model(tmp_path: Path, store: Store) -> None:
     (tmp_path / "part.gguf").write_bytes(gguf([ARCHITECTURE, pair("split.count", "uint16", 3)]))
     with pytest.raises(Failure) as failed:
         models.acquire("./part.gguf", tmp_path, store=store)
-    assert failed.value.code == "gguf-split-not-yet"
+    assert failed.value.code == "gguf-split"
     with pytest.raises(Failure, match="is not a file"):
         models.acquire("/dev/null", tmp_path, store=store)
 

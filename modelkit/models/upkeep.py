@@ -221,7 +221,7 @@ def _sweep_blobs(store: Store, cleared: Cleared) -> None:
         store.linked(blob, digest_)
     for blob in blobs:
         if blob.name not in kept:
-            size = blob.stat().st_size
+            size = blob.lstat().st_size  # one that points elsewhere may point to nothing
             blob.unlink(missing_ok=True)
             cleared.add(blob, size)
 

@@ -24,7 +24,7 @@ def config(header: Header, vocabulary: Vocabulary) -> dict[str, Any]:
         **family.settings(header, shape),
         "tie_word_embeddings": "output.weight" not in header.tensors, "use_cache": True,
     }
-    if (scaling := rope_scaling(header, shape)) is not None:
+    if "rope_parameters" not in said and (scaling := rope_scaling(header, shape)) is not None:
         said["rope_scaling"] = scaling
     return said | _token_ids(vocabulary)
 

@@ -21,12 +21,13 @@ OLLAMA_REGISTRY = "registry.ollama.ai"
 _WEIGHT_SUFFIXES = (".gguf", ".safetensors", ".bin", ".pt", ".pth", ".ggml")
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?"
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
-_HUGGING_FACE = re.compile(rf"(?P<org>{_NAME})/(?P<repo>{_NAME})(?::(?P<pick>[^:@/\s]+))?(?:@(?P<revision>[^:@\s]+))?")
+_HUGGING_FACE = re.compile(rf"(?P<org>{_NAME})/(?P<repo>{_NAME})(?::(?P<pick>[^:@\s]+))?(?:@(?P<revision>[^:@\s]+))?")
 _OLLAMA = re.compile(rf"(?:(?P<host>[A-Za-z0-9.-]+(?::[0-9]+)?)/)?(?:(?P<space>{_NAME})/)?(?P<model>{_NAME})"
                      rf"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?")
 _OCI = re.compile(rf"(?P<host>[A-Za-z0-9.-]+(?::[0-9]+)?)/(?P<path>{_NAME}(?:/{_NAME})*)"
                   rf"(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_PIN = re.compile(r"sha256=[0-9a-f]{64}")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -55,7 +56,7 @@ class Reference:
 
     @property
     def file_name(self) -> str:
-        return self.path.name if self.path is not None else self.text.rpartition("/")[2]
+        return self.path.name if self.path is not None else self.text.partition("#")[0].rpartition("/")[2]
 
     @classmethod
     def parse(cls, text: str, base_dir: Path) -> Reference:
@@ -133,7 +134,8 @@ def _hugging_face(rest: str, text: str) -> Reference:
         _refuse(text, "it is not a repository",
                 "write `hf.co/organization/repository`, `:QUANT` and `@commit` if you like")
     revision = match["revision"]
-    return Reference("hf", f"hf://{rest}", pinned=revision is not None and bool(_COMMIT.fullmatch(revision)))
+    return Reference("hf", f"hf://{rest}", pinned=revision is not None and bool(_COMMIT.fullmatch(revision)),
+                     repo=f"{match['org']}/{match['repo']}", pick=match["pick"], revision=revision)
 
 
 def _ollama(rest: str, text: str) -> Reference:
@@ -171,7 +173,11 @@ def _https(rest: str, text: str) -> Reference:
                 "keep secrets out of Modelfiles")
     if not host or not parts.path.strip("/"):
         _refuse(text, "it is not the address of a file")
-    return Reference("https", parts._replace(fragment="").geturl(), pinned=False)
+    pin = parts.fragment.lower() if parts.fragment.lower().startswith("sha256=") else ""
+    if pin and not _PIN.fullmatch(pin):
+        _refuse(text, "what follows `#sha256=` is not a digest", "that has 64 of the characters 0-9 and a-f")
+    return Reference("https", parts._replace(fragment=pin).geturl(), pinned=bool(pin),
+                     digest=pin.replace("=", ":") or None)
 
 
 def _refuse(text: str, why: str, hint: str | None = None) -> NoReturn:

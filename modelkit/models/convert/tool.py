@@ -39,6 +39,7 @@ _NO_DEVICES = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ROCR_VISI
 
 _LAST_LINES = 12
 _LONGEST_LINE = 1 << 20  # bytes of one line of an answer
+_LONGEST_REASON = 400
 _PATIENCE = 10.0  # seconds between a child's last word and its end
 _GLANCE = 0.2  # seconds between looks at a silent child
 
@@ -176,7 +177,7 @@ class _Child:
         return tuple([line for line in self.tail if line.strip()][-_LAST_LINES:])
 
     def _broke(self, error: str) -> Failure:
-        kind, _, what = error.partition(": ")
+        kind, _, what = " ".join(error[:_LONGEST_REASON].split()).partition(": ")
         if kind in ("ModuleNotFoundError", "ImportError"):
             return self._failed("tool-incomplete", f"cannot be used: {what}",
                                 hint=f"make it anew: `modelkit tool install {self.tool.name} --reinstall`")
@@ -186,7 +187,7 @@ class _Child:
         if kind == "NotImplementedError":
             return self._failed("tool-not-yet", f"cannot do this: {what or 'it says no more'}",
                                 hint="a newer version of the tool may be able to")
-        return self._failed("tool-failed", f"failed: {error}")
+        return self._failed("tool-failed", f"failed: {kind}: {what}")
 
     def _ended(self, code: int) -> Failure:
         if self.overdue:

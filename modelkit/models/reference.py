@@ -48,7 +48,10 @@ class Reference:
     host: str = ""  # of a registry, for ollama and oci: `host` or `host:port`
     name: str = ""  # the repository there: `library/llama3`
     tag: str = ""  # empty when only a digest was given
-    digest: str = ""  # of the manifest, when it is pinned
+    digest: str = ""  # of the manifest, or of the file for https, when it is pinned
+    repo: str = ""  # for hf: `organization/repository`
+    pick: str = ""  # which of its files
+    revision: str = ""  # a branch, a tag or a commit
 
     @property
     def mutable(self) -> bool:
@@ -135,7 +138,7 @@ def _hugging_face(rest: str, text: str) -> Reference:
                 "write `hf.co/organization/repository`, `:QUANT` and `@commit` if you like")
     revision = match["revision"]
     return Reference("hf", f"hf://{rest}", pinned=revision is not None and bool(_COMMIT.fullmatch(revision)),
-                     repo=f"{match['org']}/{match['repo']}", pick=match["pick"], revision=revision)
+                     repo=f"{match['org']}/{match['repo']}", pick=match["pick"] or "", revision=revision or "")
 
 
 def _ollama(rest: str, text: str) -> Reference:
@@ -177,7 +180,7 @@ def _https(rest: str, text: str) -> Reference:
     if pin and not _PIN.fullmatch(pin):
         _refuse(text, "what follows `#sha256=` is not a digest", "that has 64 of the characters 0-9 and a-f")
     return Reference("https", parts._replace(fragment=pin).geturl(), pinned=bool(pin),
-                     digest=pin.replace("=", ":") or None)
+                     digest=pin.replace("=", ":"))
 
 
 def _refuse(text: str, why: str, hint: str | None = None) -> NoReturn:

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-import json
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
+from modelkit.models.digests import digest
+from modelkit.models.formats.access import Access, LocalFile
+from modelkit.models.formats.checkpoint import checkpoint
+from modelkit.models.formats.gguf import Array
+from modelkit.models.formats.json_file import read_json
 
 if TYPE_CHECKING:
     from modelkit.models.formats.gguf import Header
+    from modelkit.models.formats.splits import Split
     from modelkit.models.weights import Weights
+
+_LARGEST_TEMPLATE = 4 << 20
+_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -28,6 +38,8 @@ class ModelFacts:
     eos: str | None
     ends: tuple[str, ...] = ()  # every token that ends an answer, eos first
     kv_bytes_per_token: int | None = None  # of the attention cache at 16 bits; None where the shape is not said
+    tokenizer_digest: str | None = None  # `sha256:…` of all that decides how texts become tokens, in this form
+    template_digest: str | None = None  # `sha256:…` of the chat template's text
 
     @property
     def has_chat_template(self) -> bool:
@@ -38,28 +50,71 @@ def facts(weights: Weights) -> ModelFacts:
     """The facts of weights that are on this machine."""
     path = Path(weights.path)
     if weights.form == "safetensors":
-        return _of_folder(path)
+        return facts_of_folder(lambda name: LocalFile(path / name) if (path / name).is_file() else None,
+                               sorted(file.name for file in path.glob("*.safetensors")))
     from modelkit.models.formats.splits import read_split
 
-    model = read_split(path)
-    return _of_header(model.first, sum(tensor.elements for _, tensor in model.tensors.values()))
+    return _of_split(read_split(path))
 
 
-def _of_header(header: Header, parameters: int) -> ModelFacts:
+def facts_from(*parts: Access) -> ModelFacts:
+    """The facts of a GGUF file that is anywhere, from its header alone; of a split one, its parts in order.
+
+    Of a split model the first part alone is enough for all but the parameters, which are then those of that part.
+    """
+    from modelkit.models.formats.gguf_reader import read_header_from
+    from modelkit.models.formats.splits import Split, joined
+
+    headers = tuple(read_header_from(part) for part in parts)
+    return _of_split(joined(headers) if len(headers) > 1 else Split(headers))
+
+
+def facts_of_folder(opened: Callable[[str], Access | None], weights: Sequence[str]) -> ModelFacts:
+    """The facts of a Hugging Face folder that is anywhere. `opened` gives a file by its path, None if there is none.
+
+    `weights` are the paths of its safetensors files; an index, if there is one, says which of them count.
+    """
+    config, tokenizer = _object(opened("config.json")), _object(opened("tokenizer_config.json"))
+    core = config["text_config"] if isinstance(config.get("text_config"), dict) else config
+    template = _template(opened("chat_template.jinja"), tokenizer.get("chat_template"))
+    quantized = config.get("quantization_config")
+    return ModelFacts(
+        architecture=str(config.get("model_type", "")),
+        context_length=_whole(core.get("max_position_embeddings")),
+        parameters=checkpoint(opened, weights).parameters,
+        quantization=str((quantized.get("quant_method") if isinstance(quantized, dict) else None)
+                         or core.get("torch_dtype") or core.get("dtype") or ""),
+        vocabulary=_whole(core.get("vocab_size")) or 0,
+        chat_template=template,
+        bos=_text(tokenizer.get("bos_token")), eos=_text(tokenizer.get("eos_token")),
+        kv_bytes_per_token=_cache_bytes(
+            *(core.get(key) for key in ("num_hidden_layers", "hidden_size", "num_attention_heads",
+                                        "num_key_value_heads", "head_dim"))),
+        tokenizer_digest=_digest(opened("tokenizer.json") or opened("tokenizer.model")),
+        template_digest=text_digest(template),
+    )
+
+
+def text_digest(text: str | None) -> str | None:
+    return None if text is None else "sha256:" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _of_split(model: Split) -> ModelFacts:
     from modelkit.models.convert.tokenizer import chat_template
     from modelkit.models.convert.vocabulary import read_vocabulary
     from modelkit.models.formats.gguf_types import FILE_TYPES
 
-    architecture = header.architecture
+    header = model.first
+    architecture, template = header.architecture, chat_template(header)
     vocabulary = read_vocabulary(header)
     bos, eos = vocabulary.named("bos"), vocabulary.named("eos")
     return ModelFacts(
         architecture=architecture,
         context_length=header.get(f"{architecture}.context_length", int),
-        parameters=parameters,
+        parameters=sum(tensor.elements for _, tensor in model.tensors.values()),
         quantization=FILE_TYPES.get(header.get("general.file_type", int, -1), ""),
         vocabulary=len(vocabulary.tokens),
-        chat_template=chat_template(header),
+        chat_template=template,
         bos=None if bos is None else vocabulary.tokens[bos],
         eos=None if eos is None else vocabulary.tokens[eos],
         ends=tuple(vocabulary.tokens[number] for number in vocabulary.ends),
@@ -67,28 +122,21 @@ def _of_header(header: Header, parameters: int) -> ModelFacts:
             *(header.metadata.get(f"{architecture}.{key}")
               for key in ("block_count", "embedding_length", "attention.head_count", "attention.head_count_kv",
                           "attention.key_length"))),
+        tokenizer_digest=_tokenizer_digest(header), template_digest=text_digest(template),
     )
 
 
-def _of_folder(folder: Path) -> ModelFacts:
-    from modelkit.models.formats.checkpoint import read_checkpoint
+def _tokenizer_digest(header: Header) -> str:
+    """Of everything that the file says about its tokenizer, the chat template apart.
 
-    config, tokenizer = _json(folder / "config.json"), _json(folder / "tokenizer_config.json")
-    template = folder / "chat_template.jinja"
-    text = template.read_text("utf-8") if template.is_file() else tokenizer.get("chat_template")
-    return ModelFacts(
-        architecture=str(config.get("model_type", "")),
-        context_length=config.get("max_position_embeddings"),
-        parameters=read_checkpoint(folder).parameters,
-        quantization=str((config.get("quantization_config") or {}).get("quant_method")
-                         or config.get("torch_dtype") or config.get("dtype") or ""),
-        vocabulary=int(config.get("vocab_size", 0)),
-        chat_template=text if isinstance(text, str) else None,
-        bos=_text(tokenizer.get("bos_token")), eos=_text(tokenizer.get("eos_token")),
-        kv_bytes_per_token=_cache_bytes(
-            *(config.get(key) for key in ("num_hidden_layers", "hidden_size", "num_attention_heads",
-                                          "num_key_value_heads", "head_dim"))),
-    )
+    Arrays (tokens, types, scores, merges) count by their bytes: no string of them has to be looked at.
+    """
+    said: dict[str, Any] = {}
+    for key, value in header.metadata.items():
+        if key.startswith("tokenizer.") and not key.startswith("tokenizer.chat_template"):
+            said[key] = ([value.kind, value.count, hashlib.sha256(header.body(key)).hexdigest()]
+                         if isinstance(value, Array) else value)
+    return digest(said)
 
 
 def _cache_bytes(layers: Any, width: Any, heads: Any, kv_heads: Any, head_width: Any) -> int | None:
@@ -103,14 +151,35 @@ def _cache_bytes(layers: Any, width: Any, heads: Any, kv_heads: Any, head_width:
     return 2 * 2 * int(layers) * int(kv_heads) * int(head_width)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        said = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise Failure("model-unreadable", f"{path} can't be read: {error}") from None
+def _object(access: Access | None) -> dict[str, Any]:
+    said = {} if access is None else read_json(access)
     return said if isinstance(said, dict) else {}
+
+
+def _template(file: Access | None, said: Any) -> str | None:
+    """The chat template: a file of its own, else in the tokenizer's configuration, alone or the default of several."""
+    if file is not None:
+        if file.size > _LARGEST_TEMPLATE:
+            raise Failure("model-unreadable", f"{file.name} has {file.size:,} bytes; a chat template has at most "
+                                              f"{_LARGEST_TEMPLATE:,}")
+        return file.read_at(0, file.size).decode("utf-8", "replace")
+    if isinstance(said, list):
+        said = next((one.get("template") for one in said if isinstance(one, dict) and one.get("name") == "default"),
+                    None)
+    return said if isinstance(said, str) else None
+
+
+def _digest(access: Access | None) -> str | None:
+    if access is None:
+        return None
+    sha256 = hashlib.sha256()
+    for offset in range(0, access.size, _BLOCK):
+        sha256.update(access.read_at(offset, _BLOCK))
+    return "sha256:" + sha256.hexdigest()
+
+
+def _whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
 
 
 def _text(token: Any) -> str | None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NoReturn
 
 from modelkit.failure import Failure
 from modelkit.models.artifact import presume_inside
-from modelkit.models.formats.access import LocalFile
+from modelkit.models.formats.access import Access, LocalFile
 from modelkit.models.formats.json_file import read_json
-from modelkit.models.formats.safetensors_reader import SafetensorsHeader, TensorInfo, read_header
+from modelkit.models.formats.safetensors_reader import SafetensorsHeader, TensorInfo, read_header_from
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -22,7 +22,6 @@ _LARGEST_INDEX = 32 << 20
 class Checkpoint:
     """Every tensor of a model with the file that it lies in, by the file's path inside the folder."""
 
-    folder: Path
     files: dict[str, SafetensorsHeader]
     tensors: dict[str, tuple[str, TensorInfo]]
 
@@ -33,31 +32,35 @@ class Checkpoint:
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
-    """The tensors of a folder, from headers alone.
-
-    An index, where there is one, decides which files count, and has to be right; without one it is
-    `model.safetensors`, else every safetensors file. Raises Failure, and nothing else.
-    """
-    if (folder / INDEX).is_file():
-        return _indexed(folder)
-    names = [SINGLE] if (folder / SINGLE).is_file() else sorted(file.name for file in folder.glob("*.safetensors"))
+    """The tensors of a folder, from headers alone. Raises Failure, and nothing else."""
+    names = sorted(file.name for file in folder.glob("*.safetensors"))
     if not names:
         raise Failure("model-missing", f"{folder} holds no safetensors files", "name the folder that has them",
                       data={"path": str(folder), "check": "empty"})
-    files = {name: read_header(folder / name) for name in names}
+    return checkpoint(lambda name: LocalFile(folder / name) if (folder / name).is_file() else None, names)
+
+
+def checkpoint(opened: Callable[[str], Access | None], names: Sequence[str]) -> Checkpoint:
+    """The tensors of a folder that is anywhere. `opened` gives a file by its path, None if there is none.
+
+    An index, where there is one, decides which files count, and has to be right; without one it is
+    `model.safetensors`, else all of `names`.
+    """
+    if (index := opened(INDEX)) is not None:
+        return _indexed(index, opened)
+    files = {name: _header(opened, name) for name in ([SINGLE] if SINGLE in names else names)}
     tensors: dict[str, tuple[str, TensorInfo]] = {}
     for name, header in files.items():
         for tensor, info in header.tensors.items():
             if tensor in tensors:
-                _refuse(folder / name, "duplicate", f"the tensor `{tensor}` is in {tensors[tensor][0]} and in {name}")
+                _refuse(name, "duplicate", f"the tensor `{tensor}` is in {tensors[tensor][0]} and in {name}")
             tensors[tensor] = (name, info)
-    return Checkpoint(folder, files, tensors)
+    return Checkpoint(files, tensors)
 
 
-def weight_map(folder: Path, name: str = INDEX) -> dict[str, str]:
+def weight_map(index: Access) -> dict[str, str]:
     """Which file of the folder each tensor is in, as an index says it: every one a safetensors file inside."""
-    path = folder / name
-    said = read_json(LocalFile(path), _LARGEST_INDEX)
+    path, said = index.name, read_json(index, _LARGEST_INDEX)
     found = said.get("weight_map") if isinstance(said, dict) else None
     if not isinstance(found, dict) or not found or not all(isinstance(file, str) for file in found.values()):
         _refuse(path, "index", "its `weight_map` does not say which file each tensor is in")
@@ -71,19 +74,24 @@ def weight_map(folder: Path, name: str = INDEX) -> dict[str, str]:
     return found
 
 
-def _indexed(folder: Path) -> Checkpoint:
-    index = folder / INDEX
-    said = weight_map(folder)
-    names = sorted(set(said.values()))
-    if missing := [name for name in names if not (folder / name).is_file()]:
-        _refuse(index, "shard-missing", f"it names {missing[0]}, which is not there"
+def _indexed(index: Access, opened: Callable[[str], Access | None]) -> Checkpoint:
+    said = weight_map(index)
+    there = {name: opened(name) for name in sorted(set(said.values()))}
+    if missing := [name for name, access in there.items() if access is None]:
+        _refuse(index.name, "shard-missing", f"it names {missing[0]}, which is not there"
                 + (f", nor are {len(missing) - 1} more" if len(missing) > 1 else ""), "download the missing files")
-    files = {name: read_header(folder / name) for name in names}
-    _presume_listed(index, said, files)
-    return Checkpoint(folder, files, {tensor: (name, files[name].tensors[tensor]) for tensor, name in said.items()})
+    files = {name: read_header_from(access) for name, access in there.items() if access is not None}
+    _presume_listed(index.name, said, files)
+    return Checkpoint(files, {tensor: (name, files[name].tensors[tensor]) for tensor, name in said.items()})
 
 
-def _presume_listed(index: Path, said: Mapping[str, str], files: Mapping[str, SafetensorsHeader]) -> None:
+def _header(opened: Callable[[str], Access | None], name: str) -> SafetensorsHeader:
+    if (access := opened(name)) is None:
+        raise Failure("model-missing", f"there is no file {name}")
+    return read_header_from(access)
+
+
+def _presume_listed(index: str, said: Mapping[str, str], files: Mapping[str, SafetensorsHeader]) -> None:
     """Raise Failure unless index and files name the same tensors in the same places."""
     for tensor, name in said.items():
         if tensor not in files[name].tensors:
@@ -98,7 +106,7 @@ def _shown(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text[:80])
 
 
-def _refuse(path: Path, check: str, what: str, hint: str | None = None) -> NoReturn:
-    raise Failure("checkpoint-invalid", f"{path.name} can't be used: {what}",
+def _refuse(path: str, check: str, what: str, hint: str | None = None) -> NoReturn:
+    raise Failure("checkpoint-invalid", f"{PurePath(path).name} can't be used: {what}",
                   hint or "download the model again; if that does not help, its maker has to repair it",
-                  data={"path": str(path), "check": check})
+                  data={"path": path, "check": check})

@@ -76,7 +76,7 @@ class Header:
     def strings(self, key: str) -> list[str]:
         """The strings of an array, empty when there is no such key."""
         array = self._array(key, "string")
-        return [] if array is None else list(_strings(self.path, key, array, self._body(key, array)))
+        return [] if array is None else list(_strings(self.path, key, array, self.body(key)))
 
     def numbers(self, key: str) -> tuple[int, ...] | tuple[float, ...]:
         """The numbers of an array, empty when there is no such key."""
@@ -85,10 +85,12 @@ class Header:
             return ()
         if array.kind == "string":
             refuse(self.path, "value-type", array.offset, f"`{key}` holds strings, not numbers")
-        return struct.unpack(f"<{array.count}{_CODES[array.kind]}", self._body(key, array))
+        return struct.unpack(f"<{array.count}{_CODES[array.kind]}", self.body(key))
 
-    def _body(self, key: str, array: Array) -> bytes:
-        """The bytes of an array whose extent was walked before."""
+    def body(self, key: str) -> bytes:
+        """The bytes of an array as they are in the file, empty when there is no such key."""
+        if (array := self._array(key)) is None:
+            return b""
         size = array.end - array.offset
         if size > _LARGEST_ARRAY or array.count > _MOST_ELEMENTS:
             refuse(self.path, "array-length", array.offset,

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from modelkit.models.reference import Reference
     from modelkit.models.store import Progress, Store
 
-SOURCES = {"pypi": "modelkit.models.sources.pypi"}
+SOURCES = {"pypi": "modelkit.models.sources.pypi", "oci": "modelkit.models.sources.oci",
+           "ollama": "modelkit.models.sources.ollama"}
 """The kind of a reference and the module that knows it. Loaded when it is needed."""
 
 

@@ -30,7 +30,8 @@ SHAPE: dict[str, Any] = {
     "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "bos_token_id": 1,
     "eos_token_id": 2, "pad_token_id": 0}
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}
-WINDOW = {"sliding_window": 8, "head_dim": 16, "query_pre_attn_scalar": 16}
+GEMMA = {"bos_token_id": 2, "eos_token_id": 1}
+WINDOW = GEMMA | {"sliding_window": 8, "head_dim": 16, "query_pre_attn_scalar": 16}
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,19 @@ MODELS = {
     "mistral3": Tiny("Ministral3Config", {"head_dim": 16, "rope_parameters": YARN | {
         "beta_fast": 16.0, "beta_slow": 2.0, "mscale": 1.0, "mscale_all_dim": 1.0,
         "llama_4_scaling_beta": 0.3}}, "tekken"),
+    "mixtral": Tiny("MixtralConfig", {"num_local_experts": 3, "num_experts_per_tok": 2, "head_dim": 16,
+                                      "sliding_window": None}),
     "qwen2": Tiny("Qwen2Config", {"tie_word_embeddings": False, "rope_parameters": YARN}, "qwen2"),
     "qwen3": Tiny("Qwen3Config", {"tie_word_embeddings": True, "num_attention_heads": 6, "num_key_value_heads": 3,
                                   "head_dim": 16}, "qwen2"),
     "qwen3-q8_0": Tiny("Qwen3Config", {"tie_word_embeddings": False, "head_dim": 32}, "qwen2", "q8_0"),
-    "gemma": Tiny("GemmaConfig", {"head_dim": 16, "num_key_value_heads": 1}, ""),
+    "qwen2moe": Tiny("Qwen2MoeConfig", {
+        "num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": False,
+        "shared_expert_intermediate_size": 96}, "qwen2"),
+    "qwen3moe": Tiny("Qwen3MoeConfig", {
+        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16,
+        "norm_topk_prob": True}, "qwen2"),
+    "gemma": Tiny("GemmaConfig", GEMMA | {"head_dim": 16, "num_key_value_heads": 1}, ""),
     "gemma2": Tiny("Gemma2Config", WINDOW | {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}, ""),
     "gemma3": Tiny("Gemma3TextConfig", WINDOW | {
         "num_hidden_layers": 7, "rope_parameters": {
@@ -84,8 +93,8 @@ def _random_model(tiny: Tiny, vocabulary: int) -> Any:
     model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     for name, one in model.named_parameters():
         values = torch.randn(one.shape)
-        if one.dim() == 2:
-            values *= 0.6 if "embed" in name else 1.5 / one.shape[1] ** 0.5
+        if one.dim() > 1:
+            values *= 0.6 if "embed" in name else 1.5 / one.shape[-1] ** 0.5
         elif name.endswith("norm.weight"):
             values = 0.3 * values + (0.0 if "gemma" in config.model_type else 1.0)
             values[values.abs() < 2 ** -14] = 0.0  # what one more than that rounds away
@@ -137,7 +146,7 @@ def _pieces(folder: Path) -> int:
 
 
 def _convert(source: Path, folder: Path, target: Path, tiny: Tiny) -> None:
-    """The official converter; only the recognition of pre-tokenizers by a hash does not know a vocabulary this small."""
+    """The official converter, told which pre-tokenizer it is: it knows that by a hash, and none this small."""
     sys.path.insert(0, str(source))
     import convert_hf_to_gguf
     from conversion.base import TextModel

@@ -112,7 +112,7 @@ def test_biases_and_an_output_of_its_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("model", "code", "words"), [
     ({"architecture": "falcon"}, "architecture-not-yet", "architecture `falcon`"),
-    ({"expert_count": 8}, "architecture-not-yet", "mixture of experts"),
+    ({"architecture": "qwen3", "expert_count": 8}, "architecture-not-yet", "mixture of experts"),
     ({"attention__causal": False}, "architecture-not-yet", "both directions"),
     ({"attention__value_length": 32}, "architecture-not-yet", "different widths"),
     ({"rope__dimension_count": 8}, "architecture-not-yet", "a part of each head"),

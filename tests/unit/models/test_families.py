@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from modelkit import models
-from modelkit.models.convert import dequantize
-from modelkit.models.convert.families import FAMILIES
 from modelkit.models.store import Store
 from tests.unit.models.make_families import MODELS, read
 

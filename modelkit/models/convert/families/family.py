@@ -20,6 +20,7 @@ class Dimensions:
     kv_heads: int
     head_width: int
     experts: int = 0
+    experts_used: int = 0
     expert_hidden: int = 0
     shared_hidden: int = 0
 
@@ -116,8 +117,7 @@ def _slots(row: Row, source: str, target: str, shape: Dimensions, vocabulary: in
             yield Slot(f"{target}{row.target.format(expert)}.weight", axes, f"{source}.weight",
                        (shape.experts, *axes), expert * axes[0])
         return
-    stored = axes[1:] if row.axes.startswith("one ") else axes
-    yield Slot(f"{target}{row.target}.weight", axes, f"{source}.weight", stored, 0, heads, row.shift, row.optional)
+    yield Slot(f"{target}{row.target}.weight", axes, f"{source}.weight", axes, 0, heads, row.shift, row.optional)
     if row.bias != "none":
         yield Slot(f"{target}{row.target}.bias", axes[:1], f"{source}.bias", axes[:1], 0, heads, 0.0,
                    row.bias == "optional")

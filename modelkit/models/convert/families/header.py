@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from modelkit.failure import Failure
@@ -20,7 +21,7 @@ UNCOMMON: dict[str, tuple[tuple[Any, ...], str]] = {
                      "attn_logit_softcapping", "final_logit_softcapping", "nextn_predict_layers",
                      "expert_shared_count", "expert_group_count", "rope.scaling.yarn_log_multiplier"), ((0,), "")),
     **dict.fromkeys(("logit_scale", "embedding_scale", "residual_scale", "expert_weights_scale",
-                     "rope.scaling.alpha"), ((0, 1), "")),
+                     "expert_gating_func", "rope.scaling.alpha"), ((0, 1), "")),
     "rope.scaling.attn_factor": ((1,), ""),
 }
 
@@ -41,7 +42,18 @@ def dimensions(header: Header, family: Family) -> Dimensions:
             raise not_yet(header, what)
     if heads % kv_heads or head_width % 2:
         refuse(header.path, "heads", 0, f"{heads} heads can't share {kv_heads} key heads of width {head_width}")
-    return Dimensions(layers, width, hidden, heads, kv_heads, head_width)
+    shape = Dimensions(layers, width, hidden, heads, kv_heads, head_width)
+    return replace(shape, **_experts(header, hidden)) if "expert_count" in family.reads else shape
+
+
+def _experts(header: Header, hidden: int) -> dict[str, int]:
+    """The experts' numbers and widths; those that are not said are llama.cpp's (src/models/qwen2moe.cpp)."""
+    experts, used = whole(header, "expert_count"), whole(header, "expert_used_count")
+    if used > experts:
+        refuse(header.path, "experts", 0, f"{used} of {experts} experts can't be used")
+    return {"experts": experts, "experts_used": used,
+            "expert_hidden": whole(header, "expert_feed_forward_length", max(hidden // used, 1)),
+            "shared_hidden": whole(header, "expert_shared_feed_forward_length", hidden)}
 
 
 def refuse_uncommon(header: Header, family: Family) -> None:

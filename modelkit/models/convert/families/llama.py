@@ -1,4 +1,4 @@
-"""Llama, and what llama.cpp loads as one: Mistral, SmolLM, TinyLlama, Yi and many others.
+"""Llama, and what llama.cpp loads as one: Mistral, Mixtral, SmolLM, TinyLlama, Yi and many others.
 
 Facts from llama.cpp's conversion/llama.py: rows of Q and K are interleaved inside each head, because llama.cpp turns
 neighbours in its rotary embedding where Hugging Face turns the halves of a head. Mistral's sliding window is not in
@@ -7,6 +7,7 @@ the file, and llama.cpp does not use one for this architecture: the folder has n
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from modelkit.models.convert.families.family import Dimensions, Family, Row
@@ -31,4 +32,18 @@ def _settings(header: Header, shape: Dimensions) -> dict[str, Any]:
             "mlp_bias": any(".ffn_up.bias" in name for name in header.tensors)}
 
 
+def _mixtral(header: Header, shape: Dimensions) -> dict[str, Any]:
+    return {"num_local_experts": shape.experts, "num_experts_per_tok": shape.experts_used, "sliding_window": None}
+
+
+_MIXTURE = (
+    *(replace(row, bias="none") for row in INTERLEAVED_BLOCK if not row.target.startswith("mlp.")),
+    Row("ffn_gate_inp", "block_sparse_moe.gate", "experts width"),
+    Row("ffn_gate_exps", "block_sparse_moe.experts.{}.w1", "hidden width", experts=True),
+    Row("ffn_up_exps", "block_sparse_moe.experts.{}.w3", "hidden width", experts=True),
+    Row("ffn_down_exps", "block_sparse_moe.experts.{}.w2", "width hidden", experts=True),
+)
+
 LLAMA = Family("llama", "LlamaForCausalLM", "llama", INTERLEAVED_BLOCK, _settings, unused=frozenset({FREQUENCIES}))
+MIXTRAL = Family("llama", "MixtralForCausalLM", "mixtral", _MIXTURE, _mixtral, unused=frozenset({FREQUENCIES}),
+                 reads=frozenset({"expert_count"}))

@@ -1,7 +1,8 @@
-"""Engines in environments of their own: vLLM pins its dependencies hard, so it never shares ours.
+"""Engines and tools in environments of their own: vLLM pins its dependencies hard, so it never shares ours.
 
     <data>/engines/vllm-0.32.0-cpu/               a virtual environment, moved here when it was complete
     <data>/engines/vllm-0.32.0-cpu/modelkit.json  its receipt; a folder without one does not count
+    <data>/tools/converter-0.3.36/                the same of a tool that makes other forms of models
 
 An environment is built under another name, tried, and renamed; the receipt is written before the rename. So an
 install that is killed leaves nothing that counts, and the next one clears it away.
@@ -11,9 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
+import site
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -21,21 +25,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from modelkit.engines.requirements import RequirementSet, requirement_set
+from modelkit.engines.requirements import RequirementSet, requirement_set, tool_set
 from modelkit.failure import Failure
+from modelkit.models.convert.tool import Name, Tool
 from modelkit.places import place, private_directory
 from modelkit.runtime.package_index import PackageIndex, users_index
-from modelkit.runtime.venv_build import VenvBuild
+from modelkit.runtime.venv_build import PAYLOAD, VenvBuild
 
 SCHEMA = "modelkit.environment/1"
 RECEIPT = "modelkit.json"
 
+_OLDEST_LLAMA = "0.3.36"  # of llama-cpp-python: the importance matrix was handed over in another way before
+
 
 @dataclass(frozen=True)
 class EngineEnvironment:
-    """An installed engine. `requirements` is the digest of the pins that it was made from."""
+    """An installed engine, or tool. `requirements` is the digest of the pins that it was made from."""
 
-    engine: str
+    engine: str  # or the tool's name
     version: str
     variant: str
     path: str
@@ -46,8 +53,8 @@ class EngineEnvironment:
 
     @property
     def command(self) -> str:
-        """The engine's own command."""
-        return str(Path(self.path) / "bin" / self.engine)
+        """The engine's own command, the Python of a tool."""
+        return str(Path(self.path) / "bin" / (self.engine if tool_set(self.engine) is None else "python"))
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self), "command": self.command}
@@ -56,16 +63,17 @@ class EngineEnvironment:
 def install(engine: str = "vllm", version: str | None = None, variant: str | None = None, *,
             index: PackageIndex | None = None, on_progress: Callable[[str], None] | None = None,
             reinstall: bool = False) -> EngineEnvironment:
-    """The engine's environment, made if it is not here yet.
+    """The environment of an engine, or of a tool (`quantizer`, `converter`, `compressor`), made if it is not here yet.
 
-    `version` None is the newest with pins, `variant` None is `cuda` where an NVIDIA driver is present, else `cpu`.
-    `index` says where packages come from; None means as pip is set up here. Installs of one environment at the
-    same time do the work once. Raises Failure `engine-install-failed` and others, and then leaves what was there.
+    `version` None is the newest with pins, `variant` None is `cuda` where an NVIDIA driver is present, else `cpu`;
+    a tool has one of each. `index` says where packages come from; None means as pip is set up here. Installs of one
+    environment at the same time do the work once. Raises Failure `engine-install-failed`, `tool-install-failed` and
+    others, and then leaves what was there.
     """
     say = on_progress or (lambda line: None)
-    wanted = requirement_set(engine, version, variant or detect_variant())
+    wanted = tool_set(engine) or requirement_set(engine, version, variant or detect_variant())
     _presume_fits(wanted)
-    home = private_directory(place("data") / "engines")
+    home = private_directory(place("data") / f"{wanted.kind}s")
     with _alone(home / f".{wanted.name}.lock", say) as lock:
         there = _read(home / wanted.name)
         if there is not None and there.requirements == wanted.digest and not reinstall:
@@ -75,10 +83,47 @@ def install(engine: str = "vllm", version: str | None = None, variant: str | Non
 
 
 def installed() -> list[EngineEnvironment]:
-    """The environments that are complete and still have their Python, the newest version first."""
+    """The engines that are complete and still have their Python, the newest version first."""
+    return _complete("engines")
+
+
+def installed_tools() -> list[EngineEnvironment]:
+    """The same for tools."""
+    return _complete("tools")
+
+
+def find_tool(name: Name) -> Tool | None:
+    """A tool that is ready to be used: of our own Python where that has it, else of its environment."""
+    wanted = tool_set(name)
+    if wanted is None:
+        return None
+    if name == "quantizer" and (version := _own_llama_cpp()) is not None:
+        return Tool(name, f"llama-cpp-python {version}", sys.executable)
+    for one in installed_tools():
+        if one.engine == name and one.requirements == wanted.digest:
+            files = Path(one.path) / PAYLOAD
+            return Tool(name, wanted.says, one.command, str(files) if files.is_dir() else None)
+    return None
+
+
+def _own_llama_cpp() -> str | None:
+    """The version of llama-cpp-python that our Python sees as its children do: not the user's own packages."""
     from packaging.version import Version
 
-    home = place("data") / "engines"
+    spec = importlib.util.find_spec("llama_cpp")
+    if spec is None or spec.origin is None or spec.origin.startswith(str(site.getusersitepackages())):
+        return None
+    try:
+        version = importlib.metadata.version("llama-cpp-python")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return version if Version(version) >= Version(_OLDEST_LLAMA) else None
+
+
+def _complete(room: str) -> list[EngineEnvironment]:
+    from packaging.version import Version
+
+    home = place("data") / room
     folders = [f for f in home.iterdir() if not f.name.startswith(".")] if home.is_dir() else []
     found = [environment for folder in folders if (environment := _read(folder)) is not None]
     return sorted(found, key=lambda e: (e.engine, Version(e.version), e.variant), reverse=True)
@@ -114,10 +159,11 @@ def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable
     try:
         with log_path.open("w", encoding="utf-8", errors="replace") as log:
             build = VenvBuild(wanted, making, index, log=log, say=say, keep_open=lock)
-            say(f"installing {wanted.engine} {wanted.version} ({wanted.variant}) into {final}")
+            variant = f" ({wanted.variant})" if wanted.variant else ""
+            say(f"installing {wanted.engine} {wanted.version}{variant} into {final}")
             tool = build.run()
             build.moves_to(final)
-            say(f"trying `{wanted.engine} --version`")
+            say(f"trying `{build.trial}`")
             build.verify()
         made = EngineEnvironment(
             engine=wanted.engine, version=wanted.version, variant=wanted.variant, path=str(final),
@@ -130,7 +176,7 @@ def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable
         log_path.unlink(missing_ok=True)
         return made
     except OSError as error:
-        raise Failure("engine-install-failed", f"cannot write {wanted.name}: {error.strerror or error}",
+        raise Failure(f"{wanted.kind}-install-failed", f"cannot write {wanted.name}: {error.strerror or error}",
                       hint=f"check the disk and the permissions of {home}") from None
     finally:
         shutil.rmtree(making, ignore_errors=True)
@@ -179,12 +225,14 @@ def _alone(path: Path, say: Callable[[str], None]) -> Iterator[int]:
 
 
 def _presume_fits(wanted: RequirementSet) -> None:
-    if not sys.platform.startswith("linux"):
-        raise Failure("engine-not-here", f"{wanted.engine} runs on Linux only",
-                      hint="use `ENGINE llama.cpp` here, and deploy the stage to a Linux machine")
+    if wanted.linux_only and not sys.platform.startswith("linux"):
+        engine = wanted.kind == "engine"
+        raise Failure(f"{wanted.kind}-not-here", f"{wanted.engine} runs on Linux only",
+                      hint="use `ENGINE llama.cpp` here, and deploy the stage to a Linux machine" if engine
+                      else "convert the model on a Linux machine, or name one that is in this form already")
     first, last = wanted.pythons
     if not first <= sys.version_info[:2] <= last:
-        raise Failure("engine-not-here", f"the pins of {wanted.name} are for Python {first[0]}.{first[1]} to "
+        raise Failure(f"{wanted.kind}-not-here", f"the pins of {wanted.name} are for Python {first[0]}.{first[1]} to "
                       f"{last[0]}.{last[1]}, and this is {sys.version_info[0]}.{sys.version_info[1]}",
                       hint="install modelkit with one of those")
 

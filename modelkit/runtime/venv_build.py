@@ -7,18 +7,22 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
-from modelkit.engines.requirements import RequirementSet
+from modelkit.engines.requirements import Payload, RequirementSet
 from modelkit.failure import Failure
 from modelkit.runtime import stub_wheel
 from modelkit.runtime.package_index import PackageIndex
 
 Say = Callable[[str], None]
+
+PAYLOAD = "payload"
+"""The folder in an environment with files of a source distribution."""
 
 _LAST_LINES = 20
 _WORTH_SAYING = re.compile(r"(Resolved|Prepared|Installed|Bytecode|Building) |"
@@ -51,7 +55,7 @@ class VenvBuild:
         self.requirements.write_text(wanted.text, "utf-8")
 
     def run(self) -> str:
-        """Make the environment; returns the tool that filled it. Raises Failure `engine-install-failed`."""
+        """Make the environment; returns the tool that filled it. Raises Failure `…-install-failed`."""
         uv = find_uv()
         if uv is not None:
             self._do([*uv, "venv", "--no-project", "--python", base_python(), str(self.env)], self._uv_env())
@@ -61,9 +65,27 @@ class VenvBuild:
             uv = self._uv_of_its_own()
         if uv is None:
             self._with_pip()
-            return "pip"
-        self._with_uv(uv)
-        return "uv"
+        else:
+            self._with_uv(uv)
+        if self.wanted.payload is not None:
+            self._with_payload(self.wanted.payload)
+        return "pip" if uv is None else "uv"
+
+    def _with_payload(self, payload: Payload) -> None:
+        """Fetch a source distribution with the environment's own pip, and take out what is wanted."""
+        self.say(f"fetching the sources of {payload.distribution} {payload.version}")
+        asked = self.folder / "payload.txt"
+        asked.write_text(f"{payload.distribution}=={payload.version} --hash=sha256:{payload.sha256}\n", "utf-8")
+        fetched = self.folder / "sources"
+        self._do([str(self.python), "-m", "pip", "download", "--no-deps", "--no-binary", payload.distribution,
+                  "--no-build-isolation", "--no-cache-dir", "--progress-bar", "off", "--dest", str(fetched),
+                  "--require-hashes", "-r", str(asked)], self._pip_env())
+        try:
+            take_out(payload, fetched, self.env / PAYLOAD)
+        except (OSError, tarfile.TarError, LookupError) as error:
+            raise Failure(f"{self.wanted.kind}-install-failed",
+                          f"the sources of {payload.distribution} {payload.version} cannot be unpacked: {error}",
+                          "run it again") from None
 
     def _with_uv(self, uv: Sequence[str]) -> None:
         command = [*uv, "pip", "install", "--python", str(self.python), "--compile-bytecode", "-r",
@@ -92,15 +114,23 @@ class VenvBuild:
         return None if code else [str(self.env / "bin" / "uv")]
 
     def verify(self) -> str:
-        """The engine's own word for its version. Raises Failure when it does not start, or says another."""
-        command = [str(self.python), str(self.env / "bin" / self.wanted.engine), "--version"]
+        """Its own word for its version. Raises Failure when it does not start, or says another."""
+        if self.wanted.probe:
+            command = [str(self.python), "-I", "-c", self.wanted.probe, str(self.env / PAYLOAD)]
+        else:
+            command = [str(self.python), str(self.env / "bin" / self.wanted.engine), "--version"]
         quiet = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1",
                  "VLLM_CACHE_ROOT": str(self.folder / "cache")}
         code, said = self._run(command, self._environment() | quiet)
         last = said.strip().rpartition("\n")[2]
         if code or not last.startswith(self.wanted.version):
-            raise self._failed(f"{self.wanted.engine} --version", code, said, None)
+            raise self._failed(self.trial, code, said, None)
         return last
+
+    @property
+    def trial(self) -> str:
+        """What `verify` does, in a word."""
+        return f"{self.wanted.engine} --version" if not self.wanted.probe else f"import {self.wanted.engine}"
 
     def moves_to(self, place: Path) -> None:
         """Rewrite the environment's scripts for the place where it will lie: they name their Python by its path."""
@@ -124,9 +154,10 @@ class VenvBuild:
 
     def _failed(self, what: str, code: int, said: str, hint: str | None) -> Failure:
         lines = [line for line in said.splitlines() if line.strip()][-_LAST_LINES:]
-        return Failure("engine-install-failed", f"`{what}` for {self.wanted.name} ended with status {code}",
-                       hint=hint or "the last lines say why; everything it printed is in the log named below them",
-                       detail=(*lines, f"log: {self.log.name}"))
+        return Failure(f"{self.wanted.kind}-install-failed",
+                       f"`{what}` for {self.wanted.name} ended with status {code}",
+                       hint or "the last lines say why; everything it printed is in the log named below them",
+                       (*lines, f"log: {self.log.name}"))
 
     def _run(self, command: Sequence[str], env: Mapping[str, str]) -> tuple[int, str]:
         """Run to the end, log every line, and return the status and the last lines."""
@@ -160,10 +191,29 @@ class VenvBuild:
 
     def _uv_env(self) -> dict[str, str]:
         own = self._environment()
-        return own | self.index.for_uv(own) | {"UV_PYTHON_DOWNLOADS": "never"}
+        return own | self.index.for_uv(own) | {"UV_PYTHON_DOWNLOADS": "never"} | dict(self.wanted.build)
 
     def _pip_env(self) -> dict[str, str]:
-        return self._environment() | self.index.for_pip() | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
+        return self._environment() | self.index.for_pip() | quiet | dict(self.wanted.build)
+
+
+def take_out(payload: Payload, fetched: Path, target: Path) -> None:
+    """Unpack the wanted members of the one archive in `fetched`. Raises OSError, TarError or LookupError."""
+    archive = next(fetched.glob("*.tar.gz"), None)
+    if archive is None:
+        raise LookupError("there is no archive")
+    found = set()
+    with tarfile.open(archive) as sources:
+        for member in sources:
+            _, _, inside = member.name.partition(f"/{payload.folder}/")
+            wanted = next((one for one in payload.members if inside == one or inside.startswith(one + "/")), None)
+            if wanted is not None and member.isfile():
+                member.name = inside
+                sources.extract(member, target, filter="data")
+                found.add(wanted)
+    if missing := set(payload.members) - found:
+        raise LookupError(f"there is no {min(missing)} in it")
 
 
 def find_uv() -> list[str] | None:

@@ -1,10 +1,14 @@
-"""Pinned requirement sets of the engines that live in an environment of their own. Data of this package, no effects."""
+"""Pinned requirement sets of what lives in an environment of its own: engines, and tools that convert models.
+
+Data of this package, no effects.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Literal
 
 from modelkit.failure import Failure
 
@@ -21,8 +25,23 @@ class Stub:
 
 
 @dataclass(frozen=True)
+class Payload:
+    """Files of a source distribution that its wheels lack: the `members` of `folder` in it, put into `payload`."""
+
+    distribution: str
+    version: str
+    sha256: str
+    folder: str
+    members: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class RequirementSet:
-    """Everything that one variant of one engine version needs, to the exact version."""
+    """Everything that one variant of one version of an engine or a tool needs, to the exact version.
+
+    `engine` is the engine's name, or the tool's. An engine is tried with its own `--version`; for a tool there is
+    `probe`, Python that gets the payload's folder as its argument and prints the version.
+    """
 
     engine: str
     version: str
@@ -31,10 +50,16 @@ class RequirementSet:
     stubs: tuple[Stub, ...] = ()
     torch_backend: str = ""  # which of PyTorch's own builds to ask for where the user's indexes have none
     pythons: tuple[tuple[int, int], tuple[int, int]] = ((3, 11), (3, 13))  # the first and the last that fit
+    kind: Literal["engine", "tool"] = "engine"
+    says: str = ""  # the tool's version as recipes name it
+    probe: str = ""
+    payload: Payload | None = None
+    build: tuple[tuple[str, str], ...] = ()  # environment variables for what has to be compiled
+    linux_only: bool = True
 
     @property
     def name(self) -> str:
-        return f"{self.engine}-{self.version}-{self.variant}"
+        return "-".join(filter(None, (self.engine, self.version, self.variant)))
 
     @property
     def text(self) -> str:
@@ -43,7 +68,9 @@ class RequirementSet:
 
     @property
     def digest(self) -> str:
-        return "sha256:" + hashlib.sha256(self.text.encode()).hexdigest()
+        """Of the pins, and of the payload where there is one."""
+        more = f"\n{self.payload}" if self.payload else ""
+        return "sha256:" + hashlib.sha256((self.text + more).encode()).hexdigest()
 
 
 _WITHOUT_MEDIA = tuple(Stub(name, "9999.0+stub") for name in ("torchvision", "torchaudio", "torchcodec"))
@@ -54,6 +81,33 @@ SETS: tuple[RequirementSet, ...] = (
     RequirementSet("vllm", "0.32.0", "cuda", free_bytes=16 * _GIB),
 )
 """The newest version of an engine first."""
+
+
+_LLAMA = "0.3.36"
+_SOURCES = Payload("llama-cpp-python", _LLAMA, "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
+                   "vendor/llama.cpp", ("conversion", "gguf-py/gguf", "gguf-py/LICENSE", "convert_lora_to_gguf.py",
+                                        "LICENSE"))
+
+TOOLS: tuple[RequirementSet, ...] = (
+    RequirementSet("quantizer", _LLAMA, "", free_bytes=2 * _GIB, kind="tool", says=f"llama-cpp-python {_LLAMA}",
+                   linux_only=False, build=(("CMAKE_ARGS", "-DLLAVA_BUILD=OFF"),),
+                   probe="import llama_cpp.llama_cpp as l; from importlib.metadata import version; "
+                         "l.llama_model_quantize_default_params(); print(version('llama-cpp-python'))"),
+    RequirementSet("converter", _LLAMA, "", free_bytes=2 * _GIB, kind="tool", says=f"llama-cpp-python {_LLAMA}",
+                   torch_backend="cpu", payload=_SOURCES,
+                   probe="import sys; f = sys.argv[1]; sys.path[:0] = [f, f + '/gguf-py']; import conversion, "
+                         f"sentencepiece, safetensors; print('{_LLAMA}')"),
+    RequirementSet("compressor", "0.14.0.1", "cpu", free_bytes=3 * _GIB, kind="tool", says="llmcompressor 0.14.0.1",
+                   torch_backend="cpu",
+                   probe="import llmcompressor; from importlib.metadata import version; "
+                         "print(version('llmcompressor'))"),
+)
+"""What makes other forms of models, in the words of `modelkit tool install`; the newest version of each first."""
+
+
+def tool_set(name: str) -> RequirementSet | None:
+    """The newest set of a tool, None where there is no such tool."""
+    return next((one for one in TOOLS if one.engine == name), None)
 
 
 def requirement_set(engine: str, version: str | None, variant: str) -> RequirementSet:

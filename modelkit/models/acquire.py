@@ -27,18 +27,20 @@ def acquire(reference: Reference | str, base_dir: Path | None = None, *, store: 
     return weights_of(pull(wanted, store=store, on_progress=on_progress, offline=offline), store)
 
 
-def pull(wanted: Reference, *, store: Store, on_progress: Progress = quiet, offline: bool = False) -> Artifact:
+def pull(wanted: Reference, *, store: Store, on_progress: Progress = quiet, offline: bool = False,
+         refresh: bool = False) -> Artifact:
     """The files behind a reference that is not a path, all of them here and remembered."""
     from modelkit.models import supply
     from modelkit.models.sources import source
 
-    if (known := store.find(wanted.text)) is not None:
+    refresh = refresh and wanted.mutable
+    if not refresh and (known := store.find(wanted.text)) is not None:
         return known
     if offline:
         raise Failure("offline", f"{wanted.text} is not on this machine and must not be fetched now",
                       "run `modelkit pull` once with the network")
     with store.alone(wanted.text, lambda: on_progress(0, None, f"waiting for another pull of {wanted.text}")):
-        if (known := store.find(wanted.text)) is not None:
+        if not refresh and (known := store.find(wanted.text)) is not None:
             return known
         origin = source(wanted)
         promised = origin.resolve(wanted, store, on_progress)
@@ -88,6 +90,7 @@ def _parsed(reference: Reference | str, base_dir: Path | None) -> Reference:
 
 def _at(path: Path, wanted: Reference, store: Store, on_progress: Progress) -> Weights | None:
     """What is at a path of the user's own: it is used where it is. One part of a split model means all of it."""
+    from modelkit.models import supply
     from modelkit.models.digests import digest
     from modelkit.models.weights import Weights
 
@@ -95,12 +98,17 @@ def _at(path: Path, wanted: Reference, store: Store, on_progress: Progress) -> W
         if path.is_dir():
             from modelkit.models.convert.folder import users_folder
 
+            if (path / "config.json").is_file():
+                supply.presume_safe_folder(path)
             return users_folder(path, wanted.text, store, on_progress)
         if not path.exists():
             return None
         if not path.is_file():
             raise Failure("model-unreadable", f"{path} is not a file")
+        supply.presume_safe_file(path)
         model = check_gguf(path)
+        for part in model.paths:
+            supply.presume_safe_file(part)
         digests = {part.name: store.digest(part, on_progress) for part in model.paths}
         return Weights(reference=wanted.text, form="gguf", path=str(model.paths[0]), size=model.size,
                        digest=digest(digests) if len(digests) > 1 else digests[path.name])

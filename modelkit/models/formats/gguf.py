@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -76,7 +75,7 @@ class Header:
     def strings(self, key: str) -> list[str]:
         """The strings of an array, empty when there is no such key."""
         array = self._array(key, "string")
-        return [] if array is None else list(_strings(self.path, key, array, self.body(key)))
+        return [] if array is None else _strings(self.path, key, array, self.body(key))
 
     def numbers(self, key: str) -> tuple[int, ...] | tuple[float, ...]:
         """The numbers of an array, empty when there is no such key."""
@@ -119,12 +118,15 @@ def refuse(path: Path, check: str, offset: int, what: str, hint: str | None = No
                   data={"path": str(path), "check": check, "offset": offset})
 
 
-def _strings(path: Path, key: str, array: Array, body: bytes) -> Iterator[str]:
-    at, unpack = 0, struct.Struct("<Q").unpack_from
+def _strings(path: Path, key: str, array: Array, body: bytes) -> list[str]:
+    at, unpack, texts = 0, struct.Struct("<Q").unpack_from, list[str]()
+    append = texts.append
     try:
         for _ in range(array.count):
             (length,) = unpack(body, at)
-            at += 8 + length
-            yield body[at - length:at].decode()
+            begin = at + 8
+            at = begin + length
+            append(body[begin:at].decode())
     except (struct.error, UnicodeDecodeError):
         refuse(path, "utf-8", array.offset + at, f"a string of `{key}` is not UTF-8")
+    return texts

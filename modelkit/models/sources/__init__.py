@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from modelkit.models.store import Progress, Store
 
 SOURCES = {"pypi": "modelkit.models.sources.pypi", "oci": "modelkit.models.sources.oci",
-           "ollama": "modelkit.models.sources.ollama"}
+           "ollama": "modelkit.models.sources.ollama", "https": "modelkit.models.sources.https",
+           "hf": "modelkit.models.sources.huggingface"}
 """The kind of a reference and the module that knows it. Loaded when it is needed."""
 
 

@@ -26,7 +26,7 @@ from modelkit.models.sources.manifests import (
     digest_of,
     parse,
 )
-from modelkit.models.sources.transport import NOTHING, Remote, Response, get, is_loopback
+from modelkit.models.sources.transport import NOTHING, STALL_S, Remote, Response, get, is_loopback
 from modelkit.models.store import Progress, Store
 
 _CHALLENGE = re.compile(r'(?P<scheme>Bearer|Basic)(?P<rest>(?:[ ,]+[a-z_]+="[^"]*"|[ ,]+[a-z_]+=[^\s",]+)*)', re.I)
@@ -43,6 +43,7 @@ class Registry:
         hub = host in _DOCKER_HUB
         self.where = f"{host}/{name}"
         self.host = "registry-1.docker.io" if hub else host
+        self._login = f"log in: `docker login{'' if hub else f' {host}'}`"
         self.name = f"library/{name}" if hub and "/" not in name else name
         self.loopback = is_loopback(host.rpartition(":")[0] or host)
         self.base = f"{'http' if self.loopback else 'https'}://{self.host}"
@@ -74,7 +75,7 @@ class Registry:
         self.presume(answer, 200, f"{what} can't be read")
         digest = digest_of(answer.body)
         said = answer.headers.get("Docker-Content-Digest", digest)
-        wanted = reference if ":" in reference else said
+        wanted = reference if ":" in reference else digest
         if digest != wanted or (said.startswith("sha256:") and said != digest):
             raise Failure("digest-mismatch", f"{what} is not what the registry says: its manifest is {digest}",
                           "the registry is broken or hostile; don't use it", data={"expected": wanted, "found": digest})
@@ -141,11 +142,11 @@ class Registry:
         return digest
 
     def ask(self, method: str, url: str, headers: Mapping[str, str] = NOTHING, body: bytes | None = None, *,
-            at_most: int = _SMALL) -> Response:
+            at_most: int = _SMALL, stall_s: float = STALL_S) -> Response:
         """Its answer, with the right to it obtained if it asks for that. Raises Failure when it gives no right."""
         for tried in range(2):
             remote = Remote(url, headers={**headers, **self.authorized(url)})
-            answer = get(remote, at_most=at_most, method=method, body=body)
+            answer = get(remote, at_most=at_most, method=method, body=body, stall_s=stall_s)
             if answer.status not in (401, 403) or not self.ours(answer.url):
                 return answer
             if tried or answer.status == 403:
@@ -153,7 +154,7 @@ class Registry:
             self._authorization = self._obtain(answer.headers.get("WWW-Authenticate", ""))
         actions = self._actions.replace(",", " or ")
         raise Failure("unauthorized", f"{self.where}: the registry does not let us {actions} (status {answer.status})",
-                      f"check the name, or log in: `docker login {self.host}`",
+                      f"check the name, or {self._login}",
                       _words(answer), data={"status": answer.status})
 
     def authorized(self, url: str) -> dict[str, str]:
@@ -217,7 +218,7 @@ class Registry:
         if answer.status != 200:
             who = f"the user `{known.user}`" if known is not None and known.user else "anonymous users"
             raise Failure("unauthorized", f"{self.where} is not for {who}: the registry gives no token "
-                          f"(status {answer.status})", f"log in: `docker login {self.host}`", _words(answer),
+                          f"(status {answer.status})", self._login, _words(answer),
                           data={"status": answer.status})
         said = _json(answer.body)
         token = said.get("token") or said.get("access_token")

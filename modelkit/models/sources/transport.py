@@ -104,11 +104,12 @@ def patiently(action: Callable[[], T]) -> T:
             patience.wait(trouble)
 
 
-def get(remote: Remote, *, at_most: int, method: str = "GET", body: bytes | None = None) -> Response:
+def get(remote: Remote, *, at_most: int, method: str = "GET", body: bytes | None = None,
+        stall_s: float = STALL_S) -> Response:
     """A small document, whatever its status: only trouble on the way, and more than `at_most` bytes, are Failures."""
 
     def ask() -> Response:
-        with request(remote, method=method, body=body) as answer:
+        with request(remote, method=method, body=body, stall_s=stall_s) as answer:
             said = _whole(answer, at_most, remote)
             return Response(answer.status, answer.headers, said, answer.url or remote.url)
 
@@ -117,12 +118,12 @@ def get(remote: Remote, *, at_most: int, method: str = "GET", body: bytes | None
 
 @contextmanager
 def request(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method: str = "GET",
-            body: bytes | None = None) -> Iterator[BaseHTTPResponse]:
-    """The answer behind all redirects, its body not read yet, as it is on the wire.
+            body: bytes | None = None, stall_s: float = STALL_S) -> Iterator[BaseHTTPResponse]:
+    """The answer behind all redirects, its body not read yet, as it is on the wire. `stall_s` is how long it may take.
 
     Raises PassingTrouble for what may pass (a cut, a time-out, 429, 5xx), Failure for what won't.
     """
-    answer = open_answer(remote, headers, method=method, body=body)
+    answer = open_answer(remote, headers, method=method, body=body, stall_s=stall_s)
     try:
         with trouble(remote):
             yield answer
@@ -131,7 +132,7 @@ def request(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method: str
 
 
 def open_answer(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method: str = "GET",
-                body: bytes | None = None) -> BaseHTTPResponse:
+                body: bytes | None = None, stall_s: float = STALL_S) -> BaseHTTPResponse:
     """As `request`; the caller closes it."""
     import urllib3
 
@@ -144,7 +145,7 @@ def open_answer(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method:
         with trouble(remote):
             answer = _manager_for(parts).request(
                 method, url, headers=sent, body=body, redirect=False, retries=False, preload_content=False,
-                decode_content=False, timeout=urllib3.Timeout(connect=_CONNECT_S, read=STALL_S))
+                decode_content=False, timeout=urllib3.Timeout(connect=_CONNECT_S, read=stall_s))
         target = answer.headers.get("Location")
         if answer.status not in _REDIRECTS or target is None:
             if answer.status in _PASSING:

@@ -23,6 +23,7 @@ from modelkit.models.store import Progress, Store
 
 _SMALL = 4 << 20
 _BLOCK = 1 << 20
+_COMMIT_S = 900.0  # a registry may copy what it was sent before it answers
 _RANGE = re.compile(r"(?:bytes=)?0-(\d+)")
 
 
@@ -55,27 +56,30 @@ def _send_at_once(registry: Registry, body: bytes, digest: str) -> None:
 
 def _send(registry: Registry, file: Path, piece: Piece, record: Path, on_bytes: Callable[[int], None]) -> None:
     """Send what the registry has not got yet, until it has all."""
-    patience, restarts = Patience(), 0
+    patience, furthest, anew = Patience(), 0, False
     while True:
         url, start = _continued(registry, record, piece.size)
         if url is None:
             url, start = _begin(registry), 0
             record.write_text(url)
-        body = _Content(file, start, piece.size, on_bytes)
+        if start >= furthest + _BLOCK:
+            patience.progressed()
+            furthest = start
         try:
             if start < piece.size:
-                url = _patch(registry, url, body)
+                url = _patch(registry, url, _Content(file, start, piece.size, on_bytes))
                 record.write_text(url)
-            answer = registry.ask("PUT", _with_digest(url, piece.digest), {"Content-Length": "0"}, b"")
-            if answer.status == 201 or restarts:
-                _presume_taken(registry, answer, piece.digest)
-                return
-            restarts += 1  # perhaps only what a killed process had sent is wrong
-            record.unlink(missing_ok=True)
         except PassingTrouble as passing:
-            if body.sent > _BLOCK:
-                patience.progressed()
             patience.wait(passing)
+            continue
+        answer = registry.ask("PUT", _with_digest(url, piece.digest), {"Content-Length": "0"}, b"", stall_s=_COMMIT_S)
+        if answer.status != 201 and registry.has(piece.digest, piece.size):
+            return  # the answer to an earlier request was lost
+        if answer.status == 201 or anew:
+            _presume_taken(registry, answer, piece.digest)
+            return
+        anew = True  # perhaps only what another process had sent is wrong
+        record.unlink(missing_ok=True)
 
 
 def _begin(registry: Registry) -> str:
@@ -136,13 +140,11 @@ class _Content:
     start: int
     size: int
     on_bytes: Callable[[int], None]
-    sent: int = 0
 
     def __iter__(self) -> Iterator[bytes]:
-        with self.file.open("rb") as file:
-            file.seek(self.start)
-            self.sent = 0
-            while block := file.read(min(_BLOCK, self.size - self.start - self.sent)):
+        with self.file.open("rb", buffering=0) as file:
+            done = file.seek(self.start)
+            while block := file.read(min(_BLOCK, self.size - done)):
                 yield block
-                self.sent += len(block)
-                self.on_bytes(self.start + self.sent)
+                done += len(block)
+                self.on_bytes(done)

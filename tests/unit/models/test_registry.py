@@ -344,6 +344,25 @@ def test_an_upload_begins_anew_where_it_can_t_go_on(registry: Registry, store: S
     assert (sent(registry, "POST"), sent(registry, "PATCH")) == (3, 2)
 
 
+def test_an_upload_that_is_always_cut(registry: Registry, store: Store) -> None:
+    registry.cut_uploads, registry.resumes = [5 << 20] * 50, False
+    with pytest.raises(Failure) as failed:
+        oci.push(held(store), at(registry), store)
+    assert failed.value.code == "network" and len(registry.cut_uploads) > 40
+
+
+def test_an_answer_to_the_end_of_an_upload_that_is_lost(registry: Registry, store: Store) -> None:
+    def lost(method: str, path: str) -> Answer | None:
+        if method == "PUT" and "/uploads/" in path and sha256(LARGE).partition(":")[2] in path:
+            registry.blobs[sha256(LARGE)] = LARGE
+            return Answer(404)
+        return None
+
+    registry.oddly = lost
+    oci.push(held(store), at(registry), store)
+    assert sent(registry, "PATCH") == 1
+
+
 def test_an_upload_that_another_process_left(registry: Registry, store: Store) -> None:
     """It is continued; if what is there turns out to be something else, it begins anew."""
     for beginning in (LARGE[:5 << 20], b"x" * (5 << 20), LARGE + b"more", b"y" * len(LARGE)):

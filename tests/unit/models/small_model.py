@@ -51,7 +51,8 @@ def pairs(architecture: str = "llama", pre: str = "smollm", **hyperparameters: A
     kinds = {bool: "bool", int: "uint32", float: "float32", str: "string"}
     types = [3, 3, 3, 4, 4, *[1] * (TOKENS - 5)]
     return [pair("general.architecture", "string", architecture), pair("general.file_type", "uint32", 3),
-            *(pair(f"{architecture}.{name}", kinds[type(value)], value) for name, value in said.items()),
+            *(pair(f"{architecture}.{name}", f"[{kinds[type(value[0])]}]" if isinstance(value, list)
+                   else kinds[type(value)], value) for name, value in said.items()),
             *vocabulary_pairs(SAID["tokens"], SAID["merges"], types, pre, bos=1, eos=2, unknown=0, padding=2),
             pair("tokenizer.chat_template", "string", "{% for m in messages %}{{ m.content }}{% endfor %}")]
 

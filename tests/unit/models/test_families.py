@@ -1,26 +1,43 @@
-"""Each family's folder is the model that went into the GGUF: `make_families.py` made both, these tests compare."""
+"""Each family's folder is the model that went into the GGUF: `make_families.py` made both, these tests compare.
+
+That the folders compute what the originals and llama.cpp do is `tests/live/test_families.py`.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from gguf import GGMLQuantizationType, quants
 
 from modelkit import models
+from modelkit.models.convert.dequantize import bfloat16
+from modelkit.models.convert.families import FAMILIES, MIXTURES, dimensions_of, family_of
+from modelkit.models.formats.gguf_reader import read_header
 from modelkit.models.store import Store
 from tests.unit.models.make_families import MODELS, read
+from tests.unit.models.test_dequantize import interleaved
 
 EXACT = sorted(name for name, tiny in MODELS.items() if tiny.kind == "bf16")
+QUANTIZED = sorted(MODELS.keys() - set(EXACT))
+
+
+def source_of(name: str, place: Path) -> Path:
+    """A family's GGUF."""
+    path = place / f"{name}.gguf"
+    path.write_bytes(read(name)[1])
+    return path
 
 
 def folder_of(name: str, place: Path) -> Path:
-    """The Hugging Face folder that modelkit makes of a family's GGUF."""
-    path = place / f"{name}.gguf"
-    path.write_bytes(read(name)[1])
+    """The Hugging Face folder that modelkit makes of it."""
     store = Store(place / "models")
-    return Path(models.huggingface_folder(models.acquire(str(path), place, store=store), store).path)
+    weights = models.acquire(str(source_of(name, place)), place, store=store)
+    return Path(models.huggingface_folder(weights, store).path)
 
 
 def tensors_of(folder: Path) -> dict[str, tuple[list[int], bytes]]:
@@ -32,9 +49,74 @@ def tensors_of(folder: Path) -> dict[str, tuple[list[int], bytes]]:
             for name, one in said.items() if name != "__metadata__"}
 
 
+def test_every_family_has_a_model(tmp_path: Path) -> None:
+    found = [family_of(read_header(source_of(name, tmp_path))) for name in MODELS]
+    assert all(family in found for family in (*FAMILIES.values(), *MIXTURES.values()))
+
 
 @pytest.mark.parametrize("name", EXACT)
 def test_tensors_are_those_of_the_original(name: str, tmp_path: Path) -> None:
     found = tensors_of(folder_of(name, tmp_path))
     assert {key: [shape, hashlib.sha256(data).hexdigest()[:32]] for key, (shape, data) in found.items()} \
         == read(name)[0]["tensors"]
+
+
+@pytest.mark.parametrize("name", QUANTIZED)
+def test_quantized_tensors_are_what_their_blocks_say(name: str, tmp_path: Path) -> None:
+    """By the gguf package; `tests/live/test_families.py` compares that with llama.cpp's own code."""
+    header = read_header(source_of(name, tmp_path))
+    family, shape = family_of(header), dimensions_of(header)
+    data, found = header.path.read_bytes(), tensors_of(folder_of(name, tmp_path))
+    assert {key: shape for key, (shape, _) in found.items()} == \
+        {key: shape for key, (shape, _) in read(name)[0]["tensors"].items()}
+    checked = set()
+    for slot in family.slots(shape, read(name)[0]["config"]["vocab_size"]):
+        if (tensor := header.tensors.get(slot.source)) is None:
+            continue
+        raw = np.frombuffer(data[tensor.offset:tensor.offset + tensor.size], np.uint8)
+        rows = raw.reshape(*reversed(tensor.shape[1:]), -1)
+        expected = bfloat16(quants.dequantize(rows, GGMLQuantizationType[tensor.type.name])).reshape(slot.shape)
+        ours = np.frombuffer(found[slot.target][1], "<u2").reshape(slot.shape)
+        assert np.array_equal(interleaved(ours, slot.heads) if slot.heads else ours, expected), slot.target
+        checked.add(tensor.type.name)
+    assert checked == {"Q8_0", "F32"}
+
+
+SAME = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads",
+        "vocab_size", "max_position_embeddings", "rms_norm_eps", "tie_word_embeddings", "bos_token_id",
+        "eos_token_id", "pad_token_id")
+IF_SAID = ("model_type", "architectures", "head_dim", "hidden_act", "hidden_activation", "attention_bias", "mlp_bias",
+           "sliding_window", "layer_types", "query_pre_attn_scalar", "attn_logit_softcapping",
+           "final_logit_softcapping", "num_experts", "num_experts_per_tok", "num_local_experts",
+           "moe_intermediate_size", "shared_expert_intermediate_size", "norm_topk_prob", "use_sliding_window",
+           "decoder_sparse_step", "mlp_only_layers")
+
+
+def positions(config: dict[str, Any]) -> Any:
+    """How a configuration stretches positions, in the words of transformers 5."""
+    if (said := config.get("rope_parameters")) is None:
+        said = {"rope_type": "default", "rope_theta": config["rope_theta"]} | (config.get("rope_scaling") or {})
+        if "rope_local_base_freq" in config:
+            local = {"rope_type": "default", "rope_theta": config["rope_local_base_freq"]}
+            said = {"full_attention": said, "sliding_attention": local}
+    usual = {"beta_fast": 32.0, "beta_slow": 1.0} if said.get("rope_type") == "yarn" else {}
+    return {key: value for key, value in (usual | said).items() if key != "max_position_embeddings"}
+
+
+@pytest.mark.parametrize("name", sorted(MODELS))
+def test_the_configuration_says_what_the_original_did(name: str, tmp_path: Path) -> None:
+    ours = json.loads((folder_of(name, tmp_path) / "config.json").read_text())
+    original = read(name)[0]["config"]
+    if name == "qwen3moe":  # transformers 5 renamed it and reads both
+        original["num_experts"] = original.pop("num_local_experts")
+    if name == "mistral":  # the same model by another name
+        original |= {"model_type": "llama", "architectures": ["LlamaForCausalLM"]}
+        original.pop("sliding_window")
+    for key in SAME:
+        assert ours[key] == original[key], key
+    for key in ours.keys() & original.keys() & set(IF_SAID):
+        assert ours[key] == original[key], key
+    switched_off = (None, False, ["full_attention"] * ours["num_hidden_layers"])
+    missing = {key: original[key] for key in IF_SAID if key in original and key not in ours}
+    assert all(value in switched_off for value in missing.values()), missing
+    assert positions(ours) == positions(original)

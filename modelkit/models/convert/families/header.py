@@ -15,7 +15,8 @@ UNCOMMON: dict[str, tuple[tuple[Any, ...], str]] = {
     # engines would not compute the same, and nothing says which of them was meant.
     "expert_count": ((0,), "a mixture of experts in the architecture `{architecture}`"),
     "attention.causal": ((True,), "attention in both directions"),
-    "rope.freq_base_swa": ((), ""), "rope.dimension_sections": ((), ""),
+    **dict.fromkeys(("rope.freq_base_swa", "rope.dimension_sections", "rope.local.freq_base",
+                     "rope.global.freq_base"), ((), "")),
     **dict.fromkeys(("attention.scale", "attention.temperature_scale", "attention.clamp_kqv",
                      "attention.max_alibi_bias", "attention.sliding_window", "attention.sliding_window_pattern",
                      "attn_logit_softcapping", "final_logit_softcapping", "nextn_predict_layers",
@@ -51,9 +52,11 @@ def _experts(header: Header, hidden: int) -> dict[str, int]:
     experts, used = whole(header, "expert_count"), whole(header, "expert_used_count")
     if used > experts:
         refuse(header.path, "experts", 0, f"{used} of {experts} experts can't be used")
-    return {"experts": experts, "experts_used": used,
-            "expert_hidden": whole(header, "expert_feed_forward_length", max(hidden // used, 1)),
-            "shared_hidden": whole(header, "expert_shared_feed_forward_length", hidden)}
+    widths = {"expert_hidden": ("expert_feed_forward_length", max(hidden // used, 1)),
+              "shared_hidden": ("expert_shared_feed_forward_length", hidden)}
+    return {"experts": experts, "experts_used": used, **{
+        name: whole(header, key, usual) if header.metadata.get(f"{header.architecture}.{key}") else usual
+        for name, (key, usual) in widths.items()}}
 
 
 def refuse_uncommon(header: Header, family: Family) -> None:

@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from modelkit import __version__
+from modelkit.cli.model_words import add_model_commands, lock_flags
 
 _DESCRIPTION = "One Modelfile from laptop to production: llama.cpp for dev, vLLM for prod, one OpenAI API."
 _FILE = "a Modelfile, or a folder that holds one (default: the Modelfile of this folder)"
@@ -16,7 +17,9 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"error[usage]: {message}\n  = hint: {self.prog} --help\n")
 
 
-class _Subcommands:
+class Subcommands:
+    """Where commands are added."""
+
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         self._group = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
 
@@ -36,9 +39,10 @@ def build() -> argparse.ArgumentParser:
     """The whole command line."""
     parser = _Parser(prog="modelkit", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
-    commands = _Subcommands(parser)
+    commands = Subcommands(parser)
     for add in (_check, _parse, _plan, _up, _ps, _logs, _down, _chat, _env, _promote, _engine, _doctor, _version):
         add(commands)
+    add_model_commands(commands)
     return parser
 
 
@@ -50,12 +54,12 @@ def _stage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-s", "--stage", help="the stage (default: $MODELKIT_STAGE, else dev)")
 
 
-def _check(commands: _Subcommands) -> None:
+def _check(commands: Subcommands) -> None:
     parser = commands.add("check", "check", "say what is wrong with Modelfiles", example="modelkit check Modelfile")
     _file(parser, many=True)
 
 
-def _parse(commands: _Subcommands) -> None:
+def _parse(commands: Subcommands) -> None:
     parser = commands.add("parse", "parse", "print what a Modelfile's text says, one JSON line a file", json=False,
                           example="modelkit parse --as ollama Modelfile")
     parser.add_argument("--as", dest="dialect", choices=["ollama"], default="ollama",
@@ -63,12 +67,13 @@ def _parse(commands: _Subcommands) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="a Modelfile")
 
 
-def _plan(commands: _Subcommands) -> None:
+def _plan(commands: Subcommands) -> None:
     parser = commands.add("plan", "plan", "show what a stage would run, why, and what it needs",
                           example="modelkit plan -s prod")
     _file(parser, many=True)
     _stage(parser)
     _address(parser)
+    lock_flags(parser)
 
 
 def _address(parser: argparse.ArgumentParser) -> None:
@@ -92,28 +97,29 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def _up(commands: _Subcommands) -> None:
+def _up(commands: Subcommands) -> None:
     parser = commands.add("up", "up", "run a stage behind the project's address",
                           example="modelkit up -s dev -d --wait")
     _file(parser, many=True)
     _stage(parser)
     _address(parser)
+    lock_flags(parser)
     parser.add_argument("-d", "--detach", action="store_true", help="leave it running and return")
     parser.add_argument("--wait", action="store_true", help="with --detach: return when it is ready, or failed")
 
 
-def _ps(commands: _Subcommands) -> None:
+def _ps(commands: Subcommands) -> None:
     commands.add("ps", "ps", "list what is running", example="modelkit ps")
 
 
-def _logs(commands: _Subcommands) -> None:
+def _logs(commands: Subcommands) -> None:
     parser = commands.add("logs", "logs", "print what the engines said", example="modelkit logs --tail 20", json=False)
     _file(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on printing as they speak")
     parser.add_argument("--tail", type=int, default=None, metavar="N", help="only the last N lines")
 
 
-def _down(commands: _Subcommands) -> None:
+def _down(commands: Subcommands) -> None:
     parser = commands.add("down", "down", "drain and stop what runs", example="modelkit down")
     _file(parser)
     parser.add_argument("--drain", type=_seconds, default=30.0, metavar="SECONDS",
@@ -121,29 +127,30 @@ def _down(commands: _Subcommands) -> None:
     parser.add_argument("--all", action="store_true", help="every project of this user")
 
 
-def _chat(commands: _Subcommands) -> None:
+def _chat(commands: Subcommands) -> None:
     parser = commands.add("chat", "chat", "talk to what runs, or ask one question", json=False,
                           example='modelkit chat "What is the capital of France?"')
     parser.add_argument("question", nargs="*", help="ask this and leave; without it, a conversation (or stdin)")
     parser.add_argument("-f", "--file", metavar="FILE", help=_FILE)
 
 
-def _env(commands: _Subcommands) -> None:
+def _env(commands: Subcommands) -> None:
     parser = commands.add("env", "env", "print OPENAI_BASE_URL and OPENAI_API_KEY for a shell",
                           example='eval "$(modelkit env)"')
     _file(parser)
 
 
-def _promote(commands: _Subcommands) -> None:
+def _promote(commands: Subcommands) -> None:
     parser = commands.add("promote", "promote", "move the address to another stage once both mean the same",
                           example="modelkit promote dev prod")
     parser.add_argument("source", metavar="FROM", help="the stage that serves")
     parser.add_argument("target", metavar="TO", help="the stage that shall serve")
     _file(parser)
     _address(parser)
+    lock_flags(parser)
 
 
-def _engine(commands: _Subcommands) -> None:
+def _engine(commands: Subcommands) -> None:
     parser = commands.add("engine", "engine", "install and list engines", example="modelkit engine list")
     parser.add_argument("action", choices=["install", "list"])
     parser.add_argument("engine", nargs="?", help="for install: vllm")
@@ -152,9 +159,9 @@ def _engine(commands: _Subcommands) -> None:
     parser.add_argument("--reinstall", action="store_true", help="for install: make it anew")
 
 
-def _doctor(commands: _Subcommands) -> None:
+def _doctor(commands: Subcommands) -> None:
     commands.add("doctor", "doctor", "say what this machine has and what is missing", example="modelkit doctor")
 
 
-def _version(commands: _Subcommands) -> None:
+def _version(commands: Subcommands) -> None:
     commands.add("version", "version", "print the version", example="modelkit version")

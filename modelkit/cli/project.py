@@ -1,4 +1,4 @@
-"""From words on the command line to a Modelfile, a plan and a bundle: the only place that knows the whole road."""
+"""From words on the command line to a Modelfile, an address and the project's supervisor."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from modelkit.language.diagnostic import Diagnostic
     from modelkit.language.modelfile import Modelfile
     from modelkit.language.source import Source
-    from modelkit.planning.facts import Facts, Overrides
-    from modelkit.planning.plan import Engine, Plan
+    from modelkit.planning.facts import Overrides
+    from modelkit.planning.plan import Plan
     from modelkit.platforms.bundle import Bundle
     from modelkit.runtime.client import Client
 
@@ -109,86 +109,6 @@ def overrides(arguments: Any) -> Overrides:
         port, origin = int(text), "environment"
     key = f"env:{API_KEY_VARIABLE}" if os.environ.get(API_KEY_VARIABLE) else None
     return Overrides(port=port, port_origin=origin, host=getattr(arguments, "host", None), api_key=key)
-
-
-def engines_found() -> dict[str, Engine]:
-    """The engines of this machine, by the language's word."""
-    from modelkit.engines import llama_cpp, vllm
-    from modelkit.runtime import environments
-
-    found: dict[str, Engine] = {}
-    if (llama := llama_cpp.probe()) is not None:
-        found["llama.cpp"] = llama
-        if llama.provider == "llama-server":
-            found["llama-server"] = llama
-    if (environment := environments.find("vllm")) is not None:
-        found["vllm"] = vllm.engine(environment)
-    return found
-
-
-def facts(modelfile: Modelfile, stage: str) -> Facts:
-    """What is here for a stage, without fetching or making anything."""
-    from modelkit import models
-    from modelkit.models.reference import Reference
-    from modelkit.models.store import Store
-    from modelkit.planning.facts import Facts
-
-    base = modelfile.layer.base
-    for block in reversed(modelfile.lineage(stage)):
-        base = block.layer.base or base
-    assert base is not None  # checked: missing-from
-    reference = Reference.parse(base.value, Path(modelfile.path).resolve().parent)
-    store = Store()
-    weights = models.locate(reference, store=store)
-    form = weights.form if weights else None
-    folder = models.locate_folder(weights, store=store) if weights and form == "gguf" else weights
-    return Facts(engines=engines_found(), reference=reference.text, safetensors=folder,
-                 gguf=weights if form == "gguf" else None,
-                 model=models.facts(weights) if weights else None, cpus=os.cpu_count() or 1)
-
-
-def plan(modelfile: Modelfile, stage: str, arguments: Any, known: Facts | None = None) -> Plan:
-    """The stage's plan, with what each setting becomes on its engine."""
-    from modelkit import platforms
-    from modelkit.planning.resolve import resolve
-
-    resolved = resolve(modelfile, stage, known or facts_of(modelfile, stage), overrides(arguments))
-    return resolved.model_copy(update={"lowered": platforms.lower(resolved)})
-
-
-def facts_of(modelfile: Modelfile, stage: str) -> Facts:
-    """`facts`, with the error of an unknown stage left to `resolve`."""
-    from modelkit.planning.facts import Facts
-
-    try:
-        modelfile.kind(stage)
-    except KeyError:
-        return Facts()
-    return facts(modelfile, stage)
-
-
-def prepare(modelfile: Modelfile, stage: str, arguments: Any, on_progress: Progress) -> Bundle:
-    """Everything `up` needs: fetch the weights, make the form that the engine loads, render the bundle."""
-    from modelkit import models, platforms
-    from modelkit.models.reference import Reference
-    from modelkit.models.store import Store
-
-    first = plan(modelfile, stage, arguments)
-    missing = [need for need in first.needs if not need.automatic]
-    if missing:
-        raise Failure("stage-needs", f"stage `{stage}` cannot run here yet: {missing[0].message}",
-                      detail=tuple(need.message for need in missing[1:]))
-    if first.needs:
-        store = Store()
-        reference = Reference.parse(first.reference, Path(modelfile.path).resolve().parent)
-        weights = models.acquire(reference, store=store, on_progress=on_progress)
-        if any(need.code == "convert" for need in first.needs):
-            models.huggingface_folder(weights, store=store, on_progress=on_progress)
-        first = plan(modelfile, stage, arguments)
-    if first.weights is None:
-        raise Failure("weights-missing", f"the weights of stage `{stage}` are not here after preparing them",
-                      hint="run it again; if it stays so, delete the cache folder and report it")
-    return platforms.render(first)
 
 
 def say_losses(plan: Plan, terminal: Terminal) -> None:

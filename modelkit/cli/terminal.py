@@ -71,6 +71,16 @@ class Terminal:
         return Progress(self)
 
 
+def amount(size: int) -> str:
+    """Bytes for people: `98.4 MB`."""
+    value, units = float(size), ("B", "kB", "MB", "GB", "TB")
+    for unit in units:
+        if value < 1000 or unit == units[-1]:
+            break
+        value /= 1000
+    return f"{size} B" if unit == "B" else f"{value:.1f} {unit}"
+
+
 class Progress:
     """A progress bar on a terminal, one line per step elsewhere. Call it with (done, total, label); close it."""
 

@@ -24,6 +24,7 @@ from modelkit.engines.llama_host import attributes
 from modelkit.engines.llama_host.config import Config, Words
 from modelkit.engines.table import Answer, Row, Rule, approximated, equal, lost, rows, translated, words
 from modelkit.failure import Failure
+from modelkit.language.quantization import PRECISIONS
 from modelkit.planning.plan import Engine, Lowered, Plan
 
 __all__ = ["SETTINGS", "explain_exit", "launch", "lower", "probe"]
@@ -61,6 +62,15 @@ def _context(value: Any, plan: Plan) -> Answer:
     return Answer("translated", "--ctx-size", each * slots, f"{each} tokens for each of {slots} conversations")
 
 
+def _quantize(value: Any, plan: Plan) -> Answer:
+    row = PRECISIONS.get(str(value))
+    if row is None:
+        return Answer("lost", "", None, "choosing a precision comes with a later release: the base's own is used")
+    if row.form == "safetensors":
+        return Answer("lost", "", None, f"llama.cpp has no {row.name}: the base's own precision is used")
+    return Answer("equal", "weights", row.name)
+
+
 def _kv_cache(value: Any, plan: Plan) -> Answer | None:
     if value == "auto":
         return None
@@ -88,6 +98,7 @@ SETTINGS = rows(
     # Of the process.
     Row("num_ctx", _context, "`--ctx-size` is for all conversations together"),
     Row("serve.max_concurrency", _concurrency, "slots; who comes later waits"),
+    Row("quantize", _quantize, "made beforehand"),
     Row("num_batch", translated("--batch-size", int, "also `--ubatch-size`"), "prompt tokens worked on in one step"),
     Row("num_thread", _positive(equal("--threads")), "0: the physical cores that the process may use"),
     Row("num_gpu", _layers, "-1: as many layers as fit"),

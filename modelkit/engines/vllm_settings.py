@@ -7,6 +7,7 @@ from typing import Any
 
 from modelkit.engines.launch import RUN
 from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, translated
+from modelkit.language.quantization import PRECISIONS
 from modelkit.planning.plan import Plan
 
 TEMPLATE_FILE = "chat_template.jinja"
@@ -89,13 +90,18 @@ def _prefix_caching(value: Any, plan: Plan) -> Answer:
 
 def _quantize(value: Any, plan: Plan) -> Answer:
     name = str(value)
-    if name in ("none", "BF16", "auto"):
+    if name in ("none", "BF16"):
         return Answer("equal", "--dtype", None, "bfloat16")
-    if name == "fp8" and not on_cpu(plan):
+    if name == "auto":
+        return Answer("lost", "", None, "choosing a precision comes with a later release: the base's own is used")
+    if name == "fp8":
+        if on_cpu(plan):
+            return Answer("lost", "", None, "vLLM makes fp8 on GPUs only, while it loads: the base's own is used")
         return Answer("equal", "--quantization", "fp8", "from the bfloat16 weights, while they are loaded")
-    if name in ("fp8", "int8", "awq", "gptq", "w4a16", "nvfp4"):
-        return Answer("lost", "", None, "this release serves bfloat16 weights on vLLM"
-                      + (" for CPUs" if name == "fp8" else ""))
+    if name == "nvfp4":
+        return Answer("lost", "", None, "this release cannot make nvfp4")
+    if PRECISIONS[name].form == "safetensors":
+        return Answer("equal", "weights", name, "made beforehand, as compressed-tensors")
     return Answer("approximated", "--dtype", None,
                   "vLLM does not load GGUF: the same numbers, written out as bfloat16, and so more memory")
 

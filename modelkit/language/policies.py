@@ -15,9 +15,11 @@ class Policy(NamedTuple):
 
 POLICIES: dict[str, Policy] = {row.name: row for row in (
     Policy("locked", "Everything that the stage runs is pinned by digest in the lock.", effective=True),
-    Policy("strict", "No setting may be lost on the stage's engine."),
-    Policy("safetensors_only", "Weights come as safetensors, never as pickles."),
-    Policy("no_remote_code", "The model's repository may not bring code of its own."),
+    Policy("strict", "No setting may be lost on the stage's engine.", effective=True),
+    Policy("safetensors_only", "The base comes as safetensors, not as GGUF. Pickles are refused in any stage.",
+           effective=True),
+    Policy("no_remote_code", "The model's repository may not bring code of its own. That is refused in any stage.",
+           effective=True),
     Policy("signed", "Weights carry a signature that verifies."),
     Policy("licence", "The model's licence is known and allowed."),
     Policy("api_key", "Clients must send a key."),

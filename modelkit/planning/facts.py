@@ -6,17 +6,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from modelkit.models.facts import ModelFacts
+from modelkit.models.forms import Step
 from modelkit.planning.plan import Engine, Weights
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Engines found on this machine by the language's word, and what is here of the model."""
+    """Engines found on this machine by the language's word, and what is here of the model.
+
+    `gguf` and `safetensors` are what an engine of that form would load; `base` is what FROM names, and `steps` is what
+    has yet to be made from it. `tools` are those that are here to make it.
+    """
 
     engines: Mapping[str, Engine] = field(default_factory=dict)
     reference: str = ""  # FROM, in canonical form
     gguf: Weights | None = None
     safetensors: Weights | None = None
+    base: Weights | None = None
+    steps: tuple[Step, ...] = ()
+    tools: frozenset[str] = frozenset()
     model: ModelFacts | None = None
     cpus: int = 1
 

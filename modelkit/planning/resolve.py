@@ -12,9 +12,9 @@ from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
 from modelkit.language.layers import Effective, effective
 from modelkit.language.modelfile import Modelfile
 from modelkit.planning.facts import Facts, Overrides
+from modelkit.planning.forms import FORM_OF_ENGINE
 from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, Setting, Weights
 
-FORM_OF_ENGINE = {"llama.cpp": "gguf", "llama-server": "gguf", "vllm": "safetensors"}
 CONCURRENCY_OF_STAGE = {"experiment": 4, "dev": 4, "prod": 16}
 
 CONTEXT_LENGTH = 4096
@@ -211,15 +211,15 @@ class _Resolution:
 
     def _needs(self, engine_name: str, engine: Engine | None, form: str, weights: Weights | None) -> list[Need]:
         needs = []
-        if form == "gguf" and weights is None and self.facts.safetensors is not None:
-            raise Failure("form-not-yet",
-                          f"{self.facts.reference} is a safetensors folder, and {engine_name} loads GGUF",
-                          hint="name a GGUF file in FROM, or give this stage `ENGINE vllm`")
-        if self.facts.gguf is None and weights is None:
+        if weights is None and self.facts.base is None:
             needs.append(Need(code="download", message=f"fetch {self.facts.reference}", automatic=True))
-        if form == "safetensors" and weights is None:
-            needs.append(Need(code="convert", automatic=True,
-                              message="de-quantize the GGUF into a bfloat16 safetensors folder, once"))
+            if form == "safetensors" and self.facts.reference.endswith(".gguf"):
+                needs.append(Need(code="dequantize", automatic=True, message="make the form that the engine loads"))
+        for step in self.facts.steps if weights is None else ():
+            needs.append(Need(code=step.kind, message=f"{step}, once", automatic=True))
+            if step.tool is not None and step.tool not in self.facts.tools:
+                needs.append(Need(code="tool", automatic=False, message=f"the {step.tool} is not installed, and the "
+                                  f"stage wants to {step}: run `modelkit tool install {step.tool}`"))
         if engine is None:
             needs.append(Need(code="engine", automatic=False, message=self._missing_engine(engine_name)))
         return needs

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from modelkit.cli import project
+from modelkit.cli.stages import engines_found
 from modelkit.cli.terminal import Terminal
 from modelkit.places import place
 
@@ -41,7 +42,7 @@ def _python() -> Finding:
 
 
 def _engines() -> list[Finding]:
-    found = project.engines_found()
+    found = engines_found()
     findings = []
     for word, role, fix in (("llama.cpp", "dev", "pip install 'modelkit-llm[llamacpp]'"),
                             ("vllm", "prod", "modelkit engine install vllm")):

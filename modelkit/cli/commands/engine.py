@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
-from modelkit.cli import project
+from modelkit.cli.stages import engines_found
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 
@@ -36,7 +36,7 @@ def _install(arguments: Namespace, terminal: Terminal) -> int:
 
 def _list(terminal: Terminal) -> int:
     rows, documents = [], []
-    for word, engine in project.engines_found().items():
+    for word, engine in engines_found().items():
         rows.append((word, engine.version, engine.variant, engine.provider, engine.command[0]))
         documents.append({"engine": word, **engine.model_dump(mode="json")})
     terminal.document(documents)

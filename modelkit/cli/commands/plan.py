@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from modelkit.cli import project
+from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.planning.plan import Plan
 
@@ -15,7 +16,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     documents = []
     for word in arguments.files or [None]:
         path = project.find(word)
-        plan = project.plan(project.load(path, terminal), stage, arguments)
+        plan = Stages(project.load(path, terminal), arguments).plan(stage)
         documents.append(plan.model_dump(mode="json"))
         _say(plan, terminal)
     terminal.document(documents[0] if len(documents) == 1 else documents)

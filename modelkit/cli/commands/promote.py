@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from modelkit.cli import project
 from modelkit.cli.commands.up import Narrator
+from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 from modelkit.release.promote import Promotion, Running, promote
@@ -23,8 +24,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     path = project.find(arguments.file)
     modelfile = project.load(path, terminal)
     with terminal.progress() as progress:
-        source = project.prepare(modelfile, arguments.source, arguments, progress)
-        target = project.prepare(modelfile, arguments.target, arguments, progress)
+        source, target = Stages(modelfile, arguments).prepare((arguments.source, arguments.target), progress, terminal)
     project.say_losses(target.plan, terminal)
     with project.supervisor(path, target, terminal) as client:
         done = promote(modelfile, source, target, _Endpoint(client, terminal), on_step=terminal.note)

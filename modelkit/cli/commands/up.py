@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import project
+from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 
@@ -28,7 +29,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     path, stage = project.one(arguments.files), project.stage_of(arguments)
     modelfile = project.load(path, terminal)
     with terminal.progress() as progress:
-        bundle = project.prepare(modelfile, stage, arguments, progress)
+        (bundle,) = Stages(modelfile, arguments).prepare((stage,), progress, terminal)
     project.say_losses(bundle.plan, terminal)
     with project.supervisor(path, bundle, terminal) as client:
         if arguments.detach:

@@ -20,9 +20,14 @@ _WEIGHTS = "model.safetensors"
 _USERS_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
 
 
+_TOOL = "modelkit dequantize"
+_VERSION = 1  # counts changes of what this code writes
+MAKER = f"{_TOOL} {_VERSION}"
+
+
 def recipe(weights: Weights) -> dict[str, Any]:
-    """How the folder is made. `version` counts changes of what this code writes."""
-    return {"tool": "modelkit dequantize", "version": 1, "input": weights.digest, "arguments": {"dtype": "bfloat16"}}
+    """How the folder is made."""
+    return {"tool": _TOOL, "version": _VERSION, "input": weights.digest, "arguments": {"dtype": "bfloat16"}}
 
 
 def locate_folder(weights: Weights, store: Store | None = None, *, verify: bool = False) -> Weights | None:

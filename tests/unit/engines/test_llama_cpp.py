@@ -58,13 +58,16 @@ ELSEWHERE = {"serve.host", "serve.port", "serve.api_key", "serve.replicas", "ser
 def test_every_parameter_and_every_serving_key_has_a_row() -> None:
     language = {*PARAMETERS, *DEPRECATED, *(f"serve.{key}" for key in SERVE_KEYS)}
     assert language - ELSEWHERE <= set(llama_cpp.SETTINGS)
-    assert set(llama_cpp.SETTINGS) - language == {"template", "system", "messages"}
+    assert set(llama_cpp.SETTINGS) - language == {"template", "system", "messages", "quantize"}
 
 
 @pytest.mark.parametrize(("setting", "value", "verdict", "target", "means"), [
     ("num_ctx", 2048, "translated", "--ctx-size", 8192),
     ("serve.max_concurrency", 4, "equal", "--parallel", 4),
     ("num_batch", 256, "translated", "--batch-size", 256),
+    ("quantize", "Q4_K_M", "equal", "weights", "Q4_K_M"),
+    ("quantize", "fp8", "lost", "", None),
+    ("quantize", "auto", "lost", "", None),
     ("num_thread", 3, "equal", "--threads", 3),
     ("num_gpu", 12, "equal", "--gpu-layers", 12),
     ("main_gpu", 1, "translated", "--main-gpu", 1),

@@ -99,7 +99,9 @@ def test_every_word_of_the_language_has_a_row() -> None:
     ("quantize", "none", ("equal", "--dtype", None), None),
     ("quantize", "Q4_K_M", ("approximated", "--dtype", None), None),
     ("quantize", "fp8", ("lost", "", None), ("equal", "--quantization", "fp8")),
-    ("quantize", "awq", ("lost", "", None), None),
+    ("quantize", "awq", ("equal", "weights", "awq"), None),
+    ("quantize", "nvfp4", ("lost", "", None), None),
+    ("quantize", "auto", ("lost", "", None), None),
 ], ids=lambda v: str(v) if isinstance(v, (str, int, float)) else "")
 def test_what_a_setting_becomes(name: str, value: Any, cpu: Any, cuda: Any) -> None:
     assert lowered(name, value) == cpu

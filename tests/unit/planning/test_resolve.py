@@ -11,6 +11,7 @@ from modelkit.failure import Failure
 from modelkit.language.check import compile_source
 from modelkit.language.source import Source
 from modelkit.models import ModelFacts
+from modelkit.models.forms import Step
 from modelkit.planning.facts import Facts, Overrides
 from modelkit.planning.plan import Engine, Plan, Weights
 from modelkit.planning.resolve import resolve
@@ -112,7 +113,7 @@ def test_engines_follow_the_stage() -> None:
 
 def test_what_is_missing_is_a_need() -> None:
     made = plan("FROM ./m.gguf\n", "prod", Facts(reference="./m.gguf"))
-    assert [(n.code, n.automatic) for n in made.needs] == [("download", True), ("convert", True), ("engine", False)]
+    assert [(n.code, n.automatic) for n in made.needs] == [("download", True), ("dequantize", True), ("engine", False)]
     assert "modelkit engine install vllm" in made.needs[-1].message
 
 
@@ -152,12 +153,15 @@ def test_the_address_comes_from_the_nearest_layer() -> None:
     assert str(over.setting("serve.port").origin) == "environment"  # type: ignore[union-attr]
 
 
-def test_a_folder_is_served_by_vllm_and_refused_by_llama_cpp() -> None:
-    known = facts(gguf=None)
-    assert plan("FROM ./folder\n", "prod", known).weights == FOLDER
-    with pytest.raises(Failure) as caught:
-        plan("FROM ./folder\n", "dev", known)
-    assert caught.value.code == "form-not-yet"
+def test_a_folder_is_served_by_vllm_and_converted_for_llama_cpp() -> None:
+    folder = FOLDER.model_copy(update={"recipe": None})
+    assert plan("FROM ./folder\n", "prod", facts(gguf=None, base=folder)).weights == FOLDER
+    steps = (Step("convert"), Step("quantize", "Q4_K_M"))
+    made = plan("FROM ./folder\nQUANTIZE Q4_K_M\n", "dev",
+                facts(gguf=None, base=folder, steps=steps, tools=frozenset(["converter"])))
+    assert made.weights is None
+    assert [(n.code, n.automatic) for n in made.needs] == [("convert", True), ("quantize", True), ("tool", False)]
+    assert "modelkit tool install quantizer" in made.needs[-1].message
 
 
 def test_an_adapter_is_refused_because_its_absence_would_be_another_model() -> None:

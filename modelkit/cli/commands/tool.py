@@ -1,0 +1,33 @@
+"""`modelkit tool install|list`."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from modelkit.cli.terminal import Terminal
+from modelkit.models.convert.tool import Name
+
+TOOLS: dict[Name, str] = {
+    "quantizer": "GGUF to fewer bits (llama.cpp's quantizer)",
+    "converter": "safetensors to GGUF, LoRA adapters to and from GGUF (llama.cpp's converter, PyTorch)",
+    "compressor": "safetensors to int8, w4a16, fp8 … for vLLM (llmcompressor, PyTorch)",
+}
+
+
+def run(arguments: Namespace, terminal: Terminal) -> int:
+    """Make a tool's environment, or list the tools of this machine."""
+    from modelkit.runtime import environments
+
+    if arguments.action == "install":
+        from modelkit.failure import Failure
+
+        if arguments.tool is None:
+            raise Failure("usage", "which tool shall be installed?", hint=f"there are {', '.join(TOOLS)}")
+        environments.install(arguments.tool, reinstall=arguments.reinstall, on_progress=terminal.note)
+    found = {name: environments.find_tool(name) for name in TOOLS}
+    terminal.document([{"tool": name, "does": TOOLS[name], "version": tool.version if tool else None,
+                        "python": tool.python if tool else None} for name, tool in found.items()])
+    terminal.table(("TOOL", "VERSION", "WHAT IT MAKES"), [
+        (name, tool.version if tool else f"missing: modelkit tool install {name}", TOOLS[name])
+        for name, tool in found.items()])
+    return 0

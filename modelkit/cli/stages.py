@@ -1,0 +1,176 @@
+"""One Modelfile's stages in one command: looked at, planned, prepared, locked."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from modelkit.cli import project
+from modelkit.cli.lockfile import LockFile
+from modelkit.cli.terminal import Terminal
+from modelkit.failure import Failure
+from modelkit.models.store import Progress, Store, quiet
+
+if TYPE_CHECKING:
+    from modelkit.cli.weights import Found
+    from modelkit.language.modelfile import Modelfile
+    from modelkit.models.lock import LockedArtifact, LockedStage
+    from modelkit.planning.facts import Facts
+    from modelkit.planning.plan import Engine, Plan
+    from modelkit.platforms.bundle import Bundle
+
+
+def engines_found() -> dict[str, Engine]:
+    """The engines of this machine, by the language's word."""
+    from modelkit.engines import llama_cpp, vllm
+    from modelkit.runtime import environments
+
+    found: dict[str, Engine] = {}
+    if (llama := llama_cpp.probe()) is not None:
+        found["llama.cpp"] = llama
+        if llama.provider == "llama-server":
+            found["llama-server"] = llama
+    if (environment := environments.find("vllm")) is not None:
+        found["vllm"] = vllm.engine(environment)
+    return found
+
+
+class Stages:
+    """The stages of a Modelfile, under its lock. Engines are looked for once, models whenever they may have changed."""
+
+    def __init__(self, modelfile: Modelfile, arguments: Any, *, lock: LockFile | None = None) -> None:
+        self.modelfile, self.arguments = modelfile, arguments
+        self.lock = lock or LockFile.of(modelfile, arguments)
+        self.store = Store()
+
+    @cached_property
+    def engines(self) -> dict[str, Engine]:
+        return engines_found()
+
+    def look(self, stage: str) -> Found:
+        """What is here of a stage's model."""
+        from modelkit.cli.weights import look
+
+        return look(self.modelfile, stage, self.lock, self.store)
+
+    def facts(self, found: Found) -> Facts:
+        """What planning is told of the world."""
+        from modelkit.planning.facts import Facts
+
+        here = found.weights
+        return Facts(engines=self.engines, reference=found.reference.text, base=found.base, steps=found.left,
+                     gguf=here if here and here.form == "gguf" else None,
+                     safetensors=here if here and here.form == "safetensors" else None,
+                     model=found.facts, cpus=os.cpu_count() or 1, tools=frozenset(found.tools))
+
+    def plan(self, stage: str, found: Found | None = None) -> Plan:
+        """The stage's plan, with what each setting becomes on its engine. Fetches and makes nothing."""
+        from modelkit import platforms
+        from modelkit.planning.resolve import resolve
+
+        resolved = resolve(self.modelfile, stage, self.facts(found or self.look(stage)),
+                           project.overrides(self.arguments))
+        return resolved.model_copy(update={"lowered": platforms.lower(resolved)})
+
+    def ready(self, stage: str, on_progress: Progress = quiet, *, engine: bool = True) -> tuple[Found, Plan]:
+        """A stage with everything that it needs here: fetched, made, proved against the lock.
+
+        Without `engine` only its model is made ready. Raises Failure for what nobody but a person can bring.
+        """
+        from modelkit.cli import weights
+
+        found = self.look(stage)
+        self._presume_possible(self.plan(stage, found), engine)
+        if found.base is None:
+            found = weights.fetch(found, self.lock, stage, self.store, on_progress)
+            self._presume_possible(self.plan(stage, found), engine)
+        found = weights.finish(found, self.store, on_progress)
+        return found, self.plan(stage, found)
+
+    def prepare(self, stages: Sequence[str], on_progress: Progress, terminal: Terminal) -> list[Bundle]:
+        """The bundles of stages that are ready; the lock is brought up to date, or held against them."""
+        from modelkit import platforms
+
+        ready = [self.ready(stage, on_progress) for stage in stages]
+        for found, plan in ready:
+            presume_policies(self.modelfile, plan, found)
+        bundles = [platforms.render(plan) for _, plan in ready]
+        self.settle([(stage, found) for stage, (found, _) in zip(stages, ready, strict=True)], terminal)
+        return bundles
+
+    def settle(self, stages: Sequence[tuple[str, Found]], terminal: Terminal) -> bool:
+        """Hold the lock against stages as they are, and write it where it may change; True when it was written."""
+        entries = [self.entry(stage, found) for stage, found in stages]
+        try:
+            changed, differences = self.lock.settle([one for one, _ in entries], [other for _, other in entries])
+        except Failure as failure:
+            if failure.code != "lock-unwritable":
+                raise
+            terminal.note(f"{failure.message}: going on without")  # a container's read-only folder
+            return False
+        if changed:
+            terminal.note(f"wrote {self.lock.path}")
+        for difference in differences:
+            terminal.note(f"not as locked: {difference}")
+        return changed
+
+    def entry(self, stage: str, found: Found) -> tuple[LockedStage, LockedArtifact]:
+        """A stage and its model as the lock would have them now."""
+        from modelkit.planning.facts import Overrides
+        from modelkit.planning.locking import locked_artifact, locked_stage
+        from modelkit.planning.resolve import resolve
+
+        assert found.artifact is not None, "the lock is about files that are known"
+        plan = resolve(self.modelfile, stage, self.facts(found), Overrides())
+        artifact = locked_artifact(self.lock.name(found.asked), found.artifact, found.facts)
+        known = self.lock.artifact(found.asked)
+        if known is not None and known.files == artifact.files and known.resolved == artifact.resolved:
+            artifact = known
+        return locked_stage(plan, found.wanted, artifact, self._made(found), self._engine(found, plan)), artifact
+
+    def _made(self, found: Found) -> list[Any]:
+        from modelkit.models.forms import maker, trail
+        from modelkit.planning.locking import Made
+
+        made = trail(found.base, found.route, found.tools, self.store)
+        return [Made(step, tool=maker(step, found.tools),
+                     imatrix=self.store.digest(found.wanted.imatrix) if step.imatrix and found.wanted.imatrix else None,
+                     output=weights.digest if weights else None, size=weights.size if weights else None)
+                for step, weights in zip(found.route, made, strict=True)]
+
+    def _engine(self, found: Found, plan: Plan) -> str:
+        """The engine as the lock names it: what is here, else what an install would bring."""
+        from modelkit.engines.requirements import SETS
+
+        if (engine := plan.engine) is not None:
+            return f"{engine.version} ({engine.provider})" if engine.name.startswith("llama") else engine.version
+        from packaging.specifiers import SpecifierSet
+
+        allowed = SpecifierSet(found.wanted.specifier)
+        return next((one.version for one in SETS if one.engine == found.wanted.engine
+                     and allowed.contains(one.version)), "")
+
+    def _presume_possible(self, plan: Plan, engine: bool) -> None:
+        missing = [need for need in plan.needs if not need.automatic and (engine or need.code != "engine")]
+        if missing:
+            raise Failure("stage-needs", f"stage `{plan.stage}` cannot run here yet: {missing[0].message}",
+                          detail=tuple(need.message for need in missing[1:]))
+
+
+def presume_policies(modelfile: Modelfile, plan: Plan, found: Found) -> None:
+    """Hold a stage to its POLICY `strict` and `safetensors_only`. Raises Failure (exit 1)."""
+    from modelkit.language.layers import effective
+
+    policies = {said.value for said in effective(modelfile, plan.stage).policies}
+    lost = [item for item in plan.lowered if item.verdict == "lost"] if "strict" in policies else []
+    if lost:
+        raise Failure("policy-strict", f"stage `{plan.stage}` would lose {len(lost)} "
+                      f"{'setting' if len(lost) == 1 else 'settings'} on {plan.engine_name} (`POLICY strict`)",
+                      "take them out of the stage, or run it on an engine that has them",
+                      detail=tuple(f"{item.setting}: {item.reason}" for item in lost), exit_code=1)
+    if "safetensors_only" in policies and found.base is not None and found.base.form != "safetensors":
+        raise Failure("policy-safetensors", f"{found.reference.text} is a GGUF, and stage `{plan.stage}` takes "
+                      "safetensors only (`POLICY safetensors_only`)", "name a repository of safetensors in the stage's "
+                      "FROM", exit_code=1)

@@ -1,0 +1,139 @@
+"""A stage's model: what is here of it, fetched and made where it is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from modelkit.cli.lockfile import LockFile
+from modelkit.models.forms import Step, make, precision, reach, route
+from modelkit.models.reference import Reference
+from modelkit.models.store import Progress, Store, quiet
+from modelkit.planning.forms import Wanted, wanted
+
+if TYPE_CHECKING:
+    from modelkit.language.modelfile import Modelfile
+    from modelkit.models.artifact import Artifact
+    from modelkit.models.convert.tool import Tool
+    from modelkit.models.facts import ModelFacts
+    from modelkit.models.weights import Weights
+
+
+@dataclass(frozen=True)
+class Found:
+    """A stage's model as far as it is here.
+
+    `asked` is what FROM says, `reference` what the lock makes of it. `base` is None while it is not here; then
+    `facts` may still be known, from headers alone. `at` is the last form on `route` that is made, `left` what is not.
+    """
+
+    wanted: Wanted
+    asked: Reference
+    reference: Reference
+    artifact: Artifact | None = None
+    base: Weights | None = None
+    facts: ModelFacts | None = None
+    route: tuple[Step, ...] = ()
+    left: tuple[Step, ...] = ()
+    at: Weights | None = None
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+
+    @property
+    def weights(self) -> Weights | None:
+        """What the engine loads, if it is here."""
+        return self.at if not self.left else None
+
+
+def look(modelfile: Modelfile, stage: str, lock: LockFile, store: Store) -> Found:
+    """What is here of a stage's model. Fetches and makes nothing."""
+    from modelkit import models
+
+    ask = wanted(modelfile, stage)
+    asked = Reference.parse(ask.base, Path(modelfile.path).absolute().parent)
+    reference = lock.pinned(asked, stage)
+    base = models.locate(reference, store=store)
+    found = Found(ask, asked, reference)
+    if base is not None:
+        return _with(found, base, lock, stage, store)
+    if (locked := lock.artifact(asked)) is None:
+        return found
+    return _far(found, locked.artifact(), locked.precision, None)
+
+
+def fetch(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress = quiet) -> Found:
+    """The same with its base here. Raises Failure when it can't be had, or is not what the lock says."""
+    from modelkit import models
+
+    if found.base is not None:
+        return found
+    return _with(found, models.acquire(found.reference, store=store, on_progress=on_progress), lock, stage, store)
+
+
+def inspect(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress = quiet, *,
+            refresh: bool = False) -> Found:
+    """The same with everything known that the lock wants, weights fetched only where nothing less says it.
+
+    With `refresh`, a reference that moves is asked for what it means now.
+    """
+    from modelkit import models
+    from modelkit.models.promised import promised
+
+    asked = found.asked
+    if asked.path is not None or (found.base is not None and not (refresh and asked.mutable)):
+        return fetch(found, lock, stage, store, on_progress)
+    locked = lock.artifact(asked)
+    if locked is not None and locked.tokenizer is not None:
+        return found
+    artifact, facts = promised(found.reference, store, on_progress)
+    known = replace(found, reference=Reference.parse(artifact.resolved, Path.cwd()))
+    if (here := models.locate(known.reference, store=store)) is not None:
+        return _with(known, here, lock, stage, store)
+    if facts is None:
+        return fetch(replace(known, base=None), lock, stage, store, on_progress)
+    return _far(known, artifact, facts.quantization, facts)
+
+
+def finish(found: Found, store: Store, on_progress: Progress = quiet) -> Found:
+    """The same with the form that the engine loads. Raises Failure when a tool is missing, or fails."""
+    if not found.left or found.base is None:
+        return found
+    made = make(found.base, found.route, found.tools, store, on_progress)
+    return replace(found, at=made, left=())
+
+
+def _with(found: Found, base: Weights, lock: LockFile, stage: str, store: Store) -> Found:
+    from modelkit import models
+    from modelkit.models.local import artifact_at
+
+    artifact = (artifact_at(found.reference.path, base, store) if found.reference.path is not None
+                else store.find(found.reference.text))
+    if artifact is not None:
+        lock.presume_files(found.asked, artifact, stage)
+    ask = found.wanted
+    way = route(base.form, precision(base), ask.form, ask.precision, str(ask.imatrix) if ask.imatrix else None)
+    tools = tools_for(way)
+    locked = lock.tools(stage, way, tools)
+    at, left = reach(base, way, locked, store)
+    if left and locked != tools:
+        lock.presume_tools(stage, locked, tools)
+        at, left, locked = *reach(base, way, tools, store), tools
+    return replace(found, artifact=artifact, base=base, facts=models.facts(base), route=way, at=at, left=left,
+                   tools=locked)
+
+
+def _far(found: Found, artifact: Artifact, precision_: str, facts: ModelFacts | None) -> Found:
+    """A model that is not here, known by its lock or its headers."""
+    ask = found.wanted
+    have: Literal["gguf", "safetensors"] = "gguf" if artifact.form == "gguf" else "safetensors"
+    way = route(have, precision_, ask.form, ask.precision, str(ask.imatrix) if ask.imatrix else None)
+    return replace(found, artifact=artifact, base=None, facts=facts, route=way, left=way, tools=tools_for(way))
+
+
+def tools_for(way: tuple[Step, ...]) -> dict[str, Tool]:
+    """The tools of this machine that these steps need."""
+    from modelkit.runtime import environments
+
+    found = {name: environments.find_tool(name) for name in {step.tool for step in way if step.tool}}
+    return {name: tool for name, tool in found.items() if tool is not None}

@@ -1,0 +1,69 @@
+"""A model that is not here: which files it has, and what their headers say, without fetching its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelkit.failure import Failure
+from modelkit.models.store import Progress, Store, quiet
+
+if TYPE_CHECKING:
+    from modelkit.models.artifact import Artifact, Piece
+    from modelkit.models.facts import ModelFacts
+    from modelkit.models.formats.access import Access
+    from modelkit.models.reference import Reference
+
+
+def promised(wanted: Reference, store: Store, on_progress: Progress = quiet) -> tuple[Artifact, ModelFacts | None]:
+    """What `wanted` means now at its source, and the model's facts; None where they need the weights themselves.
+
+    Raises Failure when the source can't be asked, or offers what modelkit refuses.
+    """
+    from modelkit.models import supply
+    from modelkit.models.sources import source
+
+    origin = source(wanted)
+    artifact = origin.resolve(wanted, store, on_progress)
+    supply.presume_wanted(artifact)
+    if artifact.place is None and all(store.intact(store.blob(p.digest), p.digest) for p in artifact.files):
+        supply.presume_safe(artifact, store)  # it was fetched before, or had to be to be known
+        store.remember(artifact)
+    remote: Callable[[Artifact, Piece], Access] | None = getattr(origin, "remote_file", None)
+    on_progress(0, None, f"reading the header of {wanted.text}")
+    return artifact, _facts(artifact, store, remote)
+
+
+def _facts(artifact: Artifact, store: Store, remote: Callable[[Artifact, Piece], Access] | None) -> ModelFacts | None:
+    from modelkit.models.facts import facts_from, facts_of_folder
+    from modelkit.models.formats.access import LocalFile
+    from modelkit.models.formats.checkpoint import Files
+
+    pieces = {piece.path: piece for piece in artifact.files}
+
+    def opened(name: str) -> Access | None:
+        if (piece := pieces.get(name)) is None:
+            return None
+        local: Path = store.path(artifact, piece)
+        if local.is_file():
+            return LocalFile(local)
+        if remote is None:
+            raise _NotHere
+        return remote(artifact, piece)
+
+    weights = [piece.path for piece in artifact.weights]
+    try:
+        if artifact.form == "safetensors":
+            return facts_of_folder(Files(artifact.reference, opened, weights))
+        return facts_from(*[access for name in weights if (access := opened(name)) is not None])
+    except _NotHere:
+        return None
+    except Failure as failure:
+        if failure.code in ("no-ranges", "ranges-unsupported"):
+            return None
+        raise
+
+
+class _NotHere(Exception):
+    """A file would have to be fetched."""

@@ -1,0 +1,56 @@
+"""Which model a stage asks for, in which form and precision. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from modelkit.failure import Failure
+from modelkit.language.engine_words import DEFAULT_ENGINE
+from modelkit.language.layers import effective
+from modelkit.language.modelfile import Modelfile
+
+FORM_OF_ENGINE: dict[str, Literal["gguf", "safetensors"]] = {
+    "llama.cpp": "gguf", "llama-server": "gguf", "vllm": "safetensors"}
+"""What an engine loads, by the language's word for it."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a stage asks for: FROM's text, the engine and what it loads, QUANTIZE's word and its importance matrix."""
+
+    base: str
+    engine: str
+    specifier: str
+    form: Literal["gguf", "safetensors"]
+    precision: str | None
+    imatrix: Path | None
+
+    @property
+    def requires(self) -> str:
+        return f"{self.engine} {self.specifier}".strip()
+
+    @property
+    def quantize(self) -> str:
+        return self.precision or "none"
+
+
+def wanted(modelfile: Modelfile, stage: str) -> Wanted:
+    """Raises Failure for a stage that is not in the file and for an engine that this release can't run."""
+    try:
+        said, kind = effective(modelfile, stage), modelfile.kind(stage)
+    except KeyError:
+        known = ", ".join(dict.fromkeys(("experiment", "dev", "prod", *modelfile.stages)))
+        raise Failure("unknown-stage", f"no stage is called `{stage}` in {modelfile.path}",
+                      hint=f"its stages are {known}") from None
+    engine = said.engine.value.name if said.engine else DEFAULT_ENGINE[kind]
+    if engine not in FORM_OF_ENGINE:
+        raise Failure("engine-not-yet", f"stage `{stage}` asks for engine {engine}, which this release cannot run",
+                      hint=f"it can run {', '.join(FORM_OF_ENGINE)}")
+    assert said.base is not None  # checked: missing-from
+    quantize = said.quantize.value if said.quantize else None
+    folder = Path(modelfile.path).absolute().parent
+    return Wanted(said.base.value, engine, said.engine.value.version if said.engine else "", FORM_OF_ENGINE[engine],
+                  None if quantize is None else quantize.name,
+                  folder / Path(quantize.imatrix).expanduser() if quantize and quantize.imatrix else None)

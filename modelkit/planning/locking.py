@@ -1,0 +1,136 @@
+"""What of a plan goes into the lock, and when what is there no longer answers the Modelfile. Pure.
+
+A locked stage has two halves. What the Modelfile *asks for* (`_ASKED`): when that changes, the lock is stale and is
+brought up to date. What was *found* for it (versions, digests): that stays, whatever is released or installed later,
+until somebody asks for an upgrade.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from modelkit.failure import Failure
+from modelkit.models.artifact import Artifact
+from modelkit.models.facts import ModelFacts
+from modelkit.models.forms import Step
+from modelkit.models.lock import Lock, LockedArtifact, LockedFile, LockedStage, LockedStep
+from modelkit.planning.forms import Wanted
+from modelkit.planning.plan import Plan, digest
+
+_ASKED = {"artifact": "FROM", "quantize": "QUANTIZE", "requires": "ENGINE", "settings": "the settings"}
+_OF_THE_FILE = ("modelfile", "stage", "default")
+
+
+@dataclass(frozen=True)
+class Made:
+    """One step of a stage's weights: what made it, and what came out where that is known."""
+
+    step: Step
+    tool: str = ""
+    imatrix: str | None = None  # digest
+    output: str | None = None  # digest
+    size: int | None = None
+
+
+def locked_artifact(reference: str, artifact: Artifact, facts: ModelFacts | None) -> LockedArtifact:
+    """`reference` as a committed file may say it."""
+    portable = artifact.resolved if artifact.place is None or "://" in artifact.resolved else reference
+    return LockedArtifact(
+        reference=reference, resolved=portable, form=artifact.form, revision=artifact.revision,
+        precision=facts.quantization if facts else "",
+        tokenizer=facts.tokenizer_digest if facts else None, template=facts.template_digest if facts else None,
+        files=tuple(LockedFile(path=p.path, digest=p.digest, size=p.size, role=p.role)
+                    for p in sorted(artifact.files)))
+
+
+def locked_stage(plan: Plan, wanted: Wanted, artifact: LockedArtifact, made: Sequence[Made], engine: str,
+                 ) -> LockedStage:
+    """A stage as it is now. `plan` must be made without overrides: the command line is nobody else's."""
+    own = plan.chat_template
+    return LockedStage(
+        name=plan.stage, artifact=artifact.reference, quantize=wanted.quantize, requires=wanted.requires,
+        settings=settings_digest(plan), engine=engine,
+        template="sha256:" + hashlib.sha256(own.encode()).hexdigest() if own else artifact.template,
+        steps=tuple(LockedStep(kind=one.step.kind, precision=one.step.precision, tool=one.tool, imatrix=one.imatrix,
+                               output=one.output, size=one.size) for one in made))
+
+
+def settings_digest(plan: Plan) -> str:
+    """Of everything that the Modelfile says about a stage; what the model or the machine adds is not in it."""
+    said = {s.name: s.value for s in plan.settings if s.origin.kind in _OF_THE_FILE
+            and (s.name != "num_ctx" or s.origin.kind != "default")}  # its default depends on the model
+    texts = {name: plan.profile.get(name) for name in ("name", "system", "messages", "stop", "defaults", "max_tokens")}
+    return digest({"settings": said, "texts": texts, "flags": plan.flags, "platform": plan.platform,
+                   "template": plan.chat_template})
+
+
+def stale(now: LockedStage, locked: LockedStage | None) -> str | None:
+    """Why the lock no longer answers the Modelfile, None when it does."""
+    if locked is None:
+        return f"stage `{now.name}` is not in it"
+    for name, word in _ASKED.items():
+        if getattr(now, name) != getattr(locked, name):
+            values = "" if name == "settings" else f" from `{getattr(locked, name)}` to `{getattr(now, name)}`"
+            return f"{word} of stage `{now.name}` changed{values}"
+    if [(s.kind, s.precision, s.imatrix) for s in now.steps] != [(s.kind, s.precision, s.imatrix)
+                                                                 for s in locked.steps]:
+        return f"the way to the weights of stage `{now.name}` changed"
+    return None
+
+
+def kept(now: LockedStage, locked: LockedStage | None) -> LockedStage:
+    """What goes into the lock: what was found before stays as long as the Modelfile asks for the same."""
+    if locked is None or stale(now, locked) is not None:
+        return now
+    steps = tuple(_known_longer(new, old) for new, old in zip(now.steps, locked.steps, strict=True))
+    return locked.model_copy(update={"engine": locked.engine or now.engine, "steps": steps,
+                                     "template": locked.template or now.template})
+
+
+def _known_longer(new: LockedStep, old: LockedStep) -> LockedStep:
+    """What was made before stays; a step that nobody had made yet may be known now."""
+    learned = not old.tool or (new.tool == old.tool and new.output is not None and old.output is None)
+    return new if learned else old
+
+
+def drift(now: LockedStage, locked: LockedStage) -> Iterator[str]:
+    """In what this machine differs from the lock, one phrase each."""
+    if locked.engine and now.engine and now.engine != locked.engine:
+        yield f"the engine is {now.engine}, and the lock has {locked.engine}"
+    if locked.template and now.template and now.template != locked.template:
+        yield f"the chat template is {now.template[:19]}, and the lock has {locked.template[:19]}"
+    for new, old in zip(now.steps, locked.steps, strict=False):
+        if new.tool and old.tool and new.tool != old.tool:
+            yield f"the weights are made by {new.tool}, and the lock has {old.tool}"
+        elif new.output and old.output and new.output != old.output:
+            yield f"`{new.kind}` made {new.output[:19]}, and the lock has {old.output[:19]}"
+
+
+def presume_files(artifact: Artifact, locked: LockedArtifact, where: str) -> None:
+    """Raise Failure unless the files that are here are those that the lock has."""
+    found, wanted = {p.path: p.digest for p in artifact.files}, {f.path: f.digest for f in locked.files}
+    if found == wanted:
+        return
+    changed = sorted(name for name in found.keys() | wanted.keys() if found.get(name) != wanted.get(name))
+    raise Failure("lock-mismatch", f"{artifact.reference} is not what {where} says: `{changed[0]}` "
+                  + ("is missing" if changed[0] not in found else "is new" if changed[0] not in wanted else
+                     f"is {found[changed[0]][:19]}…, not {wanted[changed[0]][:19]}…"),
+                  "if the change is wanted, run `modelkit lock --upgrade`; if not, somebody replaced it",
+                  data={"changed": changed})
+
+
+def presume_current(now: LockedStage, lock: Lock | None, where: str, why: str) -> LockedStage:
+    """The stage's place in a lock that may not be changed now. Raises Failure `lock-stale` (exit 1)."""
+    locked = lock.stage_named(now.name) if lock is not None else None
+    reason = stale(now, locked) if lock is not None else "it does not exist"
+    if reason is not None or locked is None:
+        raise Failure("lock-stale", f"{where} is not up to date: {reason} ({why})", "run `modelkit lock`, look at what "
+                      "changed, and commit it", exit_code=1)
+    differences = list(drift(now, locked))
+    if differences:
+        raise Failure("lock-drift", f"stage `{now.name}` is not what {where} says: {differences[0]} ({why})",
+                      "install what the lock names, or take what is here with `modelkit lock --upgrade`",
+                      detail=tuple(differences[1:]), exit_code=1)
+    return locked

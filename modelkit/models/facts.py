@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
 from modelkit.models.digests import digest
-from modelkit.models.formats.access import Access, LocalFile
-from modelkit.models.formats.checkpoint import checkpoint
+from modelkit.models.formats.access import Access
+from modelkit.models.formats.checkpoint import Files, checkpoint, local_files
 from modelkit.models.formats.gguf import Array
 from modelkit.models.formats.json_file import read_json
 
@@ -50,8 +49,7 @@ def facts(weights: Weights) -> ModelFacts:
     """The facts of weights that are on this machine."""
     path = Path(weights.path)
     if weights.form == "safetensors":
-        return facts_of_folder(lambda name: LocalFile(path / name) if (path / name).is_file() else None,
-                               sorted(file.name for file in path.glob("*.safetensors")))
+        return facts_of_folder(local_files(path))
     from modelkit.models.formats.splits import read_split
 
     return _of_split(read_split(path))
@@ -69,11 +67,9 @@ def facts_from(*parts: Access) -> ModelFacts:
     return _of_split(joined(headers) if len(headers) > 1 else Split(headers))
 
 
-def facts_of_folder(opened: Callable[[str], Access | None], weights: Sequence[str]) -> ModelFacts:
-    """The facts of a Hugging Face folder that is anywhere. `opened` gives a file by its path, None if there is none.
-
-    `weights` are the paths of its safetensors files; an index, if there is one, says which of them count.
-    """
+def facts_of_folder(source: Files) -> ModelFacts:
+    """The facts of a Hugging Face folder that is anywhere, from its small files and headers."""
+    opened = source.opened
     config, tokenizer = _object(opened("config.json")), _object(opened("tokenizer_config.json"))
     core = config["text_config"] if isinstance(config.get("text_config"), dict) else config
     template = _template(opened("chat_template.jinja"), tokenizer.get("chat_template"))
@@ -81,7 +77,7 @@ def facts_of_folder(opened: Callable[[str], Access | None], weights: Sequence[st
     return ModelFacts(
         architecture=str(config.get("model_type", "")),
         context_length=_whole(core.get("max_position_embeddings")),
-        parameters=checkpoint(opened, weights).parameters,
+        parameters=checkpoint(source).parameters,
         quantization=str((quantized.get("quant_method") if isinstance(quantized, dict) else None)
                          or core.get("torch_dtype") or core.get("dtype") or ""),
         vocabulary=_whole(core.get("vocab_size")) or 0,

@@ -19,6 +19,18 @@ _LARGEST_INDEX = 32 << 20
 
 
 @dataclass(frozen=True)
+class Files:
+    """A Hugging Face folder that is anywhere. `opened` gives a file by its path, None if there is none.
+
+    `weights` are the paths of all its safetensors files.
+    """
+
+    name: str
+    opened: Callable[[str], Access | None]
+    weights: Sequence[str]
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """Every tensor of a model with the file that it lies in, by the file's path inside the folder."""
 
@@ -31,23 +43,29 @@ class Checkpoint:
         return sum(tensor.elements for _, tensor in self.tensors.values())
 
 
+def local_files(folder: Path) -> Files:
+    """A folder on this machine."""
+    return Files(str(folder), lambda name: LocalFile(folder / name) if (folder / name).is_file() else None,
+                 sorted(file.name for file in folder.glob("*.safetensors")))
+
+
 def read_checkpoint(folder: Path) -> Checkpoint:
     """The tensors of a folder, from headers alone. Raises Failure, and nothing else."""
-    names = sorted(file.name for file in folder.glob("*.safetensors"))
-    if not names:
-        raise Failure("model-missing", f"{folder} holds no safetensors files", "name the folder that has them",
-                      data={"path": str(folder), "check": "empty"})
-    return checkpoint(lambda name: LocalFile(folder / name) if (folder / name).is_file() else None, names)
+    return checkpoint(local_files(folder))
 
 
-def checkpoint(opened: Callable[[str], Access | None], names: Sequence[str]) -> Checkpoint:
-    """The tensors of a folder that is anywhere. `opened` gives a file by its path, None if there is none.
+def checkpoint(source: Files) -> Checkpoint:
+    """The tensors of a folder that is anywhere, from headers alone.
 
     An index, where there is one, decides which files count, and has to be right; without one it is
-    `model.safetensors`, else all of `names`.
+    `model.safetensors`, else every safetensors file.
     """
+    opened, names = source.opened, source.weights
     if (index := opened(INDEX)) is not None:
         return _indexed(index, opened)
+    if not names:
+        raise Failure("model-missing", f"{source.name} holds no safetensors files", "name the folder that has them",
+                      data={"path": source.name, "check": "empty"})
     files = {name: _header(opened, name) for name in ([SINGLE] if SINGLE in names else names)}
     tensors: dict[str, tuple[str, TensorInfo]] = {}
     for name, header in files.items():

@@ -156,10 +156,14 @@ def _presume_complete(target: Path, source: Header, type: str) -> None:
     """Has the tool made what it was asked for? It is only C++ with a status of one bit."""
     from modelkit.models.formats.gguf_reader import read_header
 
-    made = read_header(target)
-    same = {name: tensor.shape for name, tensor in made.tensors.items()}
-    whole = source.get("split.count", int, 0) > 1 or same == {n: t.shape for n, t in source.tensors.items()}
-    if not whole or type_of(made) != type or made.architecture != source.architecture:
+    try:
+        made = read_header(target)
+        shapes = {name: tensor.shape for name, tensor in made.tensors.items()}
+        whole = source.get("split.count", int, 0) > 1 or shapes == {n: t.shape for n, t in source.tensors.items()}
+        right = whole and type_of(made) == type and made.architecture == source.architecture
+    except Failure:
+        right = False
+    if not right:
         raise Failure("quantize-failed", f"what the quantizer wrote is not the model as {type}",
                       "make the quantizer anew: `modelkit tool install quantizer --reinstall`")
 

@@ -66,12 +66,9 @@ class _Download:
         remote, partial, patience = self.remote, self.partial, Patience()
         doubtful = self._take_up()
         while True:
-            before = partial.length
             try:
                 self._receive()
             except PassingTrouble as passing:
-                if partial.length > before:
-                    patience.progressed()
                 patience.wait(passing)
                 continue
             except Changed:

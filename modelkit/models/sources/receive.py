@@ -110,6 +110,7 @@ class Receiving:
         self._segments = deque([self._first])
         self._next = offer.state.size or 0  # where the next segment that nobody has begins
         self._waiting, self._room = 0, _ROOM
+        self._judged = not offer.ranges
         self._error: BaseException | None = None
         self._stopped = False
         self._answers: dict[threading.Thread, BaseHTTPResponse] = {}
@@ -230,8 +231,7 @@ class Receiving:
         """What an answer brings of a segment. The blocks are as large as what comes in a moment."""
         with self._change:
             self._answers[threading.current_thread()] = answer
-        amount, judged = 1 << 16, segment is not self._first or not self._offer.ranges
-        begun, came = time.monotonic(), 0
+        amount, begun, came = 1 << 16, time.monotonic(), 0
         while not self._stopped and (segment.end is None or position < segment.end):
             at = time.monotonic()
             wanted = amount if segment.end is None else min(amount, segment.end - position)
@@ -245,8 +245,8 @@ class Receiving:
             amount = min(2 * amount, _LARGEST_BLOCK) if now - at < 0.02 else max(amount // 2, _SMALLEST_BLOCK)
             position, came = position + len(block), came + len(block)
             yield block
-            if not judged and (came >= _JUDGE_AFTER[0] or now - begun >= _JUDGE_AFTER[1]):
-                judged = True
+            if not self._judged and (came >= _JUDGE_AFTER[0] or now - begun >= _JUDGE_AFTER[1]):
+                self._judged = True
                 self._judge(segment, position, came / max(now - begun, 1e-9))
 
     def _judge(self, segment: _Segment, position: int, speed: float) -> None:

@@ -105,7 +105,7 @@ def patiently(action: Callable[[], T]) -> T:
 
 
 def get(remote: Remote, *, at_most: int, method: str = "GET", body: bytes | None = None,
-        stall_s: float = STALL_S) -> Response:
+        stall_s: float | None = None) -> Response:
     """A small document, whatever its status: only trouble on the way, and more than `at_most` bytes, are Failures."""
 
     def ask() -> Response:
@@ -118,7 +118,7 @@ def get(remote: Remote, *, at_most: int, method: str = "GET", body: bytes | None
 
 @contextmanager
 def request(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method: str = "GET",
-            body: bytes | None = None, stall_s: float = STALL_S) -> Iterator[BaseHTTPResponse]:
+            body: bytes | None = None, stall_s: float | None = None) -> Iterator[BaseHTTPResponse]:
     """The answer behind all redirects, its body not read yet, as it is on the wire. `stall_s` is how long it may take.
 
     Raises PassingTrouble for what may pass (a cut, a time-out, 429, 5xx), Failure for what won't.
@@ -132,7 +132,7 @@ def request(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method: str
 
 
 def open_answer(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method: str = "GET",
-                body: bytes | None = None, stall_s: float = STALL_S) -> BaseHTTPResponse:
+                body: bytes | None = None, stall_s: float | None = None) -> BaseHTTPResponse:
     """As `request`; the caller closes it."""
     import urllib3
 
@@ -145,7 +145,7 @@ def open_answer(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method:
         with trouble(remote):
             answer = _manager_for(parts).request(
                 method, url, headers=sent, body=body, redirect=False, retries=False, preload_content=False,
-                decode_content=False, timeout=urllib3.Timeout(connect=_CONNECT_S, read=stall_s))
+                decode_content=False, timeout=urllib3.Timeout(connect=_CONNECT_S, read=stall_s or STALL_S))
         target = answer.headers.get("Location")
         if answer.status not in _REDIRECTS or target is None:
             if answer.status in _PASSING:
@@ -155,7 +155,7 @@ def open_answer(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method:
             answer.url = url  # urllib3 says the path only
             return answer
         answer.close()
-        url = urljoin(url, target)
+        url = _joined(url, target, remote)
         if parts.scheme == "https" and urlsplit(url).scheme != "https":
             raise Failure("insecure", f"{remote.shown} leads away from https, to {_shown(url)}",
                           "the server is broken or hostile; don't use it")
@@ -204,10 +204,10 @@ def _reason(error: Exception) -> str:
 
     if isinstance(error, exceptions.NameResolutionError):
         return f"the name {error._host} can't be resolved"
-    if isinstance(error, exceptions.TimeoutError):
+    if isinstance(error, exceptions.TimeoutError) and not isinstance(error, exceptions.NewConnectionError):
         return "the server does not answer" if isinstance(error, exceptions.ConnectTimeoutError) else \
             f"nothing came for {STALL_S:.0f} s"
-    if isinstance(error, exceptions.IncompleteRead):
+    if isinstance(error, exceptions.ProtocolError) and "ncomplete" in str(error):
         return "the connection was cut"
     cause = error.__cause__ or error.__context__ or error
     if isinstance(cause, OSError) and cause.strerror:
@@ -227,12 +227,23 @@ def _whole(answer: BaseHTTPResponse, at_most: int, remote: Remote) -> bytes:
     return b"".join(parts)
 
 
+def _joined(url: str, target: str, remote: Remote) -> str:
+    try:
+        return urljoin(url, target)
+    except ValueError:
+        raise _no_address(remote) from None
+
+
+def _no_address(remote: Remote) -> Failure:
+    return Failure("network", f"{remote.shown} leads to something that is no address", "check the address")
+
+
 def _presume_allowed(url: str, remote: Remote) -> SplitResult:
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise Failure("network", f"{remote.shown} leads to something that is no address") from None
+        raise _no_address(remote) from None
     if parts.scheme == "https" and host:
         return parts
     if parts.scheme != "http" or not host:

@@ -52,6 +52,7 @@ class Server:
         self.stop = threading.Event()
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"owner": self}))
         self.http.daemon_threads = True
+        self.http.handle_error = lambda *_: None  # type: ignore[method-assign]  # those who leave in the middle
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     def requests(self, path: str) -> list[dict[str, str]]:
@@ -67,7 +68,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         owner, path = self.owner, self.path
-        owner.seen.append((self.command, path, dict(self.headers.items())))
+        owner.seen.append((self.command, path, {name.title(): value for name, value in self.headers.items()}))
         file = owner.files.get(path.partition("?")[0])
         if file is None:
             return self._say(404)
@@ -78,7 +79,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._say(401)
         if file.redirect is not None:
             return self._say(302, {"Location": file.redirect})
-        if file.changes and self.headers.get("Range", "bytes=0-") != "bytes=0-":
+        if file.changes and not self.headers.get("Range", "bytes=0-").startswith("bytes=0-"):
             file.data = file.changes.pop(0)
         self._give(file)
 
@@ -106,11 +107,14 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("ETag", file.tag)
         if file.chunked:
             self.send_header("Transfer-Encoding", "chunked")
+        elif file.says_length is not None:
+            self.send_header("Content-Length", str(file.says_length))
+            self.close_connection = True
         elif file.mute or file.endless:
             self.send_header("Connection", "close")
             self.close_connection = True
         else:
-            self.send_header("Content-Length", str(end - start if file.says_length is None else file.says_length))
+            self.send_header("Content-Length", str(end - start))
         self.end_headers()
         if self.command == "HEAD":
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -145,8 +146,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving(files: dict[str, File] | None = None) -> Iterator[Server]:
+def serving(files: dict[str, File] | None = None, *, tls: ssl.SSLContext | None = None) -> Iterator[Server]:
     server = Server()
+    if tls is not None:
+        server.http.socket = tls.wrap_socket(server.http.socket, server_side=True, do_handshake_on_connect=False)
+        server.url = server.url.replace("http:", "https:")
     server.files.update(files or {})
     thread = threading.Thread(target=lambda: server.http.serve_forever(0.02), daemon=True)
     thread.start()

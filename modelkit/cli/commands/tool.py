@@ -21,8 +21,9 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     if arguments.action == "install":
         from modelkit.failure import Failure
 
-        if arguments.tool is None:
-            raise Failure("usage", "which tool shall be installed?", hint=f"there are {', '.join(TOOLS)}")
+        if arguments.tool not in TOOLS:
+            what = f"`{arguments.tool}` is not a tool" if arguments.tool else "which tool shall be installed?"
+            raise Failure("usage", what, hint=f"there are {', '.join(TOOLS)}")
         environments.install(arguments.tool, reinstall=arguments.reinstall, on_progress=terminal.note)
     found = {name: environments.find_tool(name) for name in TOOLS}
     terminal.document([{"tool": name, "does": TOOLS[name], "version": tool.version if tool else None,

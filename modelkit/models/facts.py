@@ -72,7 +72,7 @@ def facts_of_folder(source: Files) -> ModelFacts:
     opened = source.opened
     config, tokenizer = _object(opened("config.json")), _object(opened("tokenizer_config.json"))
     core = config["text_config"] if isinstance(config.get("text_config"), dict) else config
-    template = _template(opened("chat_template.jinja"), tokenizer.get("chat_template"))
+    template = read_template(opened("chat_template.jinja"), tokenizer.get("chat_template"))
     quantized = config.get("quantization_config")
     return ModelFacts(
         architecture=str(config.get("model_type", "")),
@@ -152,7 +152,7 @@ def _object(access: Access | None) -> dict[str, Any]:
     return said if isinstance(said, dict) else {}
 
 
-def _template(file: Access | None, said: Any) -> str | None:
+def read_template(file: Access | None, said: Any) -> str | None:
     """The chat template: a file of its own, else in the tokenizer's configuration, alone or the default of several."""
     if file is not None:
         if file.size > _LARGEST_TEMPLATE:

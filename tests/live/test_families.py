@@ -6,20 +6,16 @@ import base64
 import ctypes
 import json
 import subprocess
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader, quants
-from tokenizers import Tokenizer
 
 from modelkit.runtime import environments
 from tests.unit.models.gguf_files import TensorOf, gguf
-from tests.unit.models.hard_strings import HARD, random_texts
 from tests.unit.models.make_families import MODELS, read
-from tests.unit.models.make_token_ids import llama_ids
 from tests.unit.models.test_families import folder_of
 
 BLOCKS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS")
@@ -71,20 +67,6 @@ def test_llama_cpp_computes_the_same(name: str, tmp_path: Path) -> None:
     apart = 0.5 if MODELS[name].kind != "bf16" else 3e-3 if "gemma" in name else 3e-5
     assert np.array_equal(ours.argmax(1), theirs.argmax(1))
     assert np.abs(ours - theirs).max() < apart * theirs.std()
-
-
-@pytest.mark.live_llamacpp
-@pytest.mark.parametrize("name", ["gemma", "gemma3", "qwen2", "mistral", "llama"])
-def test_token_ids_are_those_of_llama_cpp(name: str, tmp_path: Path) -> None:
-    (path := tmp_path / "m.gguf").write_bytes(read(name)[1])
-    tokenizer = Tokenizer.from_file(str(folder_of(name, tmp_path) / "tokenizer.json"))
-    special = tuple(one.content for one in tokenizer.get_added_tokens_decoder().values())
-    texts = [*HARD, *(f"x{token} y{token}{token}\n" for token in special),
-             *islice(random_texts(2000, 3, special), 2000)]
-    ids, hello = llama_ids(path, texts)
-    found = [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
-    assert [text for text, ours, theirs in zip(texts, found, ids, strict=True) if ours != theirs] == []
-    assert tokenizer.encode("hello").ids == hello
 
 
 @pytest.mark.live_llamacpp

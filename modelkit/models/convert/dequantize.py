@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelkit.models.convert.families import Dimensions, Slot, family_of, not_yet
 from modelkit.models.formats.gguf import Header, Tensor, refuse
@@ -77,10 +77,9 @@ def size(chosen: list[Part]) -> int:
 
 def write(header: Header, chosen: list[Part], path: Path, on_bytes: Callable[[int], None]) -> tuple[str, int]:
     """Write `path` and return its sha256 and size. `on_bytes` hears how many bytes are there so far."""
-    with SafetensorsWriter(path, {part.name: ("BF16", part.shape) for part in chosen}) as out, \
-            header.path.open("rb") as file:
+    with SafetensorsWriter(path, {part.name: ("BF16", part.shape) for part in chosen}) as out:
         for part in chosen:
-            for rows in _chunks(header, part, file):
+            for rows in _chunks(header, part):
                 out.write(bfloat16(rows).tobytes())
                 on_bytes(out.written)
     return out.sha256, out.size
@@ -96,7 +95,7 @@ def bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
     return np.where((bits & np.uint32(0x7FFFFFFF)) > np.uint32(0x7F800000), quiet, rounded).astype("<u2")
 
 
-def _chunks(header: Header, part: Part, file: Any) -> Iterator[NDArray[np.float32]]:
+def _chunks(header: Header, part: Part) -> Iterator[NDArray[np.float32]]:
     """A tensor's values some rows at a time, whole heads where their rows have to change places."""
     import numpy as np
 
@@ -105,10 +104,9 @@ def _chunks(header: Header, part: Part, file: Any) -> Iterator[NDArray[np.float3
     head = rows // part.heads if part.heads else 1
     step = max(_CHUNK // width // head, 1) * head
     row_bytes = part.source.size // (part.source.elements // width)
-    file.seek(part.source.offset + part.begin * row_bytes)
     for begin in range(0, rows, step):
         count = min(step, rows - begin)
-        raw = file.read(count * row_bytes)
+        raw = header.access.read_at(part.source.offset + (part.begin + begin) * row_bytes, count * row_bytes)
         if len(raw) != count * row_bytes:
             refuse(header.path, "changed", part.source.offset, "the file became shorter while it was read")
         values = _dequantized(np.frombuffer(raw, np.uint8).reshape(count, row_bytes), part.source.type.name, header)

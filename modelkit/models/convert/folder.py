@@ -78,11 +78,13 @@ def _write(weights: Weights, store: Store, folder: Path, on_progress: Progress, 
     """Write all files and return their sizes and digests."""
     from modelkit.models.convert import dequantize
     from modelkit.models.convert.families import dimensions_of
+    from modelkit.models.convert.joined import is_digest, whole_header
     from modelkit.models.convert.vocabulary import read_vocabulary
-    from modelkit.models.formats.gguf_reader import read_header
+    from modelkit.models.formats.splits import read_split
 
     source = Path(weights.path)
-    header = read_header(source)
+    model = read_split(source)
+    header = whole_header(model)
     dimensions = dimensions_of(header)  # says first what can't be converted at all
     vocabulary = read_vocabulary(header)
     files = {}
@@ -93,7 +95,7 @@ def _write(weights: Weights, store: Store, folder: Path, on_progress: Progress, 
     parts = dequantize.parts(header, dimensions, len(vocabulary.tokens))
     total = dequantize.size(parts)
     store.need_space(total, label)
-    if store.digest(source) != weights.digest:
+    if not is_digest(weights.digest, model, {str(path): store.digest(path) for path in model.paths}):
         raise Failure("model-changed", f"{source} is no longer the file that was planned with", "run it again")
     sha256, size = dequantize.write(header, parts, folder / _WEIGHTS, lambda done: on_progress(done, total, label))
     return files | {_WEIGHTS: {"sha256": sha256, "size": size}}

@@ -28,10 +28,11 @@ TOKENS = 320
 SHAPE: dict[str, Any] = {
     "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
     "num_key_value_heads": 2, "max_position_embeddings": 64, "rms_norm_eps": 1e-6, "bos_token_id": 1,
-    "eos_token_id": 2, "pad_token_id": 0}
+    "eos_token_id": 2, "pad_token_id": 0}  # heads of 32 are the smallest that vLLM has for processors
 YARN = {"rope_type": "yarn", "rope_theta": 10000.0, "factor": 4.0, "original_max_position_embeddings": 16}
+WIDE = {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}  # heads as wide as the model
 GEMMA = {"bos_token_id": 2, "eos_token_id": 1}
-WINDOW = GEMMA | {"sliding_window": 8, "head_dim": 16, "query_pre_attn_scalar": 16}
+WINDOW = GEMMA | {"sliding_window": 8, "head_dim": 32, "query_pre_attn_scalar": 32}
 
 
 @dataclass(frozen=True)
@@ -49,32 +50,33 @@ MODELS = {
         "attention_bias": True, "mlp_bias": True, "tie_word_embeddings": False, "head_dim": 32,
         "rope_parameters": {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0, "low_freq_factor": 1.0,
                             "high_freq_factor": 4.0, "original_max_position_embeddings": 8192}}, "llama-bpe"),
-    "llama-linear": Tiny("LlamaConfig", {
-        "tie_word_embeddings": True, "num_key_value_heads": 4,
+    "llama-linear": Tiny("LlamaConfig", WIDE | {
+        "tie_word_embeddings": True, "num_key_value_heads": 2,
         "rope_parameters": {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.5}}, kind="q8_0"),
-    "mistral": Tiny("MistralConfig", {"sliding_window": None, "head_dim": 16, "num_key_value_heads": 1}, "tekken"),
-    "mistral3": Tiny("Ministral3Config", {"head_dim": 16, "rope_parameters": YARN | {
+    "mistral": Tiny("MistralConfig", {"sliding_window": None, "head_dim": 32, "num_key_value_heads": 1}, "tekken"),
+    "mistral3": Tiny("Ministral3Config", {"head_dim": 32, "rope_parameters": YARN | {
         "beta_fast": 16.0, "beta_slow": 2.0, "mscale": 1.0, "mscale_all_dim": 1.0,
         "llama_4_scaling_beta": 0.3}}, "tekken"),
-    "mixtral": Tiny("MixtralConfig", {"num_local_experts": 3, "num_experts_per_tok": 2, "head_dim": 16,
+    "mixtral": Tiny("MixtralConfig", {"num_local_experts": 3, "num_experts_per_tok": 2, "head_dim": 32,
                                       "sliding_window": None}),
-    "qwen2": Tiny("Qwen2Config", {"tie_word_embeddings": False, "rope_parameters": YARN}, "qwen2"),
+    "qwen2": Tiny("Qwen2Config", WIDE | {"tie_word_embeddings": False, "rope_parameters": YARN}, "qwen2"),
     "qwen3": Tiny("Qwen3Config", {"tie_word_embeddings": True, "num_attention_heads": 6, "num_key_value_heads": 3,
-                                  "head_dim": 16}, "qwen2"),
+                                  "head_dim": 32}, "qwen2"),
     "qwen3-q8_0": Tiny("Qwen3Config", {"tie_word_embeddings": False, "head_dim": 32}, "qwen2", "q8_0"),
-    "qwen2moe": Tiny("Qwen2MoeConfig", {
+    "qwen2moe": Tiny("Qwen2MoeConfig", WIDE | {
         "num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "norm_topk_prob": False,
         "shared_expert_intermediate_size": 96}, "qwen2"),
     "qwen3moe": Tiny("Qwen3MoeConfig", {
-        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 16,
+        "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 32, "head_dim": 32,
         "norm_topk_prob": True}, "qwen2"),
-    "gemma": Tiny("GemmaConfig", GEMMA | {"head_dim": 16, "num_key_value_heads": 1}, ""),
+    "gemma": Tiny("GemmaConfig", GEMMA | {"head_dim": 32, "num_key_value_heads": 1}, ""),
     "gemma2": Tiny("Gemma2Config", WINDOW | {"attn_logit_softcapping": 5.0, "final_logit_softcapping": 3.0}, ""),
     "gemma3": Tiny("Gemma3TextConfig", WINDOW | {
         "num_hidden_layers": 7, "rope_parameters": {
             "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 1000000.0},
             "sliding_attention": {"rope_type": "default", "rope_theta": 5000.0}}}, ""),
 }
+VOCABULARIES = ("gemma", "llama", "mistral", "qwen2")  # one of each kind
 
 
 def read(name: str) -> tuple[dict[str, Any], bytes]:
@@ -184,7 +186,33 @@ def make(name: str, source: Path) -> None:
         (FOLDER / f"{name}.gguf.xz").write_bytes(lzma.compress(target.read_bytes(), preset=9))
 
 
+def ids() -> None:
+    """Token ids by llama.cpp itself, of texts with and without special tokens."""
+    from tests.unit.models.make_token_ids import chunked, llama_ids
+
+    said = {}
+    for name in VOCABULARIES:
+        with tempfile.NamedTemporaryFile(suffix=".gguf") as file:
+            file.write(read(name)[1])
+            file.flush()
+            found, hello = llama_ids(Path(file.name), texts_of_family(Path(file.name)))
+        said[name] = {"hello": hello, "ids": chunked(found)}
+    (FOLDER / "token_ids.json").write_text(json.dumps(said, indent=1) + "\n")
+
+
+def texts_of_family(path: Path) -> list[str]:
+    """Hard texts, and some with the special tokens of a GGUF."""
+    from modelkit.models.convert.vocabulary import read_vocabulary
+    from modelkit.models.formats.gguf_reader import read_header
+    from tests.unit.models.make_token_ids import texts_of
+
+    vocabulary = read_vocabulary(read_header(path))
+    return texts_of(tuple(vocabulary.tokens[number] for number in vocabulary.special), 500)
+
+
 def main() -> None:
+    if sys.argv[1] == "ids":
+        return ids()
     for name in sys.argv[3:] or MODELS:
         make(name, Path(sys.argv[2]))
         print(name, (FOLDER / f"{name}.gguf.xz").stat().st_size)

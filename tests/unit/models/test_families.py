@@ -12,14 +12,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from gguf import GGMLQuantizationType, quants
+from gguf import GGMLQuantizationType, GGUFReader, quants
+from tokenizers import Tokenizer
 
 from modelkit import models
+from modelkit.failure import Failure
 from modelkit.models.convert.dequantize import bfloat16
 from modelkit.models.convert.families import FAMILIES, MIXTURES, dimensions_of, family_of
 from modelkit.models.formats.gguf_reader import read_header
 from modelkit.models.store import Store
-from tests.unit.models.make_families import MODELS, read
+from tests.unit.models.gguf_files import TensorOf, gguf, pair
+from tests.unit.models.make_families import FOLDER, MODELS, VOCABULARIES, read, texts_of_family
+from tests.unit.models.make_token_ids import CHUNK, chunked
 from tests.unit.models.test_dequantize import interleaved
 
 EXACT = sorted(name for name, tiny in MODELS.items() if tiny.kind == "bf16")
@@ -120,3 +124,46 @@ def test_the_configuration_says_what_the_original_did(name: str, tmp_path: Path)
     missing = {key: original[key] for key in IF_SAID if key in original and key not in ours}
     assert all(value in switched_off for value in missing.values()), missing
     assert positions(ours) == positions(original)
+
+
+def split(source: Path, place: Path) -> Path:
+    """The same model in three files, as llama.cpp splits them: all of the metadata in the first."""
+    reader = GGUFReader(source)
+    said = [b"".join(part.tobytes() for part in one.parts)
+            for key, one in reader.fields.items() if not key.startswith("GGUF.")]
+    tensors = [TensorOf(one.name, [int(length) for length in one.shape], int(one.tensor_type), one.data.tobytes())
+               for one in reader.tensors]
+    paths = [place / f"m-0000{number}-of-00003.gguf" for number in (1, 2, 3)]
+    for number, path in enumerate(paths):
+        counted = [pair("split.no", "uint16", number), pair("split.count", "uint16", 3),
+                   pair("split.tensors.count", "int32", len(tensors))]
+        path.write_bytes(gguf([*(said if number == 0 else []), *counted], tensors[number::3]))
+    return paths[0]
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen3moe"])
+def test_a_model_in_several_files(name: str, tmp_path: Path) -> None:
+    one = folder_of(name, tmp_path)
+    (tmp_path / "deep").mkdir()
+    store = Store(tmp_path / "other")
+    weights = models.acquire(str(split(tmp_path / f"{name}.gguf", tmp_path / "deep")), tmp_path, store=store)
+    made = Path(models.huggingface_folder(weights, store).path)
+    for file in one.iterdir():
+        if file.name != "manifest.json":
+            assert (made / file.name).read_bytes() == file.read_bytes(), file.name
+    (tmp_path / "deep" / "m-00002-of-00003.gguf").write_bytes(
+        (tmp_path / "deep" / "m-00002-of-00003.gguf").read_bytes()[:-1] + b"!")
+    with pytest.raises(Failure, match="no longer the file"):
+        models.huggingface_folder(weights, Store(tmp_path / "third"))
+
+
+@pytest.mark.parametrize("name", VOCABULARIES)
+def test_token_ids_are_those_of_llama_cpp(name: str, tmp_path: Path) -> None:
+    """Gemma's vocabulary has tokens of spaces and lines, and no space before a text."""
+    tokenizer = Tokenizer.from_file(str(folder_of(name, tmp_path) / "tokenizer.json"))
+    texts = texts_of_family(source_of(name, tmp_path))
+    found = [one.ids for one in tokenizer.encode_batch(texts, add_special_tokens=False)]
+    expected = json.loads((FOLDER / "token_ids.json").read_text())[name]
+    for number, (ours, theirs) in enumerate(zip(chunked(found), expected["ids"], strict=True)):
+        assert ours == theirs, f"one of {texts[number * CHUNK:(number + 1) * CHUNK]}"
+    assert tokenizer.encode("hello").ids == expected["hello"]

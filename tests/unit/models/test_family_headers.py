@@ -104,9 +104,11 @@ def test_what_is_not_carried_over_is_refused(hyperparameters: dict[str, Any], wo
 @pytest.mark.parametrize(("hyperparameters", "words"), [
     ({"architecture": "qwen3moe", "expert_count": 4}, "`qwen3moe.expert_used_count` is missing"),
     ({"architecture": "qwen3moe", "expert_count": 4, "expert_used_count": 5}, "5 of 4 experts"),
+    ({"architecture": "qwen3moe", "expert_count": 1025, "expert_used_count": 5}, "5 of 1,025 experts"),
+    ({"architecture": "gemma2", "block_count": 1 << 30}, "1,073,741,824 layers"),
     ({"architecture": "gemma2", "block_count": 4, "attention__sliding_window_pattern": [True, False]},
      "speaks of 2 layers"),
-    ({"architecture": "gemma3", "attention__sliding_window": 1 << 31}, "`gemma3.attention.sliding_window` is 2147483648"),
+    ({"architecture": "gemma3", "attention__sliding_window": 1 << 31}, "`gemma3.attention.sliding_window` is 21474"),
     ({"architecture": "gemma", "attention__layer_norm_rms_epsilon": 0.0}, "`gemma.attention.layer_norm_rms_epsilon`"),
 ])
 def test_what_makes_no_sense_is_invalid(hyperparameters: dict[str, Any], words: str, tmp_path: Path) -> None:

@@ -9,6 +9,8 @@ from modelkit.failure import Failure
 from modelkit.models.convert.families.family import Dimensions, Family
 from modelkit.models.formats.gguf import Array, Header, refuse
 
+_MOST_LAYERS, _MOST_EXPERTS = 512, 1024  # llama.cpp's own bounds (src/llama-hparams.h)
+
 UNCOMMON: dict[str, tuple[tuple[Any, ...], str]] = {
     # key: (the values that ask for nothing, what to call any other; its name and value if empty)
     # Families that do not carry one of these to config.json refuse it, also where llama.cpp would ignore it: the two
@@ -41,6 +43,8 @@ def dimensions(header: Header, family: Family) -> Dimensions:
                       ("rope.dimension_count_swa", "a rotary embedding over a part of each head")):
         if whole(header, key, head_width) != head_width:
             raise not_yet(header, what)
+    if layers > _MOST_LAYERS:
+        refuse(header.path, "hyperparameter", 0, f"{layers:,} layers are too many; {_MOST_LAYERS} are llama.cpp's most")
     if heads % kv_heads or head_width % 2:
         refuse(header.path, "heads", 0, f"{heads} heads can't share {kv_heads} key heads of width {head_width}")
     shape = Dimensions(layers, width, hidden, heads, kv_heads, head_width)
@@ -50,8 +54,9 @@ def dimensions(header: Header, family: Family) -> Dimensions:
 def _experts(header: Header, hidden: int) -> dict[str, int]:
     """The experts' numbers and widths; those that are not said are llama.cpp's (src/models/qwen2moe.cpp)."""
     experts, used = whole(header, "expert_count"), whole(header, "expert_used_count")
-    if used > experts:
-        refuse(header.path, "experts", 0, f"{used} of {experts} experts can't be used")
+    if used > experts or experts > _MOST_EXPERTS:
+        refuse(header.path, "experts", 0, f"{used:,} of {experts:,} experts can't be used; llama.cpp's most are "
+                                          f"{_MOST_EXPERTS}")
     widths = {"expert_hidden": ("expert_feed_forward_length", max(hidden // used, 1)),
               "shared_hidden": ("expert_shared_feed_forward_length", hidden)}
     return {"experts": experts, "experts_used": used, **{

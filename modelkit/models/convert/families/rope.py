@@ -52,9 +52,8 @@ def _llama3(header: Header, shape: Dimensions) -> dict[str, Any]:
     import numpy as np
 
     tensor = header.tensors[FREQUENCIES]
-    with header.path.open("rb") as file:
-        file.seek(tensor.offset)
-        found = np.frombuffer(file.read(tensor.size), "<f4" if tensor.type.name == "F32" else np.uint8)
+    found = np.frombuffer(header.access.read_at(tensor.offset, tensor.size),
+                          "<f4" if tensor.type.name == "F32" else np.uint8)
     rule = {"rope_type": "llama3", "factor": float(found.max()), "low_freq_factor": 1.0, "high_freq_factor": 4.0,
             "original_max_position_embeddings": 8192}
     theta = header.get(f"{header.architecture}.rope.freq_base", float, 10000.0)

@@ -106,6 +106,8 @@ def form_of(pieces: Iterable[Piece], manifest: Manifest, where: str) -> Form:
     forms = {_WEIGHT_FORMS.get(PurePosixPath(piece.path).suffix.lower()) for piece in weights}
     if len(forms) == 1 and (form := forms.pop()) is not None:
         return form
+    if len(weights) == 1:
+        return "gguf"  # a lone layer of weights, of a name that says nothing: its content is checked when it is here
     if len(forms) > 1:
         raise Failure("model-ambiguous", f"{where} holds weights of several kinds: "
                       f"{', '.join(piece.path for piece in weights[:6])}", "name an artifact that holds one of them")

@@ -26,7 +26,7 @@ from modelkit.models.sources.manifests import (
     digest_of,
     parse,
 )
-from modelkit.models.sources.transport import NOTHING, STALL_S, Remote, Response, get, is_loopback
+from modelkit.models.sources.transport import NOTHING, Remote, Response, get, is_loopback
 from modelkit.models.store import Progress, Store
 
 _CHALLENGE = re.compile(r'(?P<scheme>Bearer|Basic)(?P<rest>(?:[ ,]+[a-z_]+="[^"]*"|[ ,]+[a-z_]+=[^\s",]+)*)', re.I)
@@ -142,7 +142,7 @@ class Registry:
         return digest
 
     def ask(self, method: str, url: str, headers: Mapping[str, str] = NOTHING, body: bytes | None = None, *,
-            at_most: int = _SMALL, stall_s: float = STALL_S) -> Response:
+            at_most: int = _SMALL, stall_s: float | None = None) -> Response:
         """Its answer, with the right to it obtained if it asks for that. Raises Failure when it gives no right."""
         for tried in range(2):
             remote = Remote(url, headers={**headers, **self.authorized(url)})

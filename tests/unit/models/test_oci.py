@@ -24,12 +24,15 @@ from modelkit.models.artifact import Artifact, Piece
 from modelkit.models.reference import Reference
 from modelkit.models.sources import oci
 from modelkit.models.store import Store
+from modelkit.models.weights import Weights
 from tests.unit.models.docker_registry import DockerRegistry, running
 from tests.unit.models.gguf_files import TensorOf, gguf, pair
 
 GGUF = gguf([pair("general.architecture", "string", "llama")], [TensorOf("t", (256,), 0, bytes(1024))])
 LARGE = gguf([pair("general.architecture", "string", "llama")],
              [TensorOf("t", (1024, 8192), 0, bytes(32 << 20))])
+SAFETENSORS, SECOND = b"\x02\0\0\0\0\0\0\0{}", b"\x08\0\0\0\0\0\0\0{}      "
+PROJECTOR = gguf([pair("general.architecture", "string", "clip")])
 CONFIG = b'{"architectures": ["LlamaForCausalLM"]}'
 
 
@@ -243,15 +246,15 @@ CNCF = "application/vnd.cncf.model."
 LAYOUTS = {
     "docker 0.1": (DOCKER + "model.config.v0.1+json", [
         layer(DOCKER + "gguf.v3", GGUF), layer(DOCKER + "license", b"MIT"), layer(DOCKER + "license", b"Apache"),
-        layer(DOCKER + "mmproj", b"GGUFmm"), layer(DOCKER + "chat.template.jinja", b"{{ messages }}")],
+        layer(DOCKER + "mmproj", PROJECTOR), layer(DOCKER + "chat.template.jinja", b"{{ messages }}")],
         {"model.gguf": "weights", "LICENSE": "license", "LICENSE-2": "license", "mmproj.gguf": "projector",
          "chat_template.jinja": "template"}),
     "docker 0.2": (DOCKER + "model.config.v0.2+json", [
-        layer(DOCKER + "safetensors", b"st", org_cncf_model_filepath="model.safetensors"),
+        layer(DOCKER + "safetensors", SAFETENSORS, org_cncf_model_filepath="model.safetensors"),
         layer(DOCKER + "model.file", CONFIG, org_cncf_model_filepath="sub/config.json")],
         {"model.safetensors": "weights", "sub/config.json": "config"}),
     "docker split": (DOCKER + "model.config.v0.1+json", [
-        layer(DOCKER + "safetensors", b"one"), layer(DOCKER + "safetensors", b"two"),
+        layer(DOCKER + "safetensors", SAFETENSORS), layer(DOCKER + "safetensors", SECOND),
         layer(DOCKER + "vllm.config.tar", tar(("./config.json", CONFIG), ("./tokenizer.json", b"{}")))],
         {"model-00001-of-00002.safetensors": "weights", "model-00002-of-00002.safetensors": "weights",
          "config.json": "config", "tokenizer.json": "config"}),
@@ -265,6 +268,9 @@ LAYOUTS = {
     "before the cncf": ("application/vnd.cnai.model.config.v1+json", [
         layer("application/vnd.cnai.model.weight.v1.raw", GGUF, org_cnai_model_filepath="m.gguf")],
         {"m.gguf": "weights"}),
+    "a name that says nothing": ("application/vnd.cnai.model.config.v1+json", [
+        layer("application/vnd.cnai.model.weight.v1.raw", GGUF, org_opencontainers_image_title="tiny")],
+        {"tiny": "weights"}),
     "ollama elsewhere": ("application/vnd.docker.container.image.v1+json", [
         layer("application/vnd.ollama.image.model", GGUF), layer("application/vnd.ollama.image.system", b"Be kind.")],
         {"model.gguf": "weights", "system": "system"}),
@@ -275,7 +281,7 @@ LAYOUTS = {
               org_opencontainers_image_title="extra", io_deis_oras_content_unpack="true")],
         {"m.gguf": "weights", "README.md": "other", "extra/tokenizer.json": "config"}),
     "beside pickles": ("application/vnd.oci.empty.v1+json", [
-        layer("a/b", b"st", org_opencontainers_image_title="model.safetensors"),
+        layer("a/b", SAFETENSORS, org_opencontainers_image_title="model.safetensors"),
         layer("a/b", b"pickle", org_opencontainers_image_title="pytorch_model.bin")],
         {"model.safetensors": "weights"}),
 }
@@ -284,12 +290,11 @@ LAYOUTS = {
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_layouts(registry: DockerRegistry, store: Store, layout: str) -> None:
     config, layers, files = LAYOUTS[layout]
-    found = oci.resolve(published(registry, f"layouts/{layout.replace(' ', '-')}", config, *layers), store, quietly)
+    found = pull(published(registry, f"layouts/{layout.replace(' ', '-')}", config, *layers), store=store)
     assert {piece.path: piece.role for piece in found.files} == files
     assert found.form == ("safetensors" if any(path.endswith("safetensors") for path in files) else "gguf")
-    fetched = oci.fetch(found, store, quietly)
-    assert all(store.intact(store.path(fetched, piece), piece.digest) for piece in fetched.files)
-    kept = {piece.digest.replace(":", "-") for piece in fetched.files}
+    assert all(store.intact(store.path(found, piece), piece.digest) for piece in found.files)
+    kept = {piece.digest.replace(":", "-") for piece in found.files}
     assert {blob.name for blob in (store.root / "blobs").iterdir()} == kept  # no archive stays behind
 
 
@@ -344,6 +349,32 @@ def test_what_is_no_model(registry: DockerRegistry, store: Store, config: str, l
     with pytest.raises(Failure) as failed:
         pull(published(registry, f"no/{sha256(str(layers).encode())[7:20]}", config, *layers), store=store)
     assert failed.value.code == code
+
+
+def test_a_file_of_the_user_s(registry: DockerRegistry, store: Store, tmp_path: Path) -> None:
+    (tmp_path / "my.gguf").write_bytes(GGUF)
+    pushed = oci.push(acquire(str(tmp_path / "my.gguf"), store=store), place(registry, "ns/mine:t"), store)
+    assert [piece.path for piece in pushed.files] == ["my.gguf"] and pushed.place == str(tmp_path)
+    pulled = pull(place(registry, "ns/mine:t"), store=Store(tmp_path / "there"))
+    assert (pulled.revision, pulled.files) == (pushed.revision, pushed.files)
+    weights = acquire(pulled.resolved, store=Store(tmp_path / "there"))
+    assert oci.push(weights, place(registry, "ns/mine:again"), Store(tmp_path / "there")).revision == pushed.revision
+
+
+def test_a_folder_of_the_user_s(registry: DockerRegistry, store: Store, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    (folder / "sub").mkdir(parents=True)
+    (folder / ".git").mkdir()
+    for name, data in {"model.safetensors": SAFETENSORS, "config.json": CONFIG, "sub/tokenizer.json": b"{}",
+                       ".git/config": b"x", "run.py": b"x"}.items():
+        (folder / name).write_bytes(data)
+    weights = Weights(reference=str(folder), form="safetensors", path=str(folder), digest=sha256(b"x"), size=1)
+    pushed = oci.push(weights, place(registry, "ns/folder:t"), store)
+    assert [piece.path for piece in pushed.files] == ["config.json", "model.safetensors", "sub/tokenizer.json"]
+    there = Store(tmp_path / "there")
+    pulled = pull(place(registry, "ns/folder:t"), store=there)
+    assert pulled.form == "safetensors"
+    assert (there.folder(pulled) / "sub/tokenizer.json").read_bytes() == b"{}"
 
 
 def test_what_changed_here_is_not_pushed(registry: DockerRegistry, store: Store) -> None:

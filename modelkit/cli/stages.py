@@ -57,13 +57,15 @@ class Stages:
 
     def facts(self, found: Found) -> Facts:
         """What planning is told of the world."""
+        from modelkit.models.inherited import NOTHING, inherited
         from modelkit.planning.facts import Facts
 
         here = found.weights
+        base = inherited(found.artifact, self.store) if found.base is not None and found.artifact else NOTHING
         return Facts(engines=self.engines, reference=found.reference.text, base=found.base, steps=found.left,
                      gguf=here if here and here.form == "gguf" else None,
                      safetensors=here if here and here.form == "safetensors" else None,
-                     model=found.facts, cpus=os.cpu_count() or 1, tools=frozenset(found.tools))
+                     model=found.facts, cpus=os.cpu_count() or 1, tools=frozenset(found.tools), inherited=base)
 
     def plan(self, stage: str, found: Found | None = None) -> Plan:
         """The stage's plan, with what each setting becomes on its engine. Fetches and makes nothing."""
@@ -101,7 +103,13 @@ class Stages:
         return bundles
 
     def settle(self, stages: Sequence[tuple[str, Found]], terminal: Terminal) -> bool:
-        """Hold the lock against stages as they are, and write it where it may change; True when it was written."""
+        """Hold the lock against stages as they are, and write it where it may change; True when it was written.
+
+        Raises Failure for a pair of a GGUF and safetensors that are not one model.
+        """
+        from modelkit.cli.weights import presume_paired
+
+        presume_paired(stages, self.store)
         entries = [self.entry(stage, found) for stage, found in stages]
         try:
             changed, differences = self.lock.settle([one for one, _ in entries], [other for _, other in entries])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -101,6 +101,25 @@ def finish(found: Found, store: Store, on_progress: Progress = quiet) -> Found:
         return found
     made = make(found.base, found.route, found.tools, store, on_progress)
     return replace(found, at=made, left=())
+
+
+def presume_paired(found: Sequence[tuple[str, Found]], store: Store) -> None:
+    """A GGUF for one stage and safetensors for another must be one model. Raises Failure `not-the-same-model`.
+
+    Stages of one form may have different models: a small one for dev is a choice that the reader sees.
+    """
+    from modelkit.models.promised import headers
+    from modelkit.models.same import presume_same
+
+    models: dict[str, dict[str, Found]] = {"gguf": {}, "safetensors": {}}
+    for stage, one in found:
+        if stage != "experiment" and one.artifact is not None and one.artifact.form in models:
+            models[one.artifact.form][one.reference.text] = one
+    for left in models["gguf"].values():
+        for right in models["safetensors"].values():
+            sides = [one.base or headers(one.artifact, one.reference, store) for one in (left, right) if one.artifact]
+            if len(sides) == 2 and sides[0] is not None and sides[1] is not None:
+                presume_same(sides[0], sides[1])
 
 
 def _with(found: Found, base: Weights, lock: LockFile, stage: str, store: Store) -> Found:

@@ -113,7 +113,7 @@ def maker(step: Step, tools: Mapping[str, Tool]) -> str:
         from modelkit.models.convert.folder import MAKER
 
         return MAKER
-    return tools[step.tool].version if step.tool in tools else ""
+    return tools[step.tool].version if step.tool and step.tool in tools else ""
 
 
 def make(base: Weights, steps: tuple[Step, ...], tools: Mapping[str, Tool], store: Store,

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from modelkit.models.facts import ModelFacts
     from modelkit.models.formats.access import Access
     from modelkit.models.reference import Reference
+    from modelkit.models.same import Model
+
+    Remote = Callable[[Artifact, Piece], Access]
 
 
 def promised(wanted: Reference, store: Store, on_progress: Progress = quiet) -> tuple[Artifact, ModelFacts | None]:
@@ -30,19 +33,50 @@ def promised(wanted: Reference, store: Store, on_progress: Progress = quiet) -> 
     if artifact.place is None and all(store.intact(store.blob(p.digest), p.digest) for p in artifact.files):
         supply.presume_safe(artifact, store)  # it was fetched before, or had to be to be known
         store.remember(artifact)
-    remote: Callable[[Artifact, Piece], Access] | None = getattr(origin, "remote_file", None)
+    remote: Remote | None = getattr(origin, "remote_file", None)
     on_progress(0, None, f"reading the header of {wanted.text}")
     return artifact, _facts(artifact, store, remote)
 
 
-def _facts(artifact: Artifact, store: Store, remote: Callable[[Artifact, Piece], Access] | None) -> ModelFacts | None:
+def headers(artifact: Artifact, reference: Reference, store: Store) -> Model | None:
+    """The headers of a model that may be far away, for `same.compare`; None where they can't be had alone."""
+    from modelkit.models.sources import source
+
+    remote = None if reference.path is not None else getattr(source(reference), "remote_file", None)
+    opened, weights = _opener(artifact, store, remote), [piece.path for piece in artifact.weights]
+    if artifact.form == "safetensors":
+        from modelkit.models.formats.checkpoint import Files
+
+        return Files(artifact.reference, opened, weights)
+    try:
+        return opened(weights[0]) if len(weights) == 1 else None
+    except _NotHere:
+        return None
+
+
+def _facts(artifact: Artifact, store: Store, remote: Remote | None) -> ModelFacts | None:
     from modelkit.models.facts import facts_from, facts_of_folder
-    from modelkit.models.formats.access import LocalFile
     from modelkit.models.formats.checkpoint import Files
 
+    opened, weights = _opener(artifact, store, remote), [piece.path for piece in artifact.weights]
+    try:
+        if artifact.form == "safetensors":
+            return facts_of_folder(Files(artifact.reference, opened, weights))
+        return facts_from(*[access for name in weights if (access := opened(name)) is not None])
+    except _NotHere:
+        return None
+    except Failure as failure:
+        if failure.code == "ranges-unsupported":
+            return None
+        raise
+
+
+def _opener(artifact: Artifact, store: Store, remote: Remote | None) -> Callable[[str], Access | None]:
     pieces = {piece.path: piece for piece in artifact.files}
 
     def opened(name: str) -> Access | None:
+        from modelkit.models.formats.access import LocalFile
+
         if (piece := pieces.get(name)) is None:
             return None
         local: Path = store.path(artifact, piece)
@@ -52,17 +86,7 @@ def _facts(artifact: Artifact, store: Store, remote: Callable[[Artifact, Piece],
             raise _NotHere
         return remote(artifact, piece)
 
-    weights = [piece.path for piece in artifact.weights]
-    try:
-        if artifact.form == "safetensors":
-            return facts_of_folder(Files(artifact.reference, opened, weights))
-        return facts_from(*[access for name in weights if (access := opened(name)) is not None])
-    except _NotHere:
-        return None
-    except Failure as failure:
-        if failure.code in ("no-ranges", "ranges-unsupported"):
-            return None
-        raise
+    return opened
 
 
 class _NotHere(Exception):

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from modelkit.models.facts import ModelFacts
 from modelkit.models.forms import Step
+from modelkit.models.inherited import NOTHING, Inherited
 from modelkit.planning.plan import Engine, Weights
 
 
@@ -25,6 +26,7 @@ class Facts:
     base: Weights | None = None
     steps: tuple[Step, ...] = ()
     tools: frozenset[str] = frozenset()
+    inherited: Inherited = NOTHING
     model: ModelFacts | None = None
     cpus: int = 1
 

@@ -18,9 +18,10 @@ from modelkit.models.forms import Step
 from modelkit.models.lock import Lock, LockedArtifact, LockedFile, LockedStage, LockedStep
 from modelkit.planning.forms import Wanted
 from modelkit.planning.plan import Plan, digest
+from modelkit.planning.resolve import CONCURRENCY_OF_STAGE, CONTEXT_LENGTH, SAMPLING
 
 _ASKED = {"artifact": "FROM", "quantize": "QUANTIZE", "requires": "ENGINE", "settings": "the settings"}
-_OF_THE_FILE = ("modelfile", "stage", "default")
+_OF_THE_FILE = ("modelfile", "stage")
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,15 @@ def locked_stage(plan: Plan, wanted: Wanted, artifact: LockedArtifact, made: Seq
 
 
 def settings_digest(plan: Plan) -> str:
-    """Of everything that the Modelfile says about a stage; what the model or the machine adds is not in it."""
-    said = {s.name: s.value for s in plan.settings if s.origin.kind in _OF_THE_FILE
-            and (s.name != "num_ctx" or s.origin.kind != "default")}  # its default depends on the model
-    texts = {name: plan.profile.get(name) for name in ("name", "system", "messages", "stop", "defaults", "max_tokens")}
-    return digest({"settings": said, "texts": texts, "flags": plan.flags, "platform": plan.platform,
-                   "template": plan.chat_template})
+    """Of everything that the Modelfile says about a stage, and of the language's defaults.
+
+    What the model, the machine or the command line adds is not in it.
+    """
+    said = {s.name: s.value for s in plan.settings if s.origin.kind in _OF_THE_FILE}
+    texts = {name: plan.profile.get(name) for name in ("system", "messages", "stop") if name in said}
+    defaults = [CONTEXT_LENGTH, CONCURRENCY_OF_STAGE, {name: row.default for name, row in SAMPLING.items()}]
+    return digest({"name": plan.name, "settings": said, "texts": texts, "flags": plan.flags,
+                   "platform": plan.platform, "template": plan.chat_template, "defaults": defaults})
 
 
 def stale(now: LockedStage, locked: LockedStage | None) -> str | None:

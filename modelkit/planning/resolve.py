@@ -10,7 +10,7 @@ from modelkit.contract.profile import Profile
 from modelkit.failure import Failure
 from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
 from modelkit.language.layers import Effective, effective
-from modelkit.language.modelfile import Modelfile
+from modelkit.language.modelfile import Modelfile, Unset
 from modelkit.planning.facts import Facts, Overrides
 from modelkit.planning.forms import FORM_OF_ENGINE
 from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, Setting, Weights
@@ -86,7 +86,7 @@ class _Resolution:
             self._set("quantize", self.said.quantize.value.name, self._origin(self.said.quantize))
         for key in self.said.serve:
             self._serve(key, None)
-        for name in self.said.parameters:
+        for name in (*self.said.parameters, *self.facts.inherited.parameters):
             self._parameter(name, None)
         host, port, api_key = self.address()
         return Plan(
@@ -113,7 +113,13 @@ class _Resolution:
         said = self.said.parameters.get(name)
         if said is not None:
             return self._set(name, said.value, self._origin(said))
+        if name in self.facts.inherited.parameters and not self._unset("PARAMETER", name):
+            return self._set(name, self.facts.inherited.parameters[name], Origin(kind="model"))
         return default if default is None else self._set(name, default, Origin(kind="default"))
+
+    def _unset(self, instruction: str, key: str | None = None) -> bool:
+        """Did the Modelfile drop this, so that the base's own does not count either?"""
+        return bool({Unset(instruction), Unset(instruction, key)} & self.said.unset)
 
     def _serve(self, key: str, default: Any) -> Any:
         said = self.said.serve.get(key)
@@ -149,6 +155,9 @@ class _Resolution:
     def _context_length(self) -> int:
         trained = self.facts.model.context_length if self.facts.model else None
         said = self.said.parameters.get("num_ctx")
+        inherited = self.facts.inherited.parameters.get("num_ctx")
+        if said is None and isinstance(inherited, int) and inherited > 0 and not self._unset("PARAMETER", "num_ctx"):
+            return int(self._set("num_ctx", min(inherited, trained or inherited), Origin(kind="model")))
         if said is None:
             if trained is not None and trained < CONTEXT_LENGTH:
                 return int(self._set("num_ctx", trained, Origin(kind="model")))
@@ -168,22 +177,34 @@ class _Resolution:
             if value is not None and not (name == "seed" and value < 0):  # a negative seed means a random one
                 defaults[sampling.field] = value
         predict = self._parameter("num_predict", None)
-        if self.said.system:
-            self._set("system", self.said.system.value, self._origin(self.said.system))
-        if self.said.stop:
-            self._set("stop", [s.value for s in self.said.stop], self._origin(self.said.stop[-1]))
-        if self.said.messages:
-            self._set("messages", len(self.said.messages), self._origin(self.said.messages[0]))
+        system, stop, messages = self._texts()
         return Profile(
             name=self.modelfile.name.value, dialect=dialect, context_length=context_length,
-            system=(self.said.system.value or None) if self.said.system else None,
-            messages=tuple({"role": m.value.role, "content": m.value.content} for m in self.said.messages or ()),
-            defaults=defaults,
-            stop=tuple(dict.fromkeys(str(s.value) for s in self.said.stop or ())),
+            system=system, messages=messages, defaults=defaults, stop=stop,
             max_tokens=int(predict) if predict is not None and predict > 0 else None,
             tool_parser=self._serve("tool_parser", None),
             reasoning_parser=self._serve("reasoning_parser", None),
         )
+
+    def _texts(self) -> tuple[str | None, tuple[str, ...], tuple[dict[str, str], ...]]:
+        """System prompt, stop strings and messages: the Modelfile's, else what the base brings with it."""
+        said, base, model = self.said, self.facts.inherited, Origin(kind="model")
+        system, stop, messages = None, tuple(dict.fromkeys(str(s.value) for s in said.stop)), tuple(
+            {"role": m.value.role, "content": m.value.content} for m in said.messages)
+        if said.system:
+            system = self._set("system", said.system.value, self._origin(said.system)) or None
+        elif base.system and not self._unset("SYSTEM"):
+            system = self._set("system", base.system, model)
+        if stop:
+            self._set("stop", [s.value for s in said.stop], self._origin(said.stop[-1]))
+        elif base.stop and not self._unset("PARAMETER", "stop"):
+            stop = tuple(self._set("stop", list(base.stop), model))
+        if messages:
+            self._set("messages", len(messages), self._origin(said.messages[0]))
+        elif base.messages and not self._unset("MESSAGE"):
+            messages = tuple(dict(one) for one in base.messages)
+            self._set("messages", len(messages), model)
+        return system, stop, messages
 
     def _chat_template(self) -> str | None:
         said = self.said.template

@@ -160,6 +160,22 @@ def test_compare_and_convert(run: Run) -> None:
     assert json.loads(run("compare", "./made.gguf", "./folder", "--json")[1])["same"] is False
 
 
+def test_a_wrong_pair_of_two_forms_is_refused(run: Run) -> None:
+    small_model(Path("made.gguf"))
+    assert run("convert", "./made.gguf", "--to", "safetensors", "-o", "folder")[0] == 0
+    write("FROM ./made.gguf\nSTAGE prod {\n  FROM ./folder\n}\n")
+    code, _, err = run("lock")
+    assert code == 0, err
+    text = LOCK.read_text()
+    config = json.loads(Path("folder/config.json").read_text())
+    Path("folder/config.json").unlink()
+    Path("folder/config.json").write_text(json.dumps(config | {"rope_theta": 5.0}))
+    for words in (("lock",), ("build",)):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "") and "not-the-same-model" in err and "rope" in err
+    assert LOCK.read_text() == text
+
+
 def test_collecting_clears_what_can_be_made_again(run: Run) -> None:
     small_model(Path("made.gguf"))
     assert run("convert", "./made.gguf", "--to", "safetensors")[0] == 0

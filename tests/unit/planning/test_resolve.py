@@ -12,7 +12,9 @@ from modelkit.language.check import compile_source
 from modelkit.language.source import Source
 from modelkit.models import ModelFacts
 from modelkit.models.forms import Step
+from modelkit.models.inherited import Inherited
 from modelkit.planning.facts import Facts, Overrides
+from modelkit.planning.locking import settings_digest
 from modelkit.planning.plan import Engine, Plan, Weights
 from modelkit.planning.resolve import resolve
 
@@ -162,6 +164,36 @@ def test_a_folder_is_served_by_vllm_and_converted_for_llama_cpp() -> None:
     assert made.weights is None
     assert [(n.code, n.automatic) for n in made.needs] == [("convert", True), ("quantize", True), ("tool", False)]
     assert "modelkit tool install quantizer" in made.needs[-1].message
+
+
+BASE = Inherited("You are base.", {"temperature": 0.1, "num_ctx": 2048, "top_k": 5}, ("<end>",),
+                 ({"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}))
+
+
+def test_what_a_base_brings_with_it_counts_until_the_file_says_something() -> None:
+    known = facts(inherited=BASE)
+    made = plan("FROM llama3\nPARAMETER temperature 0.7\n", known=known)
+    assert made.profile["system"] == "You are base." and made.profile["stop"] == ["<end>"]
+    assert [m["content"] for m in made.profile["messages"]] == ["hi", "ho"]
+    assert made.profile["defaults"]["temperature"] == 0.7 and made.profile["defaults"]["top_k"] == 5
+    assert made.context_length == 2048
+    assert {s.name for s in made.settings if s.origin.kind == "model"} == {"system", "stop", "messages", "top_k",
+                                                                           "num_ctx"}
+    own = plan('FROM llama3\nSYSTEM mine\nPARAMETER stop "x"\nMESSAGE user a\n', known=known).profile
+    assert (own["system"], own["stop"], len(own["messages"])) == ("mine", ["x"], 1)
+
+
+def test_unset_drops_what_a_base_brings_with_it() -> None:
+    file = "FROM llama3\nUNSET SYSTEM\nUNSET PARAMETER stop\nUNSET PARAMETER top_k\nUNSET MESSAGE\n"
+    made = plan(file, known=facts(inherited=BASE)).profile
+    assert (made["system"], made["stop"], made["messages"], made["defaults"]["top_k"]) == (None, [], [], 40)
+
+
+def test_the_settings_digest_is_the_files_own() -> None:
+    with_base = settings_digest(plan("FROM llama3\nSYSTEM mine\n", known=facts(inherited=BASE)))
+    assert with_base == settings_digest(plan("FROM llama3\nSYSTEM mine\n")) == settings_digest(
+        plan("FROM llama3\nSYSTEM mine\n", known=facts(model=model(512))))
+    assert with_base != settings_digest(plan("FROM llama3\nSYSTEM other\n"))
 
 
 def test_an_adapter_is_refused_because_its_absence_would_be_another_model() -> None:

@@ -65,7 +65,8 @@ def parse(body: bytes, where: str) -> Manifest | Layer:
         return _only_one(said.get("manifests"), where)
     if media_type not in ("", *_MANIFESTS):
         broken(where, f"its manifest is of an unknown type: {_shown(media_type)}")
-    layers = said.get("layers")
+    layers = said.get("layers", [])
+    layers = [] if layers is None else layers  # how Go writes an empty list
     if not isinstance(layers, list) or len(layers) > _MOST_LAYERS:
         broken(where, "its manifest has no usable list of layers" if not isinstance(layers, list) else
                f"its manifest has {len(layers)} layers, and {_MOST_LAYERS} are allowed")

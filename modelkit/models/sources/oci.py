@@ -34,11 +34,17 @@ def resolve(reference: Reference, store: Store, on_progress: Progress) -> Artifa
     manifest = registry.manifest(reference.digest or reference.tag)
     found = layouts.contents(manifest, registry.where)
     layouts.presume_distinct(found.pieces, registry.where)
-    pieces = list(found.pieces)
-    for archive in found.archives:
-        pieces += _unpacked(registry, archive, store, on_progress)
-    layouts.presume_distinct(pieces, registry.where)
-    form = layouts.form_of(pieces, manifest, registry.where)
+    pieces, new = list(found.pieces), list[str]()
+    try:
+        for archive in found.archives:
+            held, unknown = _unpacked(registry, archive, store, on_progress)
+            pieces += held
+            new += unknown
+        layouts.presume_distinct(pieces, registry.where)
+        form = layouts.form_of(pieces, manifest, registry.where)
+    except Failure:
+        _drop(new, store)
+        raise
     return Artifact(reference.text, _pinned(reference, manifest.digest), form, tuple(sorted(pieces)), manifest.digest)
 
 
@@ -57,7 +63,7 @@ def fetch(artifact: Artifact, store: Store, on_progress: Progress) -> Artifact:
             registry.fetch(layers[piece.digest], store, on_progress, f"downloading {piece.path.rpartition('/')[2]}")
     packed = {piece.digest for piece in missing} - layers.keys()
     for archive in layouts.contents(manifest, registry.where).archives if packed else ():
-        packed -= {piece.digest for piece in _unpacked(registry, archive, store, on_progress)}
+        packed -= {piece.digest for piece in _unpacked(registry, archive, store, on_progress)[0]}
     if packed:
         raise Failure("digest-mismatch", f"{artifact.resolved} does not hold {min(packed)} any more",
                       "pull its tag again", data={"reference": artifact.resolved})
@@ -99,8 +105,9 @@ def _pinned(reference: Reference, digest: str) -> str:
     return f"oci://{reference.host}/{reference.name}{tag}@{digest}"
 
 
-def _unpacked(registry: Registry, archive: layouts.Archive, store: Store, on_progress: Progress) -> list[Piece]:
-    """The files of an archive, in the store; the archive itself goes again unless a model means it."""
+def _unpacked(registry: Registry, archive: layouts.Archive, store: Store,
+              on_progress: Progress) -> tuple[list[Piece], list[str]]:
+    """The files of an archive, in the store, and which of them are new there. The archive itself goes again."""
     from modelkit.models.sources.unpack import unpack
 
     layer = archive.layer
@@ -109,8 +116,14 @@ def _unpacked(registry: Registry, archive: layouts.Archive, store: Store, on_pro
         try:
             return unpack(archive, registry.where, store, on_progress)
         finally:
-            if not any(piece.digest == layer.digest for known in store.artifacts() for piece in known.files):
-                store.blob(layer.digest).unlink(missing_ok=True)
+            _drop([layer.digest], store)
+
+
+def _drop(digests: Iterable[str], store: Store) -> None:
+    """Remove blobs from the store, but for those that a model there means."""
+    meant = {piece.digest for known in store.artifacts() for piece in known.files}
+    for digest in set(digests) - meant:
+        store.blob(digest).unlink(missing_ok=True)
 
 
 def _artifact_of(weights: Weights, store: Store, on_progress: Progress) -> Artifact:

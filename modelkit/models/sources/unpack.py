@@ -27,8 +27,11 @@ _MOST_GROWTH = 200  # times its size that a compressed layer may have: weights a
 _BLOCK = 1 << 20
 
 
-def unpack(archive: Archive, where: str, store: Store, on_progress: Progress) -> list[Piece]:
-    """Have the files of a layer that is in the store there as well. Raises Failure, with none of them kept."""
+def unpack(archive: Archive, where: str, store: Store, on_progress: Progress) -> tuple[list[Piece], list[str]]:
+    """Have the files of a layer that is in the store there as well: they, and the digests that are new there.
+
+    Raises Failure, with none of them kept.
+    """
     layer, blob = archive.layer, store.blob(archive.layer.digest)
     with store.workspace(f"unpack {layer.digest}", lambda: on_progress(0, None, "waiting for another unpack")) as work:
         plain = blob
@@ -44,10 +47,11 @@ def unpack(archive: Archive, where: str, store: Store, on_progress: Progress) ->
                 content = tar.extractfile(member)
                 assert content is not None
                 pieces.append(_take_out(content, member, work, on_progress))
-        for piece in pieces:
-            if not store.intact(store.blob(piece.digest), piece.digest):
-                store.add(work / piece.digest, piece.digest)
-    return pieces
+        new = [digest for digest in dict.fromkeys(piece.digest for piece in pieces)
+               if not store.intact(store.blob(digest), digest)]
+        for digest in new:
+            store.add(work / digest, digest)
+    return pieces, new
 
 
 def _take_out(content: IO[bytes], member: tarfile.TarInfo, work: Path, on_progress: Progress) -> Piece:

@@ -145,7 +145,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "PUT":
             headers = {"Location": f"{base}{session}?state=x", "Range": f"0-{max(len(there) - 1, 0)}"}
             return self._say(Answer(202 if self.command == "PATCH" else 204, headers))
-        if sha256(there) != digest:
+        if sha256(bytes(there)) != digest:
             return self._say(Answer(400, body=b'{"errors": [{"code": "DIGEST_INVALID", "message": "it is not"}]}'))
         owner.blobs[digest] = bytes(there)
         self._say(Answer(201, {"Docker-Content-Digest": digest}))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import os
 import signal
@@ -13,6 +12,7 @@ import sys
 import tarfile
 import urllib.request
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from modelkit.models.reference import Reference
 from modelkit.models.sources import oci
 from modelkit.models.store import Store
 from modelkit.models.weights import Weights
+from tests.unit.models.archives import huge_header, tar
 from tests.unit.models.docker_registry import DockerRegistry, running
 from tests.unit.models.gguf_files import TensorOf, gguf, pair
 
@@ -186,9 +187,9 @@ def test_only_with_the_right_password(tmp_path: Path, store: Store) -> None:
         for password in (None, "wrong"):
             if password is not None:
                 config.write_text(login(registry, "someone", password))
-            for action in (lambda: oci.push(model, reference, store), lambda: pull(reference, store=store)):
+            for action in (partial(oci.push, model, store=store), partial(pull, store=store)):
                 with pytest.raises(Failure) as failed:
-                    action()
+                    action(reference)
                 assert failed.value.code == "unauthorized" and "docker login" in str(failed.value.hint)
                 assert "wrong" not in str(failed.value.as_json())
         config.write_text(login(registry, "someone", "right"))
@@ -216,29 +217,11 @@ def published(registry: DockerRegistry, name: str, config: str, *layers: tuple[d
     for _, data in (*layers, ({}, b"{}")):
         url = put("POST", f"/v2/{name}/blobs/uploads/", b"", "text/plain")
         put("PUT", f"{url}&digest={sha256(data)}", data, "application/octet-stream")
-    manifest = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+    manifest: dict[str, Any] = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
                 "config": {"mediaType": config, "digest": sha256(b"{}"), "size": 2},
                 "layers": [one for one, _ in layers]}
     put("PUT", f"/v2/{name}/manifests/t", json.dumps(manifest).encode(), manifest["mediaType"])
     return place(registry, f"{name}:t")
-
-
-def tar(*members: tuple[str, bytes], mode: Any = "w", **oddity: Any) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as archive:
-        for name, data in members:
-            info = tarfile.TarInfo(name)
-            info.size = len(data)
-            for key, value in oddity.items():
-                setattr(info, key, value)
-            archive.addfile(info, io.BytesIO(data))
-    return out.getvalue()
-
-
-def huge_header() -> bytes:
-    info = tarfile.TarInfo("pax")
-    info.type, info.size = tarfile.XHDTYPE, 1 << 40
-    return info.tobuf(tarfile.GNU_FORMAT) + bytes(4096)
 
 
 DOCKER = "application/vnd.docker.ai."
@@ -334,6 +317,17 @@ def test_hostile_archives(registry: DockerRegistry, store: Store, vice: str) -> 
         pull(reference, store=store)
     assert failed.value.code in ("registry-broken", "path-escapes")
     assert not any((store.root / "blobs").iterdir()) and not any((store.root / "work").iterdir())
+
+
+@pytest.mark.parametrize("second", [
+    layer(CNCF + "doc.v1.tar", tar(("../x", b"x"))), layer(CNCF + "doc.v1.raw", b"x", org_cncf_model_filepath="M.gguf"),
+    layer(CNCF + "weight.v1.raw", SAFETENSORS, org_cncf_model_filepath="m.safetensors")])
+def test_a_good_archive_beside_something_bad(registry: DockerRegistry, store: Store, second: Any) -> None:
+    first = layer(CNCF + "weight.v1.tar", tar(("m.gguf", GGUF)))
+    name = f"beside/{second[0]['digest'][7:20]}"
+    with pytest.raises(Failure):
+        pull(published(registry, name, CNCF + "config.v1+json", first, second), store=store)
+    assert not any((store.root / "blobs").iterdir())
 
 
 @pytest.mark.parametrize(("config", "layers", "code"), [

@@ -148,7 +148,7 @@ def test_where_links_are_not_possible_it_is_used_in_place(registry: Registry, st
     def not_allowed(*_: object) -> None:
         raise PermissionError
 
-    monkeypatch.setattr(links.Path, "hardlink_to", not_allowed)
+    monkeypatch.setattr(Path, "hardlink_to", not_allowed)
     monkeypatch.setattr(links, "_reflink", lambda *_: False)
     kept(tmp_path / "ollama", named(registry), *LAYERS)
     publish(registry, *LAYERS)

@@ -25,11 +25,11 @@ from modelkit.models.sources.download import Remote, download
 from modelkit.models.store import Store, quiet
 
 SERVER = """
-import os, re, socket, sys, threading
+import contextlib, os, re, socket, sys, threading
 
 def answer(connection, file):
     size = os.fstat(file).st_size
-    with connection:
+    with connection, contextlib.suppress(OSError):
         while head := connection.recv(65536):
             asked = re.search(rb"(?i)range: bytes=(\\d+)-(\\d*)", head)
             start, end = (int(asked[1]), int(asked[2] or size - 1) + 1) if asked else (0, size)

@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from modelkit.failure import Failure
 from modelkit.models.artifact import Artifact, Piece, presume_inside
 from modelkit.models.reference import Reference
-from modelkit.models.sources.download import Remote, download
+from modelkit.models.sources.download import Remote, RemoteFile, download
 from modelkit.models.sources.partial import State
 from modelkit.models.sources.receive import ask
 from modelkit.models.sources.transport import patiently, trouble
@@ -35,6 +35,11 @@ def fetch(artifact: Artifact, store: Store, on_progress: Progress) -> Artifact:
     (piece,) = artifact.files
     download(Remote(_url(reference), piece.digest, piece.size), store, on_progress, label=_label(reference))
     return artifact
+
+
+def remote_file(artifact: Artifact, piece: Piece) -> RemoteFile:
+    """The file of an artifact, read where it is: for its header before it is fetched."""
+    return RemoteFile(Remote(_url(Reference.parse(artifact.resolved, Path.cwd())), size=piece.size))
 
 
 def _artifact(reference: Reference, digest: str, size: int) -> Artifact:

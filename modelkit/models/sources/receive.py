@@ -46,21 +46,24 @@ class Offer:
     chunked: bool
 
 
-def ask(remote: Remote, start: int, end: int | None, state: State) -> tuple[BaseHTTPResponse, Offer]:
+def ask(remote: Remote, start: int, end: int | None, state: State, *,
+        direct: str = "") -> tuple[BaseHTTPResponse, Offer]:
     """The answer to a request for the bytes from `start` to before `end`; the caller closes it.
 
-    Where the server can't do that, or `state` is not the file's state any more, it is one for the whole file.
+    `direct` is where the file's address led to before: that is asked, for the same file. Where the server can't do
+    ranges, or `state` is not the file's state any more, the answer is one for the whole file.
     """
     headers = {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
     if start and state.validator and state.url == remote.url:
         headers["If-Range"] = state.validator
     if end == 0 or remote.size == 0:
         headers = {}
-    answer = open_answer(remote, headers)
+    asked = remote.at(direct) if direct else remote
+    answer = open_answer(asked, headers)
     try:
         if answer.status == 416 and headers:  # nothing is there: the file is empty, or shorter than what we have
             answer.close()
-            answer = open_answer(remote)
+            answer = open_answer(asked)
         return answer, _offer(remote, answer, start)
     except BaseException:
         answer.close()
@@ -111,6 +114,7 @@ class Receiving:
         self._next = offer.state.size or 0  # where the next segment that nobody has begins
         self._waiting, self._room = 0, _ROOM
         self._judged = not offer.ranges
+        self._direct = _led_to(remote, answer)
         self._error: BaseException | None = None
         self._stopped = False
         self._answers: dict[threading.Thread, BaseHTTPResponse] = {}
@@ -221,7 +225,14 @@ class Receiving:
                 answer = None
 
     def _ask_again(self, position: int, segment: _Segment) -> BaseHTTPResponse:
-        answer, offer = ask(self._remote, position, segment.end, self._offer.state)
+        direct, state = self._direct, self._offer.state
+        try:
+            answer, offer = ask(self._remote, position, segment.end, state, direct=direct)
+        except Failure as failure:
+            if not direct or failure.code not in ("unauthorized", "not-found"):
+                raise
+            answer, offer = ask(self._remote, position, segment.end, state)  # a signed address that has run out
+            self._direct = _led_to(self._remote, answer)
         if offer.state != self._offer.state or not offer.ranges:
             answer.close()
             raise Changed
@@ -271,6 +282,11 @@ class Receiving:
     def _pause(self, seconds: float) -> None:
         with self._change:
             self._change.wait_for(lambda: self._stopped, seconds)
+
+
+def _led_to(remote: Remote, answer: BaseHTTPResponse) -> str:
+    """Where redirects led, empty when there were none."""
+    return answer.url if answer.url and answer.url != remote.url else ""
 
 
 def _cut_short(remote: Remote) -> Failure:

@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
@@ -54,6 +54,11 @@ class Remote:
     def shown(self) -> str:
         """The address as people may see it: without what a signed address carries."""
         return urlsplit(self.url)._replace(query="", fragment="").geturl()
+
+    def at(self, url: str) -> Remote:
+        """The same file at the address that this one leads to, without `headers` where that is another origin."""
+        home = _origin(urlsplit(url)) == _origin(urlsplit(self.url))
+        return replace(self, url=url, headers=self.headers if home else {})
 
 
 @dataclass(frozen=True)

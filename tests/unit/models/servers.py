@@ -36,6 +36,7 @@ class File:
     slow: float = 0.0  # seconds between 64 KiB
     token: str | None = None
     wrong_range: bool = False
+    runs_out: list[int] = field(default_factory=list)  # the next answers, counted from 0, that are 403
     changes: list[bytes] = field(default_factory=list)  # what it is from the next answer on
 
     @property
@@ -76,6 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
         if file.statuses:
             status, headers = file.statuses.pop(0)
             return self._say(status, headers)
+        file.runs_out = [number - 1 for number in file.runs_out]
+        if -1 in file.runs_out:
+            return self._say(403)
         if file.token is not None and self.headers.get("Authorization") != f"Bearer {file.token}":
             return self._say(401)
         if file.redirect is not None:

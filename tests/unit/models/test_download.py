@@ -179,6 +179,17 @@ def test_authorization_stays_at_home(server: Server, store: Store) -> None:
     assert "secret" not in repr(Remote("https://a/b", headers={"Authorization": "Bearer secret"}))
 
 
+@pytest.mark.usefixtures("several")
+def test_a_signed_address_is_kept_until_it_runs_out(server: Server, store: Store) -> None:
+    with serving({"/signed": File(DATA)}) as other:
+        server.files["/file"] = File(redirect=f"{other.url}/signed?signature=x")
+        download(Remote(f"{server.url}/file", DIGEST), store, quiet, label="x")
+        assert (len(server.seen), len(other.seen) > 8) == (1, True)
+        other.files["/signed"] = File(DATA, runs_out=[1, 3])
+        download(Remote(f"{server.url}/file", DIGEST), Store(store.root / "2"), quiet, label="x")
+        assert len(server.seen) > 2
+
+
 def test_a_proxy_of_the_environment(server: Server, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     server.files["http://models.invalid/file"] = File(DATA)
     monkeypatch.setenv("HTTP_PROXY", server.url.replace("http://", "http://me:pw@"))

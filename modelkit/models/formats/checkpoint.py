@@ -78,7 +78,7 @@ def checkpoint(source: Files) -> Checkpoint:
 
 def weight_map(index: Access) -> dict[str, str]:
     """Which file of the folder each tensor is in, as an index says it: every one a safetensors file inside."""
-    path, said = index.name, read_json(index, _LARGEST_INDEX)
+    path, said = index.name, read_json(index, _LARGEST_INDEX, once=True)
     found = said.get("weight_map") if isinstance(said, dict) else None
     if not isinstance(found, dict) or not found or not all(isinstance(file, str) for file in found.values()):
         _refuse(path, "index", "its `weight_map` does not say which file each tensor is in")

@@ -51,7 +51,7 @@ def danger_in(access: Access) -> Finding | None:
 def _container(head: bytes, access: Access) -> Finding | None:
     if any(access.read_at(offset, 8) == _HDF5 for offset in (0, 512, 1024, 2048)):  # a user's block may come first
         return Finding("pickle", "HDF5, as Keras writes it with code inside")
-    if head[257:262] == b"ustar" or _is_old_tar(head):
+    if head[257:265] in (b"ustar\x0000", b"ustar  \0") or _is_old_tar(head):
         return Finding("archive", "a tar archive")
     if _BZIP2.match(head):
         return Finding("archive", "bzip2-compressed")

@@ -1,4 +1,4 @@
-"""Reads JSON that came with a model: bounded in size and depth, and no key twice."""
+"""Reads JSON that came with a model, bounded in size and depth."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from modelkit.failure import Failure
 from modelkit.models.formats.access import Access
 
 
-def read_json(access: Access, most: int = 4 << 20) -> Any:
-    """The value in a JSON file of at most `most` bytes. Raises `Failure("json-invalid")`."""
+def read_json(access: Access, most: int = 4 << 20, *, once: bool = False) -> Any:
+    """The value in a JSON file of at most `most` bytes. Raises `Failure("json-invalid")`.
+
+    Of a key that occurs twice the last counts, as for every Python program; `once` refuses it.
+    """
     if access.size > most:
         _refuse(access, f"it has {access.size:,} bytes; the most is {most:,}")
     try:
-        return json.loads(access.read_at(0, access.size).decode("utf-8-sig"), object_pairs_hook=_once,
-                          parse_constant=_no_number)
+        return json.loads(access.read_at(0, access.size).decode("utf-8-sig"), object_pairs_hook=_once if once else None)
     except RecursionError:
         _refuse(access, "it is nested too deeply")
     except UnicodeDecodeError as error:
@@ -36,11 +38,6 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         seen = set[str]()
         raise _Twice(next(key for key, _ in pairs if key in seen or seen.add(key))[:80])  # type: ignore[func-returns-value]
     return said
-
-
-def _no_number(text: str) -> float:
-    """`NaN` and `Infinity` are no JSON, yet Python writes them: configurations in the wild have them."""
-    return float(text)
 
 
 def _refuse(access: Access, what: str) -> NoReturn:

@@ -12,7 +12,7 @@ import re
 
 from modelkit.models.formats.access import Access
 
-_WINDOW = 64 << 10
+_WINDOW = 16 << 10
 _LONGEST_LINE = 1 << 20
 _MOST_OPCODES = 20_000  # no text or table goes on as a program for so long
 

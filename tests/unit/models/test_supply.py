@@ -185,7 +185,7 @@ def test_code_that_a_configuration_asks_for(name: str, said: Any, folder: Path) 
     assert "asks for code" in failure.message
 
 
-@pytest.mark.parametrize("text", ["{" * 100_000, '{"a":1,"a":2}', "[" * 2000 + "]" * 2000, "nonsense",
+@pytest.mark.parametrize("text", ["{" * 100_000, "[" * 100_000 + "]" * 100_000 , "nonsense",
                                   '{"a":"\udcff"}'])
 def test_a_configuration_that_can_t_be_judged(text: str, folder: Path) -> None:
     (folder / "config.json").write_bytes(text.encode("utf-8", "surrogateescape"))

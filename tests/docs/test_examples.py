@@ -43,3 +43,13 @@ def test_an_example_compiles_for_every_stage(path: Path) -> None:
 
 def test_there_are_examples() -> None:
     assert {p.parent.name for p in EXAMPLES} >= {"quickstart", "support", "plain-ollama"}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda p: p.parent.name)
+def test_an_examples_lock_is_up_to_date(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                        capsys: pytest.CaptureFixture[str]) -> None:
+    """Offline, in an empty home: what is not here is known by the lock."""
+    from modelkit.cli.main import main
+
+    monkeypatch.setenv("MODELKIT_HOME", str(tmp_path))
+    assert main(["lock", "--check", str(path)]) == 0, capsys.readouterr().out

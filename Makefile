@@ -26,14 +26,18 @@ unit: $(VENV)/.setup-dev
 # The promises, on real llama.cpp and real vLLM.
 live: $(VENV)/.setup-dev
 	$(BIN)/modelkit engine install vllm --variant cpu
+	$(BIN)/modelkit tool install quantizer
+	$(BIN)/modelkit tool install converter
+	$(BIN)/modelkit tool install compressor
 	$(BIN)/pytest -m "live_llamacpp or live_vllm"
 
 golden: $(VENV)/.setup-dev
 	$(BIN)/pytest -m "not live_llamacpp and not live_vllm" --update-golden
 
-# Longer than the suite allows: hostile GGUF headers, 10,000 mutations.
+# Longer than the suite allows: hostile headers of models, 10,000 mutations of each form.
 fuzz: $(VENV)/.setup-dev
 	$(BIN)/python -m tests.unit.models.test_gguf 10000
+	$(BIN)/python -m tests.unit.models.test_safetensors 10000
 
 # Ratios against peers of the same run; results are in docs/benchmarks.md.
 bench: $(VENV)/.setup-dev
@@ -41,6 +45,8 @@ bench: $(VENV)/.setup-dev
 	$(BIN)/python benchmarks/edge.py
 	$(BIN)/python benchmarks/contract_overhead.py
 	$(BIN)/python benchmarks/dev_overhead.py
+	$(BIN)/python benchmarks/readers.py
+	$(BIN)/python benchmarks/download.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "modelkit needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'

@@ -29,7 +29,7 @@ def documented() -> list[str]:
     for file in PAGES:
         for block in re.findall(r"```sh\n(.*?)```", file.read_text("utf-8"), re.DOTALL):
             lines = (re.sub(r'^eval "\$\((.*)\)"$', r"\1", line.strip()) for line in block.splitlines())
-            found += [line.partition("  #")[0] for line in lines if line.startswith("modelkit ")]
+            found += [re.split("  #| > ", line)[0] for line in lines if line.startswith("modelkit ")]
     return sorted(set(found))
 
 

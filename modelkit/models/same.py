@@ -201,8 +201,8 @@ def _words(model: Traits, numbers: list[int]) -> str:
         f" and {len(numbers) - _SHOWN:,} more" if len(numbers) > _SHOWN else "")
 
 
-def _rule(rules: list[tuple[str, str]], place: int) -> str:
-    return f"{len(rules):,} rules, rule {place} is " + (" ".join(rules[place]) if place < len(rules) else "none")
+def _rule(rules: list[str], place: int) -> str:
+    return f"{len(rules):,} rules, rule {place} is {rules[place] if place < len(rules) else 'none'}"
 
 
 def _ids(model: Traits, numbers: frozenset[int]) -> str:

@@ -51,7 +51,7 @@ class Traits:
     scaling: Scaling | None
     tokens: Mapping[int, str]
     filling: frozenset[int]  # ids that are there to fill the vocabulary up
-    merges: list[tuple[str, str]] | None
+    merges: list[str] | None
     special: Mapping[str, frozenset[int]]  # role to the ids that may have it; a role is missing when nothing is said
     begins: bool | None  # does a prompt begin with the bos token?
     tied: bool | None  # is the embedding used again as the output?
@@ -80,18 +80,17 @@ def of_gguf(model: Split) -> Traits:
         tensors=_renamed(header, stored, len(vocabulary.tokens)), stored=stored)
 
 
-def merges(rules: list[Any]) -> list[tuple[str, str]]:
-    """Merge rules in either spelling, `"a b"` or `["a", "b"]`; what is neither comes out as no rule can be."""
-    found = []
-    for rule in rules:
-        if isinstance(rule, str):
-            left, _, right = rule[1:].partition(" ")
-            found.append((rule[:1] + left, right))
-        elif isinstance(rule, list) and len(rule) == 2 and all(isinstance(one, str) for one in rule):
-            found.append((rule[0].replace(" ", "Ġ"), rule[1].replace(" ", "Ġ")))  # as the converter writes them
-        else:
-            found.append(("", ""))
-    return found
+def merges(rules: list[Any]) -> list[str]:
+    """Merge rules as a GGUF spells them: `"a b"`. The newer spelling, `["a", "b"]`, may have spaces inside."""
+    return [rule if isinstance(rule, str) else _spelled(rule) for rule in rules]
+
+
+def _spelled(rule: Any) -> str:
+    try:
+        left, right = rule
+        return f"{left.replace(' ', 'Ġ')} {right.replace(' ', 'Ġ')}"
+    except (TypeError, ValueError, AttributeError):
+        return ""  # no rule at all
 
 
 def _numbers(header: Header) -> dict[str, float | None]:

@@ -294,7 +294,7 @@ def test_an_architecture_without_names_for_its_tensors(model: Path, folder: Path
 
 
 def test_both_spellings_of_merges() -> None:
-    assert merges(["a b", "Ġ  x", [" ", "b"], ["a"], 3]) == [("a", "b"), ("Ġ", " x"), ("Ġ", "b"), ("", ""), ("", "")]
+    assert merges(["a b", "Ġ  x", ["Ġ", "b"], [" ", "b"], ["a"], 3]) == ["a b", "Ġ  x", "Ġ b", "Ġ b", "", ""]
 
 
 @pytest.mark.parametrize(("name", "data", "code"), [

@@ -124,6 +124,20 @@ class Stages:
             terminal.note(f"not as locked: {difference}")
         return changed
 
+    def stale(self, stage: str, found: Found) -> str | None:
+        """Why the lock does not answer the Modelfile about a stage; None when it does. Asks nobody."""
+        from modelkit.planning.locking import stale
+
+        if self.lock.lock is None:
+            return "there is none"
+        locked = self.lock.artifact(found.asked)
+        if locked is None or found.artifact is None:
+            return f"{found.asked.text} of stage `{stage}` is not in it"
+        now, artifact = self.entry(stage, found)
+        if artifact.files != locked.files:
+            return f"the files of {locked.reference} changed"
+        return stale(now, self.lock.stage(stage))
+
     def entry(self, stage: str, found: Found) -> tuple[LockedStage, LockedArtifact]:
         """A stage and its model as the lock would have them now."""
         from modelkit.planning.facts import Overrides

@@ -17,6 +17,8 @@ from modelkit.engines.call import call
 from modelkit.failure import Failure
 from modelkit.language.layers import effective
 from modelkit.language.modelfile import Modelfile
+from modelkit.models import lock as locks
+from modelkit.models.digests import file_digest
 from modelkit.planning.plan import Plan, digest
 from modelkit.platforms.bundle import Bundle
 from modelkit.release import record as records
@@ -144,15 +146,24 @@ def subject(modelfile: Modelfile, target: Bundle) -> records.Subject:
     plan, engine = target.plan, target.plan.engine
     assert engine is not None
     assert plan.weights is not None
+    lock = locks.path_of(Path(modelfile.path))
     return records.Subject(
         modelfile="sha256:" + hashlib.sha256(modelfile_bytes).hexdigest(),
-        ir=meaning(plan),
-        artifacts=(records.Artifact(id="weights", uri=base.value if base else "", tree=plan.weights.digest,
-                                    bytes=plan.weights.size),),
+        ir=meaning(plan), lock=file_digest(lock) if lock.is_file() else None,
+        artifacts=(records.Artifact(id="weights", uri=base.value if base else "", revision=_revision(lock, plan.stage),
+                                    tree=plan.weights.digest, bytes=plan.weights.size),),
         template="sha256:" + hashlib.sha256(plan.chat_template.encode()).hexdigest() if plan.chat_template else None,
         engine=records.EngineSubject(name=engine.name, version=engine.version,
                                      argv=digest(list(target.launch.argv[1:]))),
     )
+
+
+def _revision(lock: Path, stage: str) -> str | None:
+    """The source's own word for the base's state (a commit, a manifest's digest), where the lock has it."""
+    known = locks.read(lock)
+    locked = known.stage_named(stage) if known else None
+    artifact = known.artifact_for(locked.artifact) if known and locked else None
+    return artifact.revision or None if artifact else None
 
 
 def meaning(plan: Plan) -> str:

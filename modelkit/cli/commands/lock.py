@@ -8,7 +8,7 @@ from modelkit.cli import project
 from modelkit.cli.lockfile import LockFile
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
-from modelkit.cli.weights import Found, inspect
+from modelkit.cli.weights import inspect
 from modelkit.failure import Failure
 
 
@@ -51,18 +51,9 @@ def _check(stages: Stages, terminal: Terminal) -> int:
 
 
 def _reason(stages: Stages, stage: str) -> str | None:
-    from modelkit.planning.locking import stale
-
-    lock = stages.lock
     try:
-        found: Found = stages.look(stage)
+        return stages.stale(stage, stages.look(stage))
     except Failure as failure:
         if failure.code not in ("lock-mismatch", "lock-stale"):
             raise
         return failure.message
-    if lock.artifact(found.asked) is None or found.artifact is None:
-        return f"{found.asked.text} of stage `{stage}` is not in it"
-    now, artifact = stages.entry(stage, found)
-    if artifact.files != lock.artifact(found.asked).files:  # type: ignore[union-attr]
-        return f"the files of {lock.name(found.asked)} changed"
-    return stale(now, lock.stage(stage))

@@ -16,14 +16,16 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     documents = []
     for word in arguments.files or [None]:
         path = project.find(word)
-        plan = Stages(project.load(path, terminal), arguments).plan(stage)
-        documents.append(plan.model_dump(mode="json"))
-        _say(plan, terminal)
+        stages = Stages(project.load(path, terminal), arguments)
+        found = stages.look(stage)
+        plan, reason = stages.plan(stage, found), stages.stale(stage, found)
+        documents.append(plan.model_dump(mode="json") | {"lock": {"current": reason is None, "reason": reason}})
+        _say(plan, reason, terminal)
     terminal.document(documents[0] if len(documents) == 1 else documents)
     return 0
 
 
-def _say(plan: Plan, terminal: Terminal) -> None:
+def _say(plan: Plan, stale: str | None, terminal: Terminal) -> None:
     engine = plan.engine
     terminal.data(f"{plan.name}  stage {plan.stage}  ({plan.modelfile})")
     terminal.data("")
@@ -37,6 +39,7 @@ def _say(plan: Plan, terminal: Terminal) -> None:
         ("template", "the Modelfile's" if plan.chat_template else "the model's own", _why(plan, "template")),
         ("address", project.base_url(plan.host, plan.port), _why(plan, "serve.port")),
         ("api key", plan.api_key or "none asked for", ""),
+        ("lock", "up to date" if stale is None else stale, ""),
     ]
     terminal.table(("WHAT", "VALUE", "FROM"), rows)
     terminal.data("")

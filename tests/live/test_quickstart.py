@@ -99,6 +99,9 @@ def test_the_app_moves_from_dev_to_prod_unchanged(project: Path) -> None:
     assert done["parity"]["differences"] == []
     assert done["parity"]["compared"] >= 40
     record = json.loads(Path(done["record"]["path"]).read_bytes())
+    lock = (project / "Modelfile.lock").read_bytes()
+    assert record["subject"]["lock"] == "sha256:" + hashlib.sha256(lock).hexdigest()
+    assert record["subject"]["artifacts"][0]["revision"] == "0.1.2"
     assert (record["from"], record["to"], record["subject"]["engine"]["name"]) == ("dev", "prod", "vllm")
 
     assert serving(project) == ("prod", "vllm")

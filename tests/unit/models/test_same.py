@@ -24,6 +24,7 @@ from tests.unit.models.gguf_files import gguf, pair
 from tests.unit.models.make_token_ids import small_spm
 from tests.unit.models.small_model import SAID, TOKENS, WIDTH, pairs, small_model, tensor, tensors
 from tests.unit.models.test_safetensors import raw
+from tests.unit.models.test_splits import small_split
 
 TYPES = [3, 3, 3, 4, 4, *[1] * (TOKENS - 5)]
 
@@ -235,6 +236,12 @@ def test_tokens_that_only_fill_the_vocabulary(folder: Path, tmp_path: Path) -> N
     assert "vocabulary" in {one.aspect for one in compare(tmp_path / "m.gguf", folder)}
 
 
+@pytest.mark.parametrize(("rows", "expected"), [(TOKENS + 64, []), (TOKENS - 1, ["tensor shapes"])])
+def test_rows_of_an_embedding_without_tokens(rows: int, expected: list[str], model: Path, folder: Path) -> None:
+    stored(lambda said: said["model.embed_tokens.weight"].update(shape=[rows, WIDTH]))(folder)
+    assert [one.aspect for one in compare(model, folder)] == expected
+
+
 @pytest.mark.parametrize("prefix", ["model.language_model.", "language_model.model."])
 def test_the_language_model_inside_another(prefix: str, model: Path, folder: Path) -> None:
     stored(lambda said: [said.update({name.replace("model.", prefix, 1): said.pop(name)})
@@ -327,3 +334,13 @@ def test_access_is_all_that_is_needed(model: Path, folder: Path) -> None:
 
     far: Access = Far()
     assert compare(far, folder) == ()
+
+
+def test_a_split_model(folder: Path, tmp_path: Path) -> None:
+    paths = small_split(tmp_path)
+    parts = tuple(LocalFile(path) for path in paths)
+    assert compare(paths[1], folder) == compare(folder, parts) == ()
+    with pytest.raises(Failure) as failed:
+        presume_same(parts, small_model(tmp_path / "n.gguf", rope__freq_base=5e5))
+    assert "rope theta differs" in failed.value.message
+    assert {one.aspect for one in compare(parts[0], folder)} == {"tensors"}

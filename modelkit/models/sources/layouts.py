@@ -8,7 +8,7 @@ Sources of the media types and annotations:
   have no path; it unpacks them under the fixed names of `pkg/distribution/internal/bundle/unpack.go`.
 - Ollama: github.com/ollama/ollama, `manifest/layer.go` and `server/images.go`.
 - ORAS: the title of the OCI image specification's `annotations.md`; oras-go's `content/file` packs folders as a
-  gzipped tar and marks them with `io.deis.oras.content.unpack`.
+  gzipped tar and marks them with `io.deis.oras.content.unpack`, oras-py 0.2 only gives them that media type.
 
 Layers that hold code or data sets are not part of a model to run. They are never fetched, nor are pickles that lie
 beside weights in a form that can be used.
@@ -30,6 +30,7 @@ FILE_PATH = "org.cncf.model.filepath"
 TITLE = "org.opencontainers.image.title"
 _PATHS = (FILE_PATH, "org.cnai.model.filepath", TITLE)
 _ORAS_UNPACK = "io.deis.oras.content.unpack"
+_ORAS_FOLDER = "application/vnd.oci.image.layer.v1.tar+gzip"
 
 _MODELPACK = re.compile(r"application/vnd\.(?:cncf|cnai)\.model\.(?P<what>weight\.config|weight|doc|code|dataset|layer)"
                         r"\.(?:v1\.)?(?P<packed>raw|gguf|safetensors|tar|tar\+gzip|tar\+zstd)")
@@ -161,7 +162,8 @@ def _packed(layer: Layer, where: str) -> str | None:
     found = _MODELPACK.fullmatch(layer.media_type)
     if found is not None and found["what"] not in ("code", "dataset"):
         packed = found["packed"] if found["packed"].startswith("tar") else None
-    elif layer.annotations.get(_ORAS_UNPACK) == "true":
+    elif layer.annotations.get(_ORAS_UNPACK) == "true" or (
+            layer.media_type == _ORAS_FOLDER and TITLE in layer.annotations):
         packed = "tar+gzip"
     elif "org.cnai.model.filepath" in layer.annotations and ".image.layer.v1." in layer.media_type:
         packed = layer.media_type.rpartition(".")[2]

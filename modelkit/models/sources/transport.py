@@ -164,6 +164,9 @@ def open_answer(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method:
         if parts.scheme == "https" and urlsplit(url).scheme != "https":
             raise Failure("insecure", f"{remote.shown} leads away from https, to {_shown(url)}",
                           "the server is broken or hostile; don't use it")
+        if body and _origin(urlsplit(url)) != home:
+            raise Failure("insecure", f"{remote.shown} sends what we send on, to {_shown(url)}",
+                          "the server is broken or hostile; don't use it")
     raise Failure("too-many-redirects", f"{remote.shown} leads from one address to the next, more than "
                   f"{_MOST_REDIRECTS} times", "check the address")
 

@@ -72,10 +72,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _any(self) -> None:
         owner, parts = self.owner, urlsplit(self.path)
         owner.seen.append((self.command, self.path, self.headers.get("Authorization", "")))
-        if (odd := owner.oddly(self.command, self.path)) is not None:
-            return self._say(odd)
-        if parts.path == "/token":
-            return self._token()
+        odd = owner.oddly(self.command, self.path)
+        if odd is not None or parts.path == "/token":
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            return self._say(odd) if odd is not None else self._token()
         if owner.challenge and not self._may():
             return self._say(Answer(401, {"WWW-Authenticate": owner.challenge}))
         if parts.path == "/v2/":

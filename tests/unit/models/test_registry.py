@@ -115,6 +115,20 @@ def test_what_authorizes_stays_at_home(registry: Registry, store: Store, home: P
     assert any(authorization == registry.basic for _, path, authorization in registry.seen if "/blobs/" in path)
 
 
+def test_an_identity_token_is_exchanged_at_home_alone(registry: Registry, store: Store, home: Path) -> None:
+    registry.publish("ns/name:t", (WEIGHT, GGUF))
+    registry.challenge, registry.tokens = f'Bearer realm="{registry.url}/token"', ["abc"]
+    login(home, auths={registry.host: {"identitytoken": "secret"}})
+    with serving() as other:
+        away = Answer(307, {"Location": f"{other.url}/token"})
+        registry.oddly = lambda method, path: away if path == "/token" else None
+        failure = refused(registry, store)
+        assert failure.code == "insecure" and not other.seen and "secret" not in str(failure.as_json())
+    registry.oddly = lambda method, path: None
+    pull(at(registry), store=store)
+    assert ("POST", "/token", "") in registry.seen
+
+
 @pytest.mark.parametrize("challenge", [
     'Bearer realm="file:///etc/passwd"', 'Bearer realm="http://registry.example/token"', "Bearer",
     'Bearer realm="http://[::1"', 'Bearer realm=""'])

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from modelkit.failure import Failure
 from modelkit.models.sources.partial import Partial
-from modelkit.models.sources.receive import Changed, Offer, Receiving, ask
+from modelkit.models.sources.ranges import Offer, ask
+from modelkit.models.sources.receive import Changed, Receiving
 from modelkit.models.sources.remote_file import RemoteFile
 from modelkit.models.sources.transport import PassingTrouble, Patience, Remote, Response, get
 from modelkit.models.store import Progress, Store

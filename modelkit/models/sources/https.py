@@ -9,8 +9,7 @@ from modelkit.failure import Failure
 from modelkit.models.artifact import Artifact, Piece, presume_inside
 from modelkit.models.reference import Reference
 from modelkit.models.sources.download import Remote, RemoteFile, download
-from modelkit.models.sources.partial import State
-from modelkit.models.sources.receive import ask
+from modelkit.models.sources.ranges import State, ask
 from modelkit.models.sources.transport import patiently, trouble
 from modelkit.models.store import Progress, Store
 

@@ -6,25 +6,25 @@ Knows that library, not models. It is imported here only, when it is needed: it 
 from __future__ import annotations
 
 import errno
+import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from modelkit import __version__
 from modelkit.failure import Failure
 from modelkit.models.artifact import presume_inside
 from modelkit.models.sources.picking import Listed
-from modelkit.models.sources.transport import Remote
+from modelkit.models.sources.transport import Remote, get
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-_MOST_FILES = 100_000
-_LIST_TIMEOUT_S = 30.0
+_LONGEST_LISTING = 64 << 20  # bytes
 _LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 
 
@@ -56,49 +56,60 @@ class Hub:
         return self._room(repo) / "snapshots" / commit
 
     def listing(self, repo: str, revision: str | None) -> tuple[str, list[Listed]]:
-        """The commit that `revision` is now (the usual branch if None), and the files there."""
-        from huggingface_hub import HfApi, constants
+        """The commit that `revision` is now (the usual branch if None), and the files there.
+
+        Asked by our own hands: the library reads an answer of any length, for as long as it takes.
+        """
+        from huggingface_hub import constants
 
         if constants.HF_HUB_OFFLINE:
             return self._cached_listing(repo, revision)
-        api = HfApi(endpoint=self.endpoint, library_name="modelkit", library_version=__version__)
-        with self._trouble(repo, revision):
-            said = api.model_info(repo, revision=revision, files_metadata=True, timeout=_LIST_TIMEOUT_S)
-        commit, files = said.sha, said.siblings
-        if not isinstance(commit, str) or not _is_commit(commit) or not files or len(files) > _MOST_FILES:
+        url = f"{self.endpoint}/api/models/{repo}/revision/{quote(revision or 'main', safe='')}?blobs=true"
+        answer = get(self._authorized(url), at_most=_LONGEST_LISTING)
+        if answer.status != 200:
+            raise self._refused(answer.status, answer.headers, repo, revision, "")
+        try:
+            said = json.loads(answer.body)
+            commit, files = said["sha"], [_listed(file) for file in said["siblings"]]
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            raise self._broken(repo, "answers with something that is no list of files") from None
+        if not isinstance(commit, str) or not _is_commit(commit) or not files:
             raise self._broken(repo, "says no commit, or no files")
         if revision is not None and _is_commit(revision) and revision != commit:
             raise self._broken(repo, f"answers with commit {commit} for {revision}")
-        return commit, [self._listed(repo, file) for file in files]
+        return commit, files
 
-    def download(self, repo: str, commit: str, path: str, on_bytes: Callable[[int], None]) -> Path:
+    def download(self, repo: str, commit: str, file: Listed, on_bytes: Callable[[int], None]) -> Path:
         """Have one file in the cache. `on_bytes` hears how much of it came."""
         from huggingface_hub import hf_hub_download
 
-        presume_inside(path)
-        with self._trouble(repo, commit, path):
-            return Path(hf_hub_download(repo, path, revision=commit, endpoint=self.endpoint, cache_dir=self.cache,
-                                        library_name="modelkit", library_version=__version__,
-                                        tqdm_class=_bar(on_bytes)))
+        presume_inside(file.path)
+
+        def came(count: int) -> None:
+            if count > file.size:
+                raise Failure("size-mismatch", f"{file.path} of hf.co/{repo}@{commit} goes on after the {file.size} "
+                              "bytes that it should have", "the server is broken or hostile; check HF_ENDPOINT")
+            on_bytes(count)
+
+        with self._trouble(repo, commit, file.path):
+            return Path(hf_hub_download(repo, file.path, revision=commit, endpoint=self.endpoint, cache_dir=self.cache,
+                                        library_name="modelkit", library_version=__version__, tqdm_class=_bar(came)))
 
     def remote(self, repo: str, commit: str, path: str, size: int | None = None) -> Remote:
         """A file's address, with what authorizes us there."""
-        from huggingface_hub import get_token, hf_hub_url
+        from huggingface_hub import hf_hub_url
+
+        return self._authorized(hf_hub_url(repo, path, revision=commit, endpoint=self.endpoint), size)
+
+    def _authorized(self, url: str, size: int | None = None) -> Remote:
+        from huggingface_hub import get_token
 
         token = get_token()
-        return Remote(hf_hub_url(repo, path, revision=commit, endpoint=self.endpoint), size=size,
-                      headers={"Authorization": f"Bearer {token}"} if token else {})
+        return Remote(url, size=size, headers={"Authorization": f"Bearer {token}"} if token else {},
+                      insecure=self.endpoint.startswith("http:"))  # whoever sets HF_ENDPOINT so wants it so
 
     def _room(self, repo: str) -> Path:
         return self.cache / f"models--{repo.replace('/', '--')}"
-
-    def _listed(self, repo: str, file: Any) -> Listed:
-        size, sha256 = file.size, None if file.lfs is None else file.lfs.sha256
-        if not isinstance(file.rfilename, str) or not isinstance(size, int) or size < 0:
-            raise self._broken(repo, "lists files without names or sizes")
-        if file.lfs is not None and file.lfs.size != size:
-            raise self._broken(repo, f"says two sizes of {file.rfilename}")
-        return Listed(file.rfilename, size, sha256, None if sha256 else file.blob_id)
 
     def _cached_listing(self, repo: str, revision: str | None) -> tuple[str, list[Listed]]:
         """What of a revision is in the cache: all that can be said without the network."""
@@ -111,12 +122,11 @@ class Hub:
         except OSError:
             files = []
         if not files:
-            raise Failure("offline", f"hf.co/{repo} at {name} is not in {self.cache}, and HF_HUB_OFFLINE forbids to "
-                          "ask for it", "unset HF_HUB_OFFLINE and run `modelkit pull` once")
+            raise _offline(f"hf.co/{repo} at {name}", self.cache)
         return commit, files
 
     @contextmanager
-    def _trouble(self, repo: str, revision: str | None, path: str | None = None) -> Iterator[None]:
+    def _trouble(self, repo: str, revision: str | None, path: str) -> Iterator[None]:
         """Say the library's errors in our way."""
         try:
             yield
@@ -127,54 +137,53 @@ class Hub:
                 raise
             raise failure from None
 
-    def _explained(self, error: Exception, repo: str, revision: str | None, path: str | None) -> Failure | None:
-        from huggingface_hub import errors, get_token
+    def _explained(self, error: Exception, repo: str, revision: str | None, path: str) -> Failure | None:
+        from huggingface_hub import constants, errors
 
-        what = f"hf.co/{repo}" + (f"@{revision}" if revision else "") + (f", {path}" if path else "")
-        detail = tuple(" ".join(str(error).split())[:300].splitlines())
+        what = f"{path} of hf.co/{repo}@{revision}"
         match error:
-            case errors.GatedRepoError():
-                return Failure("unauthorized", f"hf.co/{repo} is gated: its terms have to be accepted first",
-                               f"accept them at {self.endpoint}/{repo}, then {_LOG_IN}", detail)
-            case errors.RepositoryNotFoundError():
-                return Failure("not-found", f"there is no model repository {repo}, or it is private",
-                               "check the name" if get_token() else f"check the name; if it is private, {_LOG_IN}",
-                               data={"repo": repo})
-            case errors.RevisionNotFoundError():
-                return Failure("not-found", f"hf.co/{repo} has no branch, tag or commit `{revision}`",
-                               f"see {self.endpoint}/{repo}/commits")
             case errors.LocalEntryNotFoundError() | errors.OfflineModeIsEnabled():
-                from huggingface_hub import constants
-
-                if constants.HF_HUB_OFFLINE:
-                    return Failure("offline", f"{what} is not in {self.cache}, and HF_HUB_OFFLINE forbids to ask for "
-                                   "it", "unset HF_HUB_OFFLINE and run `modelkit pull` once")
-                return self._network(what, error.__cause__ or error)
-            case errors.EntryNotFoundError():
-                return Failure("not-found", f"hf.co/{repo} has no file {path} at {revision}", "check the name")
-            case errors.HFValidationError():
-                return Failure("reference-invalid", f"`{repo}` is no repository: {detail[0] if detail else ''}")
+                cause = error.__cause__
+                if isinstance(cause, errors.HfHubHTTPError):
+                    return self._explained(cause, repo, revision, path)
+                return _offline(what, self.cache) if constants.HF_HUB_OFFLINE else self._network(what, cause or error)
             case errors.HfHubHTTPError():
-                status = getattr(error.response, "status_code", 0)
-                if status in (401, 403):
-                    return Failure("unauthorized", f"{what} is not for everyone: {self.host} says {status}", _LOG_IN,
-                                   detail)
-                return Failure("rate-limited" if status == 429 else "network",
-                               f"{what} can't be fetched: {self.host} answers with status {status}",
-                               "wait some minutes; with a token the limits are wider" if status == 429
-                               else "run it again later", detail)
+                return self._refused(error.response.status_code, error.response.headers, repo, revision, path)
             case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 return Failure("disk-full", f"the disk with {self.cache} is full",
                                "make room (`hf cache ls`), or set HF_HOME to a folder on a larger disk")
             case OSError() if error.errno is not None and error.filename is not None:
                 return Failure("store-unusable", f"{error.filename}: {(error.strerror or str(error)).lower()}",
                                "check the permissions, or set HF_HOME to another folder")
-            case OSError():
+            case OSError() | RuntimeError() | ValueError():
                 return self._network(what, error)
-            case ValueError() | TypeError() | KeyError() | AttributeError():
-                return self._broken(repo, "answers with something that is none")
-        known = type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "hf_xet", "builtins")
+        known = type(error).__module__.partition(".")[0] in ("httpx", "httpx2", "httpcore", "hf_xet")
         return self._network(what, error) if known else None
+
+    def _refused(self, status: int, headers: Mapping[str, str], repo: str, revision: str | None, path: str) -> Failure:
+        """What a status means: the Hub says more about it in a header."""
+        from huggingface_hub import get_token
+
+        code, known = headers.get("x-error-code", ""), get_token() is not None
+        data = {"repo": repo, "status": status}
+        if code == "GatedRepo":
+            return Failure("unauthorized", f"hf.co/{repo} is gated: its terms have to be accepted first",
+                           f"accept them at {self.endpoint}/{repo}, then {_LOG_IN}", data=data)
+        if code == "RevisionNotFound":
+            return Failure("not-found", f"hf.co/{repo} has no branch, tag or commit `{revision}`",
+                           f"see {self.endpoint}/{repo}/commits", data=data)
+        if code == "EntryNotFound":
+            return Failure("not-found", f"hf.co/{repo} has no file {path} at {revision}", "check the name", data=data)
+        if code == "RepoNotFound" or status == 404 or (status == 401 and not known):
+            return Failure("not-found", f"there is no model repository {repo}, or it is private",
+                           "check the name" if known else f"check the name; if it is private, {_LOG_IN}", data=data)
+        if status in (401, 403):
+            return Failure("unauthorized", f"{self.host} refuses hf.co/{repo}: it says {status}",
+                           f"{_LOG_IN}: the token that is there is wrong or may not read this", data=data)
+        return Failure("rate-limited" if status == 429 else "network",
+                       f"{self.host} can't be used for {repo} now: it answers with status {status}",
+                       "wait some minutes; with a token the limits are wider" if status == 429
+                       else "run it again later", data=data)
 
     def _network(self, what: str, error: BaseException) -> Failure:
         return Failure("network", f"{what} can't be fetched from {self.host}: {' '.join(str(error).split())[:200]}",
@@ -183,6 +192,19 @@ class Hub:
     def _broken(self, repo: str, how: str) -> Failure:
         return Failure("server-broken", f"{self.host} can't be used for {repo}: it {how}",
                        "check HF_ENDPOINT: it does not lead to a Hub")
+
+
+def _offline(what: str, cache: Path) -> Failure:
+    return Failure("offline", f"{what} is not in {cache}, and HF_HUB_OFFLINE forbids to ask for it",
+                   "unset HF_HUB_OFFLINE and run `modelkit pull` once")
+
+
+def _listed(said: dict[str, Any]) -> Listed:
+    """A file as the Hub lists it. Raises for what is none."""
+    path, size, large = said["rfilename"], said["size"], said.get("lfs")
+    if not isinstance(path, str) or not isinstance(size, int) or size < 0 or (large and large["size"] != size):
+        raise TypeError
+    return Listed(path, size, str(large["sha256"])) if large else Listed(path, size, git=said.get("blobId"))
 
 
 def _is_commit(text: str) -> bool:

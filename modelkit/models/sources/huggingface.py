@@ -51,7 +51,8 @@ def fetch(artifact: Artifact, store: Store, on_progress: Progress) -> Artifact:
     _need_space(hub.cache, missing, repo)
     done, label = 0, f"downloading {repo}"
     for piece in artifact.files:
-        path = hub.download(repo, commit, piece.path, partial(_report, on_progress, done, artifact.size, label))
+        path = hub.download(repo, commit, Listed(piece.path, piece.size),
+                            partial(_report, on_progress, done, artifact.size, label))
         _presume_same(path, piece, artifact, store, on_progress)
         done += piece.size
         on_progress(done, artifact.size, label)
@@ -74,7 +75,7 @@ def _small(hub: Hub, repo: str, commit: str, file: Listed, store: Store) -> str:
     if file.size > _LARGEST_SMALL:
         raise Failure("server-broken", f"hf.co/{repo}: {file.path} has {file.size} bytes and no sha256",
                       "the Hub keeps files of that size under their sha256; don't use this server")
-    path = hub.download(repo, commit, file.path, lambda count: None)
+    path = hub.download(repo, commit, file, lambda count: None)
     content = path.read_bytes()
     named = hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
     if len(content) != file.size or (file.git is not None and named != file.git):
@@ -86,7 +87,7 @@ def _weight_map(hub: Hub, repo: str, commit: str, index: Listed) -> dict[str, st
     """Which file of the model holds which tensor, as its index says."""
     if index.size > _LARGEST_INDEX:
         raise Failure("server-broken", f"hf.co/{repo}: {index.path} has {index.size} bytes", "that is no index")
-    path = hub.download(repo, commit, index.path, lambda count: None)
+    path = hub.download(repo, commit, index, lambda count: None)
     try:
         said: Any = json.loads(path.read_bytes())["weight_map"]
         if not isinstance(said, dict) or not all(isinstance(name, str) for name in said.values()):

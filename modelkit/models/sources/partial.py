@@ -11,26 +11,17 @@ import json
 import os
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
 from types import TracebackType
 from typing import Any
 
+from modelkit.models.sources.ranges import State
 from modelkit.models.store import Progress
 
 _BLOCK = 1 << 20
 _SYNC_EVERY = 64 << 20
 _AHEAD = 32  # blocks that may wait to be hashed
-
-
-@dataclass(frozen=True)
-class State:
-    """What the server said about the file whose beginning we have."""
-
-    url: str = ""
-    validator: str | None = None  # its ETag or the time it was changed: a name of this state of the file
-    size: int | None = None
 
 
 class Hasher:

@@ -7,8 +7,7 @@ from collections import OrderedDict
 from types import TracebackType
 
 from modelkit.failure import Failure
-from modelkit.models.sources.partial import State
-from modelkit.models.sources.receive import ask
+from modelkit.models.sources.ranges import State, ask
 from modelkit.models.sources.transport import PassingTrouble, Remote, patiently, trouble
 
 _BLOCK = 256 << 10

@@ -40,9 +40,12 @@ class HubServer:
     def __init__(self) -> None:
         self.repositories: dict[str, Repository] = {}
         self.seen: list[tuple[str, str, dict[str, str]]] = []
+        self.endless: str | None = None  # the addresses with this in them never end
+        self.stop = threading.Event()
         self.answer: bytes | None = None  # in the place of every answer of the API
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self.http.daemon_threads = True
+        self.http.handle_error = lambda *_: None  # type: ignore[method-assign]
         self.url = f"http://127.0.0.1:{self.http.server_address[1]}"
 
     def add(self, name: str, files: dict[str, bytes]) -> tuple[Repository, str]:
@@ -127,11 +130,16 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _say(self, status: int, body: bytes, headers: dict[str, str], cut: int | None = None) -> None:
         self.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        endless = self.hub.endless and self.hub.endless in self.path and self.command == "GET"
+        length = {"Transfer-Encoding": "chunked"} if endless else {"Content-Length": str(len(body))}
+        body = b"" if endless else body
+        for name, value in {**length, **headers}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body[:cut])
+        while endless and not self.hub.stop.is_set():
+            self.wfile.write(b"%x\r\n%b\r\n" % (1 << 20, bytes(1 << 20)))
         if cut is not None:
             self.close_connection = True
 
@@ -148,6 +156,7 @@ def hub_server() -> Iterator[HubServer]:
     try:
         yield hub
     finally:
+        hub.stop.set()
         hub.http.shutdown()
         hub.http.server_close()
         thread.join(5)

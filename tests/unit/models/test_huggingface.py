@@ -16,7 +16,7 @@ from huggingface_hub import constants
 from modelkit.failure import Failure
 from modelkit.models.artifact import Artifact
 from modelkit.models.reference import Reference
-from modelkit.models.sources import huggingface
+from modelkit.models.sources import huggingface, transport
 from modelkit.models.store import Store, quiet
 from tests.unit.models.hub import HubServer, hub_server
 from tests.unit.models.servers import observer, sha256
@@ -184,9 +184,19 @@ def test_no_network_and_no_hub(hub: HubServer, store: Store, monkeypatch: pytest
             resolve("hf.co/org/tiny", store)
         assert failed.value.code == "server-broken"
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    with pytest.raises(Failure, match="can't be fetched from 127") as failed:
+    monkeypatch.setattr(transport, "_PAUSE_S", 0.001)
+    with pytest.raises(Failure, match="connection refused") as failed:
         resolve("hf.co/org/tiny", store)
     assert failed.value.code == "network"
+
+
+@pytest.mark.parametrize("where", ["/api/", "config.json", "model.safetensors"])
+def test_what_never_ends(where: str, hub: HubServer, store: Store) -> None:
+    hub.add("org/plain", PLAIN)
+    hub.endless = where
+    with pytest.raises(Failure) as failed:
+        huggingface.fetch(resolve("hf.co/org/plain", store), store, quiet)
+    assert failed.value.code == "size-mismatch"
 
 
 def test_offline_with_what_is_in_the_cache(hub: HubServer, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

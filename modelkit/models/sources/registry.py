@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from modelkit.failure import Failure
+from modelkit.models.sources.connections import is_loopback
 from modelkit.models.sources import credentials
 from modelkit.models.sources.manifests import (
     ACCEPTED,
@@ -26,7 +27,7 @@ from modelkit.models.sources.manifests import (
     digest_of,
     parse,
 )
-from modelkit.models.sources.transport import NOTHING, Remote, Response, get, is_loopback
+from modelkit.models.sources.transport import NOTHING, Remote, Response, get
 from modelkit.models.store import Progress, Store
 
 _CHALLENGE = re.compile(r'(?P<scheme>Bearer|Basic)(?P<rest>(?:[ ,]+[a-z_]+="[^"]*"|[ ,]+[a-z_]+=[^\s",]+)*)', re.I)

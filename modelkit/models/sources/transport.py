@@ -6,33 +6,30 @@ authorizes a request goes to its own origin only. Proxies and certificates are t
 
 from __future__ import annotations
 
-import ipaddress
-import os
 import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
-from functools import cache
-from pathlib import Path
 from random import uniform
 from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import SplitResult, urljoin, urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 from modelkit import __version__
 from modelkit.failure import Failure
+from modelkit.models.sources.connections import is_loopback, manager_for
 
 if TYPE_CHECKING:
-    from urllib3 import BaseHTTPResponse, PoolManager
+    from urllib3 import BaseHTTPResponse
 
 T = TypeVar("T")
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
 STALL_S = 30.0  # without a byte for so long, a connection counts as cut
 _CONNECT_S = 15.0
+_DOCUMENT_S = 300.0  # a small document that takes longer is a trickle without an end
 _MOST_REDIRECTS = 8
 _LONGEST_WAIT_S = 120.0  # a server that asks to wait for longer is not waited for
 _PAUSE_S = 0.5  # before the first repetition; doubled for each one after it
@@ -148,7 +145,7 @@ def open_answer(remote: Remote, headers: Mapping[str, str] = NOTHING, *, method:
         if _origin(parts) == home:
             sent |= remote.headers
         with trouble(remote):
-            answer = _manager_for(parts).request(
+            answer = manager_for(parts).request(
                 method, url, headers=sent, body=body, redirect=False, retries=False, preload_content=False,
                 decode_content=False, timeout=urllib3.Timeout(connect=_CONNECT_S, read=stall_s or STALL_S))
         target = answer.headers.get("Location")
@@ -224,10 +221,13 @@ def _reason(error: Exception) -> str:
 
 
 def _whole(answer: BaseHTTPResponse, at_most: int, remote: Remote) -> bytes:
-    """The body, read no further than it may go."""
-    parts, size = [], 0
-    while part := answer.read(1 << 16, decode_content=False):
+    """The body, read no further and no longer than it may go."""
+    parts, size, until = [], 0, time.monotonic() + _DOCUMENT_S
+    while part := answer.read1(1 << 16, decode_content=False):
         size += len(part)
+        if time.monotonic() > until:
+            raise Failure("network", f"{remote.shown} has not come within {_DOCUMENT_S:.0f} s",
+                          "run it again later, or use another server", data={"url": remote.shown})
         if size > at_most:
             raise Failure("size-mismatch", f"{remote.shown} is larger than the {at_most} bytes that it may have",
                           "the server is broken or hostile; don't use it")
@@ -262,14 +262,6 @@ def _presume_allowed(url: str, remote: Remote) -> SplitResult:
     return parts
 
 
-def is_loopback(host: str) -> bool:
-    """Does this name mean this machine, without asking anybody?"""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
     return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
 
@@ -288,34 +280,3 @@ def _retry_after(said: str | None) -> float | None:
         return max(0.0, parsedate_to_datetime(said).timestamp() - time.time())
     except ValueError:
         return None
-
-
-def _manager_for(parts: SplitResult) -> PoolManager:
-    host = parts.hostname or ""
-    proxy = None
-    if not is_loopback(host) and not proxy_bypass(host):
-        known = getproxies()
-        proxy = known.get(parts.scheme) or known.get("all")
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or ""
-    return _manager(proxy, bundle, os.environ.get("SSL_CERT_DIR", ""))
-
-
-@cache
-def _manager(proxy: str | None, bundle: str, folder: str) -> PoolManager:
-    """Connections that are kept for the next request, with these ways and certificates."""
-    import urllib3
-
-    if bundle and Path(bundle).is_dir():
-        bundle, folder = "", folder or bundle
-    try:
-        context = ssl.create_default_context(cafile=bundle or None, capath=folder or None)
-    except OSError as error:
-        raise Failure("network", f"the certificates {bundle or folder} can't be read: {error.strerror or error}",
-                      "check SSL_CERT_FILE and REQUESTS_CA_BUNDLE") from None
-    if proxy is None:
-        return urllib3.PoolManager(maxsize=8, ssl_context=context)
-    if "://" not in proxy:
-        proxy = f"http://{proxy}"
-    user = urlsplit(proxy)
-    headers = urllib3.make_headers(proxy_basic_auth=f"{user.username}:{user.password or ''}") if user.username else None
-    return urllib3.ProxyManager(proxy, maxsize=8, proxy_headers=headers, ssl_context=context)

@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
 from modelkit.failure import Failure
-from modelkit.models.sources.connections import is_loopback
 from modelkit.models.sources import credentials
+from modelkit.models.sources.connections import is_loopback
 from modelkit.models.sources.manifests import (
     ACCEPTED,
     LARGEST,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,6 +24,7 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""
     endless: bool = False
+    trickle: float = 0.0  # seconds between the bytes of an endless one
 
 
 @dataclass
@@ -176,7 +178,8 @@ class _Handler(BaseHTTPRequestHandler):
             if self.command != "HEAD":
                 self.wfile.write(answer.body)
                 while answer.endless:
-                    self.wfile.write(bytes(1 << 16))
+                    self.wfile.write(b" " if answer.trickle else bytes(1 << 16))
+                    time.sleep(answer.trickle)
         except OSError:
             self.close_connection = True
 

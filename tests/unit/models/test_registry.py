@@ -248,6 +248,12 @@ def test_hostile_answers(registry: Registry, store: Store, vice: str) -> None:
     assert "\x1b" not in str(failure.detail)
 
 
+def test_a_trickle_without_an_end(registry: Registry, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelkit.models.sources.transport._DOCUMENT_S", 0.1)
+    registry.oddly = lambda method, path: Answer(200, endless=True, trickle=0.005)
+    assert refused(registry, store).code == "network"
+
+
 def test_another_manifest_under_a_digest(registry: Registry, store: Store) -> None:
     wanted = registry.publish("ns/name:t", (WEIGHT, GGUF))
     registry.manifests[f"ns/name@{wanted}"] = one(size=len(GGUF), mediaType="application/vnd.docker.ai.safetensors")

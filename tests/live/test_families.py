@@ -107,3 +107,22 @@ def test_transformers_computes_the_same(vllm_python: Path, tmp_path: Path) -> No
         theirs = logits_of(read(name)[0])
         apart = np.abs(decoded(text).reshape(theirs.shape) - theirs).max()
         assert apart <= (1e-5 if tiny.kind == "bf16" else 0.5 * theirs.std()), name
+
+
+@pytest.mark.live_vllm
+@pytest.mark.timeout(600)
+def test_vllm_computes_the_same(vllm_python: Path, tmp_path: Path) -> None:
+    """One folder of each kind that is unlike the others, loaded by vLLM itself."""
+    names = ("gemma3", "mistral3", "qwen3moe")
+    said = {name: read(name)[0] for name in names}
+    asked = [(str(folder_of(name, tmp_path)), said[name]["ids"], said[name]["positions"]) for name in names]
+    child = subprocess.run([str(vllm_python), str(Path(__file__).with_name("vllm_logprobs.py"))],
+                           input=json.dumps(asked), capture_output=True, text=True, timeout=540, check=False)
+    found = [json.loads(line.partition(" ")[2]) for line in child.stdout.splitlines() if line.startswith("LOGPROBS")]
+    assert len(found) == len(names), child.stderr[-2000:]
+    for name, rows in zip(names, found, strict=True):
+        logits = logits_of(said[name])
+        expected = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+        for theirs, ours in zip(rows, expected, strict=True):
+            assert len(theirs) >= 5
+            assert all(abs(value - ours[int(token)]) < 1e-4 for token, value in theirs.items()), name

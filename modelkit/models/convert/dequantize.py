@@ -41,7 +41,7 @@ def parts(header: Header, shape: Dimensions, vocabulary: int) -> list[Part]:
             continue
         if (expected := stored.get(name)) is None:
             raise not_yet(header, f"the tensor `{name}`")
-        fits = _rows_first(tensor.shape) == _rows_first(expected[::-1])
+        fits = _squeezed(tensor.shape[::-1]) == _squeezed(expected)
         if not fits or (tensor.type.block > 1 and len(tensor.shape) == 1):
             refuse(header.path, "tensor-shape", tensor.offset,
                    f"tensor `{name}` is {tensor.shape} of {tensor.type.name}, not {tuple(reversed(expected))}")
@@ -50,10 +50,9 @@ def parts(header: Header, shape: Dimensions, vocabulary: int) -> list[Part]:
             for slot in slots if slot.source in header.tensors]
 
 
-def _rows_first(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Rows first; a leading 1 says nothing: one row may be stored as a vector."""
-    rows = tuple(reversed(shape))
-    return rows[1:] if len(rows) > 1 and rows[0] == 1 else rows
+def _squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A matrix of one row may be stored as a vector."""
+    return shape[1:] if len(shape) > 1 and shape[0] == 1 else shape
 
 
 def _complete(header: Header, slots: list[Slot]) -> None:

@@ -81,7 +81,7 @@ def _remote(reference: Reference) -> Manifest:
     try:
         return registry.manifest(reference.digest)
     except Failure as failure:
-        if failure.code in ("network", "unauthorized"):
+        if failure.code == "network":
             raise
     raise Failure("digest-mismatch", f"{reference.host} has another model under {reference.name}:{reference.tag} now: "
                   f"{manifest.digest}", "pull the tag without its digest if you want that one",

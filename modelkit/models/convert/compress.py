@@ -65,8 +65,8 @@ def locate(weights: Weights, precision: str, tool: Tool, *, store: Store | None 
 def compress(weights: Weights, precision: str, tool: Tool, *, store: Store | None = None,
              on_progress: Progress = quiet, calibration: Path | None = None, threads: int | None = None,
              verify: bool = False) -> Weights:
-    """A Hugging Face folder with the precision `precision`, a key of SCHEMES: made once and kept. Only matrices change;
-    the output layer, the tokenizer and the template stay as they are.
+    """A Hugging Face folder with the precision `precision`, a key of SCHEMES: made once and kept. The embedding, the
+    output layer, the tokenizer and the template stay as they are.
 
     Raises Failure: `compress-…`, `calibration-…`, `tool-…`.
     """

@@ -32,7 +32,7 @@ def main(request: Mapping[str, Any], say: Callable[..., None]) -> dict[str, Any]
     if request["algorithm"] != "rtn":
         more = _calibration(source, request["texts"], transformers)
     say(progress=[0, None, label])
-    llmcompressor.oneshot(model=model, recipe=_modifier(model, request, torch, say), **more)
+    llmcompressor.oneshot(model=model, recipe=_modifiers(model, request, torch, say), **more)
     say(progress=[0, None, "writing the compressed model"])
     made = target.parent / "made"
     model.save_pretrained(made, save_compressed=True, max_shard_size="5GB")
@@ -43,7 +43,7 @@ def main(request: Mapping[str, Any], say: Callable[..., None]) -> dict[str, Any]
     return {}
 
 
-def _modifier(model: Any, request: Mapping[str, Any], torch: Any, say: Callable[..., None]) -> Any:
+def _modifiers(model: Any, request: Mapping[str, Any], torch: Any, say: Callable[..., None]) -> list[Any]:
     """What does it, with groups that fit the model."""
     quantization = importlib.import_module("compressed_tensors.quantization")
     scheme = quantization.preset_name_to_scheme(request["scheme"], ["Linear"])
@@ -57,10 +57,12 @@ def _modifier(model: Any, request: Mapping[str, Any], torch: Any, say: Callable[
                                     f"{', '.join(map(str, _GROUPS))} do not divide"})
             raise SystemExit(1)
         scheme.weights.group_size = fitting[0]
-    where, name = {"rtn": ("llmcompressor.modifiers.quantization", "QuantizationModifier"),
-                   "gptq": ("llmcompressor.modifiers.gptq", "GPTQModifier"),
-                   "awq": ("llmcompressor.modifiers.transform.awq", "AWQModifier")}[request["algorithm"]]
-    return getattr(importlib.import_module(where), name)(config_groups={"group_0": scheme}, ignore=["lm_head"])
+    rounding = ("llmcompressor.modifiers.quantization", "QuantizationModifier")
+    where, name = ("llmcompressor.modifiers.gptq", "GPTQModifier") if request["algorithm"] == "gptq" else rounding
+    chosen = [getattr(importlib.import_module(where), name)(config_groups={"group_0": scheme}, ignore=["lm_head"])]
+    if request["algorithm"] == "awq":  # it scales columns against the norms before them; rounding comes after
+        chosen.insert(0, importlib.import_module("llmcompressor.modifiers.transform.awq").AWQModifier())
+    return chosen
 
 
 def _calibration(source: Path, texts: list[str], transformers: Any) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelkit.failure import Failure
 from modelkit.models.convert.pretokenizers import PRE_TOKENIZERS, PreTokenizer
 from modelkit.models.convert.sentencepiece import sentencepiece
+from modelkit.models.convert.special_tokens import crossing
 from modelkit.models.convert.vocabulary import USER_DEFINED, Vocabulary
 from modelkit.models.formats.gguf import Header
 from modelkit.models.nearest import nearest
@@ -41,6 +42,8 @@ def tokenizer_json(vocabulary: Vocabulary) -> str:
         raise _not_yet(vocabulary, "special tokens that swallow the spaces after them (it is named after Phi-3)")
     if (ended := next((text for text in vocabulary.tokens if "\0" in text), None)) is not None:
         raise _not_yet(vocabulary, f"the token {ended!r}, which llama.cpp cuts at its NUL")
+    if (pair := crossing([vocabulary.tokens[number] for number in vocabulary.special])) is not None:
+        raise _not_yet(vocabulary, f"the special tokens {pair[0]!r} and {pair[1]!r}, of which one begins in the other")
     if (build := _BUILDERS.get(vocabulary.model)) is None:
         raise _not_yet(vocabulary, f"a tokenizer of the kind `{vocabulary.model or '(none)'}`", known=sorted(_BUILDERS))
     tokenizer = build(vocabulary)

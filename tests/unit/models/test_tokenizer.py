@@ -11,6 +11,7 @@ from tokenizers import Tokenizer
 
 from modelkit.failure import Failure
 from modelkit.models.convert.pretokenizers import PRE_TOKENIZERS
+from modelkit.models.convert.special_tokens import crossing
 from modelkit.models.convert.tokenizer import adds_bos, complete_chat_template, tokenizer_config, tokenizer_json
 from modelkit.models.convert.vocabulary import Vocabulary, read_vocabulary
 from modelkit.models.formats.gguf_reader import read_header
@@ -127,6 +128,16 @@ def test_a_prompt_begins_with_one_bos(template: str | None, adds: bool, complete
     assert complete_chat_template(read_vocabulary(read_header(path))) == complete
 
 
+@pytest.mark.parametrize(("tokens", "crossed"), [
+    (("ab", "bcd"), True), (("ab", "bc"), True), (("abc", "cd"), False), (("ab", "bcd", "abcd"), False),
+    (("  ", "   ", " " * 31, "\n", "\n\n"), False), (("<a>", "</a>", "<a>x", "<|end|>"), False), (("aba",), False),
+    ((), False),
+])
+def test_special_tokens_that_cross(tokens: tuple[str, ...], crossed: bool) -> None:
+    """Of "abcd" llama.cpp makes "a" and the token "bcd", as it is longer, where others begin with "ab"."""
+    assert (crossing(tokens) is not None) is crossed
+
+
 @pytest.mark.parametrize(("pairs", "code", "words"), [
     ([pair("tokenizer.ggml.model", "string", "t5"), pair("tokenizer.ggml.tokens", "[string]", ["a"])],
      "tokenizer-not-yet", "of the kind `t5`"),
@@ -140,6 +151,7 @@ def test_a_prompt_begins_with_one_bos(template: str | None, adds: bool, complete
     (vocabulary_pairs(["a"], [], [1], "quen2"), "tokenizer-not-yet", "`quen2`"),
     (vocabulary_pairs(["a", "b", "a"], [], [1, 1, 1], "gpt-2"), "gguf-invalid", "'a' occurs twice"),
     (vocabulary_pairs(["a", "b\0c"], [], [1, 1], "gpt-2"), "tokenizer-not-yet", "cuts at its NUL"),
+    (vocabulary_pairs(["ab", "bcd"], [], [4, 3], "gpt-2"), "tokenizer-not-yet", "'ab' and 'bcd', of which one begins"),
     (vocabulary_pairs(["a", "b"], [], [1], "gpt-2"), "gguf-invalid", "1 token types"),
     (vocabulary_pairs(["a", "b"], ["ab"], [1, 1], "gpt-2"), "gguf-invalid", "the merge rule 'ab'"),
     (vocabulary_pairs(["a", "b"], ["a b"], [1, 1], "gpt-2"), "gguf-invalid", "the merge rule 'a b'"),

@@ -17,8 +17,9 @@ _LONGEST_LINE = 1 << 20
 _MOST_OPCODES = 20_000  # no text or table goes on as a program for so long
 
 _LINES = {  # arguments that end with a line; a text that happens to begin with an opcode seldom goes on like this
-    "decimalnl_short": rb"-?[0-9]{1,20}\n", "decimalnl_long": rb"-?[0-9]{1,999}L?\n",
-    "floatnl": rb"[-+0-9.eEinfa]{1,40}\n", "stringnl": rb"(?:'[^\n]*+\n|\"[^\n]*+\n)",
+    "decimalnl_short": rb"[ \t]*[-+]?[0-9a-fA-FxXoO_]{1,99}[ \t\r]*\n",
+    "decimalnl_long": rb"[ \t]*[-+]?[0-9a-fA-FxXoO_]{1,999}[ \t\r]*L?\n",
+    "floatnl": rb"[ \t]*[-+0-9._eEiInNfFaAtTyY]{1,99}[ \t\r]*\n", "stringnl": rb"(?:'[^\n]*+\n|\"[^\n]*+\n)",
     "stringnl_noescape": rb"[^\n]{1,999}\n", "unicodestringnl": rb"[^\n]*+\n",
     "stringnl_noescape_pair": rb"[A-Za-z_][\w.]{0,499}\n[A-Za-z_][\w.]{0,499}\n"}
 _PATTERNS = {name: re.compile(pattern) for name, pattern in _LINES.items()}
@@ -83,6 +84,9 @@ class _Walk:
         before, after = opcode.stack_before, opcode.stack_after
         if opcode.name == "MARK":
             self.marks.append(self.height)
+            return True
+        if opcode.name == "POP" and self.marks and self.height == self.marks[-1]:
+            self.marks.pop()
             return True
         if pickletools.markobject in before:
             if not self.marks:

@@ -177,7 +177,8 @@ class _Child:
         return tuple([line for line in self.tail if line.strip()][-_LAST_LINES:])
 
     def _broke(self, error: str) -> Failure:
-        kind, _, what = " ".join(error[:_LONGEST_REASON].split()).partition(": ")
+        kind, _, what = error[:_LONGEST_REASON].partition(":")
+        what = " ".join(what.split())
         if kind in ("ModuleNotFoundError", "ImportError"):
             return self._failed("tool-incomplete", f"cannot be used: {what}",
                                 hint=f"make it anew: `modelkit tool install {self.tool.name} --reinstall`")
@@ -187,7 +188,7 @@ class _Child:
         if kind == "NotImplementedError":
             return self._failed("tool-not-yet", f"cannot do this: {what or 'it says no more'}",
                                 hint="a newer version of the tool may be able to")
-        return self._failed("tool-failed", f"failed: {kind}: {what}")
+        return self._failed("tool-failed", f"failed: {kind}{what and ': '}{what}")
 
     def _ended(self, code: int) -> Failure:
         if self.overdue:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from modelkit.models.store import Progress, Store, quiet
 
 if TYPE_CHECKING:
     from modelkit.models.formats.gguf import Header
+    from modelkit.models.formats.splits import Split
     from modelkit.models.weights import Weights
 
 WHOLE = ("F32", "F16", "BF16")
@@ -98,12 +100,14 @@ def quantize(weights: Weights, type: str, tool: Tool, *, store: Store | None = N
     The same inputs give the same bytes whatever `threads` is (None: as many as the machine has). Raises Failure:
     `quantize-up`, `needs-importance-matrix` and others of `presume_possible`, `quantize-failed`, `tool-…`.
     """
-    from modelkit.models.formats.gguf_reader import read_header
+    from modelkit.models.convert.joined import whole_header
+    from modelkit.models.formats.splits import read_split
 
     if weights.form != "gguf":
         raise Failure("quantize-form", f"{type} is a precision of GGUF files, and {weights.reference} is "
                       f"{weights.form}", "make a GGUF of it first")
-    store, header = store or Store(), read_header(weights.path)
+    store, model = store or Store(), read_split(Path(weights.path))
+    header = whole_header(model)
     source = type_of(header)
     presume_possible(source, type, imatrix is not None)
     if source == type:
@@ -112,19 +116,22 @@ def quantize(weights: Weights, type: str, tool: Tool, *, store: Store | None = N
         raise Failure("quantize-type-unfit", "MXFP4 is for the experts of a mixture, and this model has none: "
                       "llama.cpp would make Q8_0 of it", "take Q8_0, Q4_K_M or IQ4_NL")
     how, label = recipe(weights, type, tool, imatrix), f"quantizing to {type}"
-    made = derived.make(how, store, partial(_write, weights, header, tool=tool, how=how, imatrix=imatrix,
+    made = derived.make(how, store, partial(_write, weights, model, tool=tool, how=how, imatrix=imatrix,
                                              store=store, on_progress=on_progress, label=label, threads=threads),
                         label=label, on_progress=on_progress, verify=verify)
     return _weights(weights, made)
 
 
-def _write(weights: Weights, header: Header, folder: Path, *, tool: Tool, how: dict[str, Any], imatrix: Path | None,
+def _write(weights: Weights, model: Split, folder: Path, *, tool: Tool, how: dict[str, Any], imatrix: Path | None,
            store: Store, on_progress: Progress, label: str, threads: int | None) -> None:
-    source, target, type = Path(weights.path).resolve(), folder / _FILE, how["arguments"]["type"]
-    if header.get("split.count", int, 0) <= 1 and store.digest(source, on_progress) != weights.digest:
+    from modelkit.models.convert.joined import is_digest, whole_header
+
+    source, target, type = Path(weights.path).absolute(), folder / _FILE, how["arguments"]["type"]
+    header = whole_header(model)
+    if not is_digest(weights.digest, model, {str(path): store.digest(path, on_progress) for path in model.paths}):
         raise Failure("model-changed", f"{source} is no longer the file that was planned with", "run it again")
-    request = {"source": str(source), "target": str(target), "type": _NUMBERS[type], "threads": threads or 0,
-               "requantize": how["arguments"]["allow_requantize"], "label": label, "dry_run": False,
+    request = {"source": str(source), "target": str(target), "type": _NUMBERS[type], "dry_run": False, "label": label,
+               "threads": threads or _processors(), "requantize": how["arguments"]["allow_requantize"],
                "sizes": {name: tensor.size for name, tensor in header.tensors.items()},
                "imatrix": None if imatrix is None else _laid_out(imatrix, folder.parent)}
 
@@ -134,7 +141,7 @@ def _write(weights: Weights, header: Header, folder: Path, *, tool: Tool, how: d
             raise _refused(said["reason"], type, weights)
         return said
 
-    store.need_space(child(dry_run=True)["bytes"] + header.data_offset + _SLACK, label)
+    store.need_space(child(dry_run=True)["bytes"] + model.first.data_offset + _SLACK, label)
     child()
     _presume_complete(target, header, type)
 
@@ -159,7 +166,7 @@ def _presume_complete(target: Path, source: Header, type: str) -> None:
     try:
         made = read_header(target)
         shapes = {name: tensor.shape for name, tensor in made.tensors.items()}
-        whole = source.get("split.count", int, 0) > 1 or shapes == {n: t.shape for n, t in source.tensors.items()}
+        whole = shapes == {name: tensor.shape for name, tensor in source.tensors.items()}
         right = whole and type_of(made) == type and made.architecture == source.architecture
     except Failure:
         right = False
@@ -178,6 +185,11 @@ def _refused(reason: str, type: str, weights: Weights) -> Failure:
         return Failure("disk-full", f"writing {name} as {type} failed", "make room on the disk and run it again")
     return Failure("quantize-failed", f"llama.cpp cannot make {name} into {type}: {reason or 'it says no reason'}",
                    "if it names an architecture, a newer quantizer may know it")
+
+
+def _processors() -> int:
+    """As many as we may use, which are fewer than the machine has in a container."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _there(path: Path) -> Path:

@@ -61,6 +61,9 @@ def _modifiers(model: Any, request: Mapping[str, Any], torch: Any, say: Callable
     where, name = ("llmcompressor.modifiers.gptq", "GPTQModifier") if request["algorithm"] == "gptq" else rounding
     chosen = [getattr(importlib.import_module(where), name)(config_groups={"group_0": scheme}, ignore=["lm_head"])]
     if request["algorithm"] == "awq":  # it scales columns against the norms before them; rounding comes after
+        if not torch.accelerator.is_available():  # llmcompressor 0.14 pins memory for a device even where there is none
+            cache = importlib.import_module("llmcompressor.pipelines.cache").IntermediatesCache
+            cache.pin_memory = lambda *_: None
         chosen.insert(0, importlib.import_module("llmcompressor.modifiers.transform.awq").AWQModifier())
     return chosen
 

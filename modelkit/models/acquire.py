@@ -77,11 +77,24 @@ def weights_of(artifact: Artifact, store: Store) -> Weights:
     if not artifact.weights:
         raise Failure("model-missing", f"{artifact.resolved} holds no weights that modelkit can use")
     first, *others = artifact.weights
+    _presume_one_model(artifact)
     path = store.folder(artifact) / first.path if others else store.path(artifact, first)
     check_gguf(path)
     return Weights(reference=artifact.resolved, form="gguf", path=str(path),
                    digest=first.digest if not others else digest({p.path: p.digest for p in artifact.weights}),
                    size=sum(piece.size for piece in artifact.weights))
+
+
+def _presume_one_model(artifact: Artifact) -> None:
+    """Refuse several GGUFs that are not the parts of one: which of them is meant nobody said."""
+    from modelkit.models.formats.splits import part_names
+
+    names = [piece.path for piece in artifact.weights]
+    folder, _, name = names[0].rpartition("/")
+    parts = {f"{folder}/{part}" if folder else part for part in part_names(name)}
+    if len(names) > 1 and parts != set(names):
+        raise Failure("model-ambiguous", f"{artifact.resolved} holds {len(names)} GGUF files that are not one model",
+                      "name one of them: " + ", ".join(f"`{name}`" for name in names[:5]), data={"files": names})
 
 
 def _parsed(reference: Reference | str, base_dir: Path | None) -> Reference:

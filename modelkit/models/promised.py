@@ -49,9 +49,10 @@ def headers(artifact: Artifact, reference: Reference, store: Store) -> Model | N
 
         return Files(artifact.reference, opened, weights)
     try:
-        return opened(weights[0]) if len(weights) == 1 else None
+        parts = [access for name in weights if (access := opened(name)) is not None]
     except _NotHere:
         return None
+    return parts[0] if len(parts) == 1 else tuple(parts) or None
 
 
 def _facts(artifact: Artifact, store: Store, remote: Remote | None) -> ModelFacts | None:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from modelkit.failure import Failure
-
 if TYPE_CHECKING:
     from modelkit.models.artifact import Artifact
     from modelkit.models.reference import Reference
@@ -36,7 +34,4 @@ class Source(Protocol):
 
 def source(reference: Reference) -> Source:
     """The source of a reference that is not a path."""
-    if (module := SOURCES.get(reference.kind)) is None:
-        raise Failure("source-not-yet", f"{reference.text} can't be fetched by this release of modelkit",
-                      "download the model and name its path: `FROM ./model.gguf`")
-    return cast(Source, import_module(module))
+    return cast(Source, import_module(SOURCES[reference.kind]))

@@ -8,6 +8,8 @@ import pytest
 
 from modelkit import models
 from modelkit.failure import Failure
+from modelkit.models.acquire import weights_of
+from modelkit.models.artifact import Artifact, Piece
 from modelkit.models.store import Store
 from tests.unit.models.gguf_files import ARCHITECTURE, gguf, pair
 from tests.unit.models.small_model import small_model
@@ -82,3 +84,10 @@ def test_a_users_folder(tmp_path: Path, store: Store) -> None:
         models.acquire("./f", tmp_path, store=store)
     assert failed.value.code == "model-missing"
     assert "a.gguf" in (failed.value.hint or "")
+
+
+def test_several_ggufs_that_are_not_one_model_are_refused(store: Store) -> None:
+    pieces = tuple(Piece(name, f"sha256:{number:064x}", 1) for number, name in enumerate(("a.gguf", "b.gguf")))
+    with pytest.raises(Failure, match="2 GGUF files that are not one model") as failed:
+        weights_of(Artifact("oci://h/a:1", "oci://h/a:1", "gguf", pieces), store)
+    assert failed.value.code == "model-ambiguous" and "`a.gguf`" in (failed.value.hint or "")

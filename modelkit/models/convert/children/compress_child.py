@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 import logging
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _GROUPS = (128, 64, 32)  # columns that share a scale: the widest that divides the columns of every matrix
+_LAYER = re.compile(r"\((\d+)/(\d+)\)")
 _LENGTH = 512  # tokens of a calibration text at most
 _OURS = ("*.safetensors", "*.safetensors.index.json", "config.json")  # what is made; the rest is as it was
 
@@ -31,6 +33,7 @@ def main(request: Mapping[str, Any], say: Callable[..., None]) -> dict[str, Any]
     more = {}
     if request["algorithm"] != "rtn":
         more = _calibration(source, request["texts"], transformers)
+        _tell_progress(sum(file.stat().st_size for file in source.glob("*.safetensors")), label, say)
     say(progress=[0, None, label])
     llmcompressor.oneshot(model=model, recipe=_modifiers(model, request, torch, say), **more)
     say(progress=[0, None, "writing the compressed model"])
@@ -66,6 +69,19 @@ def _modifiers(model: Any, request: Mapping[str, Any], torch: Any, say: Callable
             cache.pin_memory = lambda *_: None
         chosen.insert(0, importlib.import_module("llmcompressor.modifiers.transform.awq").AWQModifier())
     return chosen
+
+
+def _tell_progress(total: int, label: str, say: Callable[..., None]) -> None:
+    """How far the layers are, from the words of the bar that llmcompressor shows for each: `(3/31): Calibrating`."""
+    pipeline: Any = importlib.import_module("llmcompressor.pipelines.sequential.pipeline")
+    shown = pipeline.tqdm
+
+    def telling(*given: Any, desc: str = "", **named: Any) -> Any:
+        if (layer := _LAYER.match(desc)) is not None:
+            say(progress=[total * (int(layer[1]) - 1) // int(layer[2]), total, label])
+        return shown(*given, desc=desc, **named)
+
+    pipeline.tqdm = telling
 
 
 def _calibration(source: Path, texts: list[str], transformers: Any) -> dict[str, Any]:

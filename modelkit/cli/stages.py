@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import project
@@ -37,6 +38,16 @@ def engines_found() -> dict[str, Engine]:
     return found
 
 
+def _cpu_flags() -> tuple[str, ...]:
+    """The vector units of this machine's processor, where Linux says them."""
+    try:
+        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
+    except OSError:
+        return ()
+    flags = next((line.partition(":")[2].split() for line in text.splitlines() if line.startswith("flags")), [])
+    return tuple(sorted(flag for flag in flags if flag.startswith(("avx", "amx"))))
+
+
 class Stages:
     """The stages of a Modelfile, under its lock. Engines are looked for once, models whenever they may have changed."""
 
@@ -65,7 +76,8 @@ class Stages:
         return Facts(engines=self.engines, reference=found.reference.text, base=found.base, steps=found.left,
                      gguf=here if here and here.form == "gguf" else None,
                      safetensors=here if here and here.form == "safetensors" else None,
-                     model=found.facts, cpus=os.cpu_count() or 1, tools=frozenset(found.tools), inherited=base)
+                     model=found.facts, cpus=os.cpu_count() or 1, cpu_flags=_cpu_flags(),
+                     tools=frozenset(found.tools), inherited=base)
 
     def plan(self, stage: str, found: Found | None = None) -> Plan:
         """The stage's plan, with what each setting becomes on its engine. Fetches and makes nothing."""
@@ -175,10 +187,14 @@ class Stages:
                      and allowed.contains(one.version)), "")
 
     def _presume_possible(self, plan: Plan, engine: bool) -> None:
+        from modelkit.engines import presume_machine
+
         missing = [need for need in plan.needs if not need.automatic and (engine or need.code != "engine")]
         if missing:
             raise Failure("stage-needs", f"stage `{plan.stage}` cannot run here yet: {missing[0].message}",
                           detail=tuple(need.message for need in missing[1:]))
+        if engine:
+            presume_machine(plan)
 
 
 def presume_policies(modelfile: Modelfile, plan: Plan, found: Found) -> None:

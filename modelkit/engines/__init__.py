@@ -31,6 +31,7 @@ class EngineModule(Protocol):
     SETTINGS: Mapping[str, Row]
 
     def lower(self, plan: Plan) -> tuple[Lowered, ...]: ...
+    def presume_machine(self, plan: Plan) -> None: ...
     def launch(self, plan: Plan) -> Launch: ...
     def explain_exit(self, tail: list[str]) -> tuple[str, str] | None: ...
 
@@ -48,6 +49,11 @@ def engine_module(name: str) -> EngineModule:
 def lower(plan: Plan) -> tuple[Lowered, ...]:
     """What each setting of a plan becomes on its engine."""
     return engine_module(plan.engine_name).lower(plan)
+
+
+def presume_machine(plan: Plan) -> None:
+    """Raise Failure where this machine can't compute what a plan wants on its engine."""
+    engine_module(plan.engine_name).presume_machine(plan)
 
 
 def launch(plan: Plan) -> Launch:

@@ -169,6 +169,10 @@ def lower(plan: Plan) -> tuple[Lowered, ...]:
     return (*table.lower(SETTINGS, plan), *(_flag(one, provider) for one in _author_flags(plan.flags)))
 
 
+def presume_machine(plan: Plan) -> None:
+    """llama.cpp computes with every GGUF wherever it runs."""
+
+
 def launch(plan: Plan) -> Launch:
     """How to start the plan's engine. Raises Failure while the engine or the weights are missing."""
     engine, weights = plan.engine, plan.weights

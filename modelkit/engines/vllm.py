@@ -14,7 +14,14 @@ from modelkit.engines import table
 from modelkit.engines.flags import presume_flags
 from modelkit.engines.launch import RUN, File, Launch
 from modelkit.engines.vllm_exits import explain_exit
-from modelkit.engines.vllm_settings import REASONING_PARSERS, SETTINGS, TEMPLATE_FILE, TOOL_PARSERS, on_cpu
+from modelkit.engines.vllm_settings import (
+    REASONING_PARSERS,
+    SETTINGS,
+    TEMPLATE_FILE,
+    TOOL_PARSERS,
+    on_cpu,
+    unfit_processor,
+)
 from modelkit.failure import Failure
 from modelkit.places import place
 from modelkit.planning.plan import Engine, Lowered, Plan
@@ -67,6 +74,7 @@ def launch(plan: Plan) -> Launch:
     Raises Failure for a FLAG that vLLM does not have or that is not the author's to set, and for an unknown parser.
     """
     assert plan.engine is not None and plan.weights is not None, "a plan with needs cannot be launched"
+    presume_machine(plan)
     _presume_parsers(plan)
     presume_flags("vllm", plan.engine.version, plan.flags, OURS)
     lowered = [one for one in lower(plan) if one.target not in OURS]  # the plan's own fields say those
@@ -92,6 +100,14 @@ def launch(plan: Plan) -> Launch:
                   ready_logprobs=True,  # vLLM has been seen healthy and unable to answer
                   log_progress=("Loading weights took", "Loading safetensors", "KV cache size", "torch.compile took",
                                 "Capturing CUDA graph", "Starting vLLM"))
+
+
+def presume_machine(plan: Plan) -> None:
+    """Raise Failure for a precision that this machine's processor would compute wrongly, or not at all."""
+    said = plan.setting("quantize")
+    if said is not None and (reason := unfit_processor(str(said.value), plan)) is not None:
+        raise Failure("precision-not-here", f"{reason} ({said.origin.where or said.origin})",
+                      hint="take `QUANTIZE fp8` or `none` for this machine, or run the stage on another one")
 
 
 def _tools(lowered: list[Lowered]) -> tuple[str, ...]:

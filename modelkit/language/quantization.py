@@ -13,11 +13,11 @@ class Precision(NamedTuple):
     bits: float
     form: Literal["gguf", "safetensors", "any"]
     doc: str
-    needs_imatrix: bool = False  # llama.cpp refuses to make it without an importance matrix
+    needs_imatrix: bool = False  # llama.cpp makes it for most models only with an importance matrix
     effective: bool = True
 
 
-_NEED_IMATRIX = ("IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ2_M", "Q2_K_S")
+_NEED_IMATRIX = ("IQ3_XS", "IQ3_XXS", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S")
 
 
 def _gguf(*rows: tuple[str, float]) -> tuple[Precision, ...]:

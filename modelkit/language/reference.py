@@ -75,8 +75,8 @@ def _words() -> Iterator[str]:
         (f"`{p.name}`", p.doc + (" Experiments only." if p.experiments_only else "") + _later(p.effective))
         for p in PLATFORMS.values()))
     yield from ("## Quantization", "", f"`{AUTO}` may be followed by `>= TYPE` and `speed >= N tok/s`." + NOT_YET, "",
-                "A GGUF type may be followed by `imatrix FILE`: an importance matrix, in llama.cpp's format. A stage on "
-                "an engine that loads the other form gets the same numbers, written out in full.", "")
+                "A GGUF type may be followed by `imatrix FILE`: an importance matrix, in llama.cpp's format. A stage "
+                "on an engine that loads the other form gets the same numbers, written out in full.", "")
     yield from _table("| word | bits a weight | form | importance matrix |", (
         (f"`{p.name}`" + _later(p.effective), f"{p.bits:g}" if p.name != "none" else "the base's", p.form,
          "needed" if p.needs_imatrix else "possible" if p.form == "gguf" else "") for p in PRECISIONS.values()))

@@ -261,8 +261,8 @@ UNKNOWN_QUANTIZATION = _error(
 NEEDS_IMATRIX = _warning(
     "needs-imatrix",
     "A QUANTIZE type that needs an importance matrix has none.",
-    why="The types of about two bits (IQ1, IQ2, Q2_K_S) are not made by llama.cpp without a matrix that says which "
-    "weights matter; `up` would stop there.",
+    why="The types of the fewest bits (IQ1, IQ2, Q2_K_S, the smaller IQ3) are not made by llama.cpp without a matrix "
+    "that says which weights matter; `up` would stop there.",
     help="Give the matrix's file, as many repositories carry one: `QUANTIZE IQ2_M imatrix ./model.imatrix`. Or name a "
     "base that has this type already.",
 )

@@ -3,7 +3,7 @@
     base GGUF,        llama.cpp:  as it is, or quantized
     base GGUF,        vLLM:       de-quantized, or de-quantized and compressed
     base safetensors, llama.cpp:  converted, or converted and quantized
-    base safetensors, vLLM:       as it is, or compressed (fp8 is made by vLLM itself, while it loads)
+    base safetensors, vLLM:       as it is, or compressed
 
 vLLM loads no GGUF: where a stage on vLLM asks for a GGUF type it gets the numbers of that type, written out in full.
 """
@@ -27,7 +27,7 @@ Kind = Literal["dequantize", "convert", "quantize", "compress"]
 TOOL_OF: Mapping[Kind, Name | None] = {"dequantize": None, "convert": "converter", "quantize": "quantizer",
                                       "compress": "compressor"}
 _FLOATS = ("F32", "F16", "BF16")
-_ON_LOAD = ("fp8", "nvfp4")  # vLLM makes fp8 itself while it loads; nobody here makes nvfp4
+_NOT_MADE = ("nvfp4",)  # by anybody yet: the lowering says that it is lost
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def route(have: Literal["gguf", "safetensors"], precision: str, need: Literal["g
     if kind == "gguf" and wanted not in ("BF16", precision):
         return (*_gguf(have, precision, wanted, imatrix), Step("dequantize"))
     opened = (Step("dequantize"),) if have == "gguf" else ()
-    if kind == "safetensors" and wanted and wanted not in _ON_LOAD and not _same(wanted, precision):
+    if kind == "safetensors" and wanted and wanted not in _NOT_MADE and not _same(wanted, precision):
         return (*opened, Step("compress", wanted))
     return opened
 

@@ -29,6 +29,7 @@ class Facts:
     inherited: Inherited = NOTHING
     model: ModelFacts | None = None
     cpus: int = 1
+    cpu_flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -83,6 +83,7 @@ class Plan(Frozen):
     max_concurrency: int  # conversations at once
     kv_bytes_per_token: int | None = None  # of the attention cache at 16 bits; None where the model's shape is unknown
     cpus: int = 1  # cores of this machine
+    cpu_flags: tuple[str, ...] = ()  # its vector units, as Linux names them; empty where that is not known
     profile: dict[str, Any]  # the contract's profile, as `contract.profile.Profile.as_json()`
     settings: tuple[Setting, ...]
     lowered: tuple[Lowered, ...] = ()

@@ -95,6 +95,7 @@ class _Resolution:
             engine=engine, engine_name=engine_name, reference=self.facts.reference, weights=weights,
             context_length=context_length, max_concurrency=concurrency, profile=profile.as_json(),
             kv_bytes_per_token=self.facts.model.kv_bytes_per_token if self.facts.model else None, cpus=self.facts.cpus,
+            cpu_flags=self.facts.cpu_flags,
             settings=tuple(self.settings[name] for name in sorted(self.settings)),
             flags=tuple(w for f in self.said.flags for w in (f.value.flag, f.value.value) if w is not None),
             chat_template=self._chat_template(), host=host, port=port, api_key=api_key,

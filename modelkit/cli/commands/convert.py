@@ -52,8 +52,6 @@ def _route(arguments: Namespace, base: Weights) -> tuple[Step, ...]:
     if row is not None and arguments.to == "gguf" and row.form == "safetensors":
         raise Failure("usage", f"a GGUF can't be {row.name}", "write `--to safetensors`, or name a GGUF type")
     imatrix = str(Path(arguments.imatrix).absolute()) if arguments.imatrix else None
-    if row is not None and row.name == "fp8" and arguments.to == "safetensors":  # vLLM makes its own while it loads
-        return (*route(base.form, precision(base), "safetensors"), Step("compress", "fp8"))
     return route(base.form, precision(base), arguments.to, row.name if row else None, imatrix)
 
 

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 WHOLE = ("F32", "F16", "BF16")
 """Types that are no quantization."""
 
-NEED_IMATRIX = ("IQ3_XS", "IQ3_XXS", "Q2_K_S", "IQ2_M", "IQ2_S", "IQ2_XS", "IQ2_XXS", "IQ1_M", "IQ1_S")
-"""Types that llama.cpp makes for most models only with an importance matrix: a tensor of theirs requires one."""
-
 _FILE = "model.gguf"
 _SCRIPT = CHILDREN / "quantize_child.py"
 _NUMBERS = {name: number for number, name in FILE_TYPES.items()}
@@ -46,10 +43,10 @@ def presume_possible(from_type: str, to_type: str, has_imatrix: bool = False) ->
                       f"bring back nothing that was lost",
                       f"take `QUANTIZE none`, a type of fewer bits, or a base in {', '.join(WHOLE)}",
                       data={"from": from_type, "to": to_type})
-    if to_type in NEED_IMATRIX and not has_imatrix:
+    if target.needs_imatrix and not has_imatrix:
         below = PRECISIONS["Q4_K_M"].bits
         others = [name for name, row in PRECISIONS.items() if row.form == "gguf" and row.bits < below
-                  and name not in NEED_IMATRIX and not name.startswith(("TQ", "MX"))]
+                  and not row.needs_imatrix and not name.startswith(("TQ", "MX"))]
         raise Failure("needs-importance-matrix", f"{to_type} has so few bits that llama.cpp has to know which weights "
                       f"matter: it needs an importance matrix",
                       f"give the file that `llama-imatrix` made for this model, or take one of {', '.join(others)}",

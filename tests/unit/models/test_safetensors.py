@@ -15,6 +15,7 @@ from modelkit.failure import Failure
 from modelkit.models.formats.checkpoint import read_checkpoint
 from modelkit.models.formats.safetensors_reader import BITS, read_header
 from modelkit.models.formats.safetensors_writer import SafetensorsWriter
+from tests.unit.models.fuzzing import Stopwatch, Timed, main
 
 
 def raw(header: bytes | str, data: bytes = b"", length: int | None = None) -> bytes:
@@ -233,7 +234,7 @@ def test_checkpoints_that_are_none(tmp_path: Path) -> None:
         read_checkpoint(shards(tmp_path / "m", one={"a": 1, "b": 1}, two={"b": 1}))
 
 
-def fuzz(count: int, seed: int, path: Path) -> int:
+def fuzz(count: int, seed: int, path: Path, timed: Timed) -> int:
     """Read `count` mutations of a good file and return how many were refused; anything but a Failure is a bug."""
     source, refused = random.Random(seed), 0
     lies = (0, 1, 0xFF, 1 << 31, 1 << 32, 1 << 61, (1 << 64) - 1)
@@ -258,19 +259,19 @@ def fuzz(count: int, seed: int, path: Path) -> int:
             data[:8] = struct.pack("<Q", max(len(data) - 26, 0))
         path.write_bytes(data)
         try:
-            read_header(path)
+            timed(lambda: _read(path))
         except Failure:
             refused += 1
     return refused
 
 
+def _read(path: Path) -> None:
+    read_header(path)
+
+
 def test_mutations_only_ever_fail(tmp_path: Path) -> None:
-    assert fuzz(400, 3, tmp_path / "m.safetensors") > 200
+    assert fuzz(400, 3, tmp_path / "m.safetensors", Stopwatch()) > 200
 
 
 if __name__ == "__main__":
-    import sys
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        print(fuzz(int(sys.argv[1]), 1, Path(folder) / "m.safetensors"), "refused")
+    main(fuzz, "m.safetensors")

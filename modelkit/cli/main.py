@@ -13,7 +13,8 @@ from modelkit.failure import Failure
 
 EXIT_CODES = {
     0: "done, or checked and good",
-    1: "checked, and the answer is no: errors in a Modelfile, parity differs, nothing is running",
+    1: "checked, and the answer is no: errors in a Modelfile, a stale lock, damaged files, another model, parity "
+       "differs, nothing is running",
     2: "the command line or the environment is at fault: a missing file, a busy port, an engine that died",
     130: "stopped by Ctrl-C",
     143: "stopped by SIGTERM",

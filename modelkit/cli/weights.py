@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from modelkit.cli.lockfile import LockFile
+from modelkit.failure import Failure
 from modelkit.models.forms import Step, make, precision, reach, route
 from modelkit.models.reference import Reference
 from modelkit.models.store import Progress, Store, quiet
@@ -131,6 +132,9 @@ def _with(found: Found, base: Weights, lock: LockFile, stage: str, store: Store)
     if artifact is not None:
         lock.presume_files(found.asked, artifact, stage)
     ask = found.wanted
+    if ask.imatrix is not None and not ask.imatrix.is_file():
+        raise Failure("imatrix-missing", f"there is no importance matrix {ask.imatrix}",
+                      "name the file that `llama-imatrix` made for this model")
     way = route(base.form, precision(base), ask.form, ask.precision, str(ask.imatrix) if ask.imatrix else None)
     tools = tools_for(way)
     locked = lock.tools(stage, way, tools)

@@ -42,6 +42,9 @@ def is_modelfile(word: str) -> bool:
 def _stages(word: str | None, arguments: Namespace, terminal: Terminal, progress: Progress) -> list[dict[str, Any]]:
     from modelkit.cli.weights import fetch
 
+    if arguments.refresh:
+        raise Failure("usage", "--refresh is for references; a Modelfile's are pinned by its lock",
+                      "modelkit lock --upgrade")
     modelfile = project.load(project.find(word), terminal)
     stages, found = Stages(modelfile, arguments), []
     for stage in arguments.stages or stages.lock.stages():

@@ -117,7 +117,7 @@ def test_pull_list_show_verify_rm(run: Run, hub: HubServer) -> None:
     (("convert", "./made.gguf", "--to", "gguf", "--base", "./made.gguf"), 2, "no adapter"),
     (("tool", "install"), 2, "which tool"), (("tool", "install", "quantiser"), 2, "there are quantizer"),
     (("compare", "./made.gguf", "./none.gguf"), 2, "model-missing"),
-    (("lock", "--check", "--upgrade"), 2, "exclude each other"),
+    (("lock", "--check", "--upgrade"), 2, "exclude each other"), (("pull", "--refresh"), 2, "lock --upgrade"),
     (("build", "-s", "nothing"), 2, "unknown-stage"), (("sbom", "-s", "nothing"), 2, "unknown-stage"),
 ])
 def test_one_clear_error(words: tuple[str, ...], code: int, said: str, run: Run) -> None:
@@ -128,6 +128,14 @@ def test_one_clear_error(words: tuple[str, ...], code: int, said: str, run: Run)
     status, out, err = run(*words)
     assert (status, out) == (code, "")
     assert said in err and err.count("error[") == 1
+
+
+def test_an_importance_matrix_that_is_not_there(run: Run) -> None:
+    small_model(Path("made.gguf"))
+    write("FROM ./made.gguf\nQUANTIZE Q3_K_M imatrix ./none.imatrix\n")
+    for words in (("lock",), ("plan",), ("build", "-s", "dev")):
+        code, out, err = run(*words)
+        assert (code, out) == (2, "") and "imatrix-missing" in err and "none.imatrix" in err
 
 
 def test_push_and_pull_through_a_real_registry(run: Run, registry: DockerRegistry) -> None:

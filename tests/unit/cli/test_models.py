@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 
 from tests.unit.cli.conftest import Run, write
 from tests.unit.models.docker_registry import DockerRegistry, running
-from tests.unit.models.hub import HubServer, hub_server
+from tests.unit.models.hub import HubServer, ask_only, hub_server
 from tests.unit.models.small_model import small_model
 
 NAME = "tiny-Q4_K_M.gguf"
@@ -22,12 +21,7 @@ LOCK = Path("Modelfile.lock")
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
     with hub_server() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE",
-                            server.url + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hf"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        ask_only(server, tmp_path, monkeypatch)
         yield server
 
 

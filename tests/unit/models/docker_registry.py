@@ -23,6 +23,9 @@ import pytest
 HTPASSWD = "someone:$2b$04$vHznT3ip7MYyEJQFy9HGxOmgcYS2hdI80sbZGE9VrKRH5biOsoPma\n"
 
 
+_DOWNLOAD = ["apt-get", "download", "docker-registry"]
+
+
 def binary() -> str:
     """The program. Fails the test on Linux when it can't be had, skips elsewhere: there is no package there."""
     if named := os.environ.get("MODELKIT_DOCKER_REGISTRY") or shutil.which("docker-registry"):
@@ -36,7 +39,11 @@ def binary() -> str:
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         try:
-            subprocess.run(["apt-get", "download", "docker-registry"], cwd=folder, check=True, capture_output=True)
+            if subprocess.run(_DOWNLOAD, cwd=folder, check=False, capture_output=True).returncode:
+                # a new machine has no lists of packages yet
+                sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
+                subprocess.run([*sudo, "apt-get", "update"], check=False, capture_output=True)
+                subprocess.run(_DOWNLOAD, cwd=folder, check=True, capture_output=True)
             package = next(Path(folder).glob("docker-registry_*.deb"))
             subprocess.run(["dpkg-deb", "-x", package.name, "x"], cwd=folder, check=True, capture_output=True)
             (Path(folder) / "x/usr/bin/docker-registry").replace(program)

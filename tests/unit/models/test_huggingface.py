@@ -20,7 +20,7 @@ from modelkit.models.reference import Reference
 from modelkit.models.sources import huggingface, transport
 from modelkit.models.store import Store, quiet
 from tests.unit.models.gguf_files import gguf, pair
-from tests.unit.models.hub import HubServer, hub_server
+from tests.unit.models.hub import HubServer, ask_only, hub_server
 from tests.unit.models.servers import observer, sha256
 
 CONFIG = {"config.json": b'{"model_type": "llama"}', "tokenizer.json": b"{}", "tokenizer_config.json": b"{}"}
@@ -33,15 +33,8 @@ GGUFS = {"README.md": b"hello",
 
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_TOKEN_PATH"):
-        monkeypatch.delenv(name, raising=False)
     with hub_server() as server:
-        monkeypatch.setattr(constants, "ENDPOINT", server.url)
-        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE",
-                            server.url + "/{repo_id}/resolve/{revision}/{filename}")
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        ask_only(server, tmp_path, monkeypatch)
         yield server
 
 

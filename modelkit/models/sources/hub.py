@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import logging
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from urllib.parse import quote, urlsplit
 from modelkit import __version__
 from modelkit.failure import Failure
 from modelkit.models.artifact import presume_inside
+from modelkit.models.links import link
 from modelkit.models.sources.picking import Listed
 from modelkit.models.sources.transport import Remote, get
 
@@ -95,10 +97,49 @@ class Hub:
             return Path(hf_hub_download(repo, file.path, revision=commit, endpoint=self.endpoint, cache_dir=self.cache,
                                         library_name="modelkit", library_version=__version__, tqdm_class=_bar(came)))
 
+    def linked(self, repo: str, commit: str, path: str, digest: str) -> bool:
+        """Have a snapshot show a file that the cache holds already, for another commit; False if it does not."""
+        blob = self._blob(repo, digest)
+        if not blob.is_file():
+            return False
+        self._show(repo, commit, path, blob)
+        return True
+
+    def keep(self, repo: str, commit: str, path: str, file: Path, digest: str) -> None:
+        """Have a fetched file in the cache as the library lays it out: a blob by its sha256, a link in the snapshot.
+
+        https://huggingface.co/docs/huggingface_hub/guides/manage-cache describes the layout.
+        """
+        presume_inside(path)
+        blob = self._blob(repo, digest)
+        try:
+            blob.parent.mkdir(parents=True, exist_ok=True)
+            draft = blob.with_name(f"{blob.name}.{os.getpid()}.modelkit")
+            draft.unlink(missing_ok=True)
+            link(file, draft)
+            draft.replace(blob)
+            self._show(repo, commit, path, blob)
+        except OSError as error:
+            raise Failure("store-unusable", f"{error.filename}: {(error.strerror or str(error)).lower()}",
+                          "check the disk and the permissions, or set HF_HOME to another folder") from None
+
+    def _blob(self, repo: str, digest: str) -> Path:
+        return self._room(repo) / "blobs" / digest.removeprefix("sha256:")
+
+    def _show(self, repo: str, commit: str, path: str, blob: Path) -> None:
+        shown = self.snapshot(repo, commit) / path
+        shown.parent.mkdir(parents=True, exist_ok=True)
+        draft = shown.with_name(f".{shown.name}.{os.getpid()}")
+        draft.unlink(missing_ok=True)
+        draft.symlink_to(os.path.relpath(blob, shown.parent))
+        draft.replace(shown)
+
     def remote(self, repo: str, commit: str, path: str, size: int | None = None) -> Remote:
         """A file's address, with what authorizes us there."""
-        from huggingface_hub import hf_hub_url
+        from huggingface_hub import constants, hf_hub_url
 
+        if constants.HF_HUB_OFFLINE:
+            raise _offline(f"{path} of hf.co/{repo}@{commit}", self.cache)
         return self._authorized(hf_hub_url(repo, path, revision=commit, endpoint=self.endpoint), size)
 
     def _authorized(self, url: str, size: int | None = None) -> Remote:

@@ -1,8 +1,8 @@
 """Models on the Hugging Face Hub: `hf.co/organization/repository[:QUANTIZATION][@commit]`.
 
-`huggingface_hub` does the talking, so its cache, tokens and settings (`HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`,
-`HF_ENDPOINT`, `HF_HUB_OFFLINE`) count and other tools share the files: the artifact's place is the snapshot's folder in
-that cache. What the Hub says of a file's digest is checked against what came.
+The cache, tokens and settings of `huggingface_hub` (`HF_HOME`, `HF_HUB_CACHE`, `HF_TOKEN`, `HF_ENDPOINT`,
+`HF_HUB_OFFLINE`) count, and other tools share the files: the artifact's place is the snapshot's folder in that cache.
+Small files are fetched by the library, large ones by our own downloader, verified while they arrive.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from modelkit.failure import Failure
 from modelkit.models.artifact import Artifact, Piece
 from modelkit.models.reference import Reference
+from modelkit.models.sources.download import download
 from modelkit.models.sources.hub import Hub, expect_hub
 from modelkit.models.sources.picking import Listed, pick_files
 from modelkit.models.sources.remote_file import RemoteFile
@@ -51,12 +54,26 @@ def fetch(artifact: Artifact, store: Store, on_progress: Progress) -> Artifact:
     _need_space(hub.cache, missing, repo)
     done, label = 0, f"downloading {repo}"
     for piece in artifact.files:
-        path = hub.download(repo, commit, Listed(piece.path, piece.size),
-                            partial(_report, on_progress, done, artifact.size, label))
+        path = place / piece.path
+        if not path.exists():
+            _bring(hub, artifact, piece, store, partial(_report, on_progress, done, artifact.size, label))
         _presume_same(path, piece, artifact, store, on_progress)
         done += piece.size
         on_progress(done, artifact.size, label)
     return artifact.at(str(place))
+
+
+def _bring(hub: Hub, artifact: Artifact, piece: Piece, store: Store, on_bytes: Callable[[int], None]) -> None:
+    """Have one file in the Hub's cache, fetched by us: what the library fetches starts anew after a kill."""
+    repo, commit = Reference.parse(artifact.resolved, Path.cwd()).repo, artifact.revision
+    if not hub.linked(repo, commit, piece.path, piece.digest):
+        remote = replace(hub.remote(repo, commit, piece.path, piece.size), digest=piece.digest)
+        fetched = download(remote, store, lambda done, total, label: on_bytes(done),
+                           label=f"downloading {piece.path} of {repo}")
+        hub.keep(repo, commit, piece.path, fetched.path, piece.digest)
+        if not any(piece.digest == other.digest for known in store.artifacts() for other in known.files
+                   if known.place is None):
+            fetched.path.unlink(missing_ok=True)  # the cache has it now
 
 
 def _report(on_progress: Progress, before: int, total: int, label: str, count: int) -> None:

@@ -121,12 +121,14 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"X-Repo-Commit": commit, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
         if path.endswith(LARGE):
             headers |= {"X-Linked-Etag": f'"{sha256}"', "X-Linked-Size": str(len(data))}
-        data = repository.altered.get(path, data)
+        data, cut = repository.altered.get(path, data), None
+        if self.command == "GET":
+            cut = repository.cut.pop(path, None)
         if asked := re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", "")):
             start, end = int(asked[1]), min(int(asked[2] or len(data) - 1) + 1, len(data))
             headers["Content-Range"] = f"bytes {start}-{end - 1}/{len(data)}"
-            return self._say(206, data[start:end], headers)
-        self._say(200, data, headers, repository.cut.pop(path, None) if self.command == "GET" else None)
+            return self._say(206, data[start:end], headers, cut)
+        self._say(200, data, headers, cut)
 
     def _refuse(self, status: int, code: str | None, headers: dict[str, str] | None = None) -> None:
         self._say(status, b"{}", {**({"X-Error-Code": code} if code else {}), **(headers or {})})

@@ -1,6 +1,6 @@
 """`huggingface_hub`, asked for what modelkit needs of it, its errors said in modelkit's way.
 
-Knows that library, not models. It is imported here only, when it is needed: it is an extra.
+Knows that library, not models. It is imported here only, and only when it is needed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def expect_hub() -> Hub:
         from huggingface_hub import constants
     except ImportError:
         raise Failure("extra-missing", "the package huggingface_hub is needed for models from hf.co",
-                      "pip install 'modelkit-llm[hf]'") from None
+                      "pip install 'huggingface_hub>=1.0'") from None
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     constants.HF_HUB_DISABLE_TELEMETRY = True
     return Hub(constants.ENDPOINT, Path(constants.HF_HUB_CACHE))

@@ -266,7 +266,7 @@ def test_without_the_library(store: Store, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(Failure, match="huggingface_hub is needed") as failed:
         resolve("hf.co/org/tiny", store)
-    assert failed.value.hint == "pip install 'modelkit-llm[hf]'"
+    assert failed.value.hint == "pip install 'huggingface_hub>=1.0'"
 
 
 def test_hashes_are_the_hubs(hub: HubServer, store: Store) -> None:

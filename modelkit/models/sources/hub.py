@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import json
 import logging
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from modelkit import __version__
 from modelkit.failure import Failure
 from modelkit.models.artifact import presume_inside
-from modelkit.models.links import link
+from modelkit.models.sources.hub_cache import HubCache, is_commit, offline
 from modelkit.models.sources.picking import Listed
 from modelkit.models.sources.transport import Remote, get
 
@@ -39,7 +38,7 @@ def expect_hub() -> Hub:
                       "pip install 'huggingface_hub>=1.0'") from None
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     constants.HF_HUB_DISABLE_TELEMETRY = True
-    return Hub(constants.ENDPOINT, Path(constants.HF_HUB_CACHE))
+    return Hub(constants.ENDPOINT, HubCache(Path(constants.HF_HUB_CACHE)))
 
 
 @dataclass(frozen=True)
@@ -47,15 +46,11 @@ class Hub:
     """One Hub and the cache for what comes from it."""
 
     endpoint: str
-    cache: Path
+    cache: HubCache
 
     @property
     def host(self) -> str:
         return urlsplit(self.endpoint).netloc
-
-    def snapshot(self, repo: str, commit: str) -> Path:
-        """Where the cache has, or would have, the files of a commit."""
-        return self._room(repo) / "snapshots" / commit
 
     def listing(self, repo: str, revision: str | None) -> tuple[str, list[Listed]]:
         """The commit that `revision` is now (the usual branch if None), and the files there.
@@ -65,7 +60,7 @@ class Hub:
         from huggingface_hub import constants
 
         if constants.HF_HUB_OFFLINE:
-            return self._cached_listing(repo, revision)
+            return self.cache.listing(repo, revision)
         url = f"{self.endpoint}/api/models/{repo}/revision/{quote(revision or 'main', safe='')}?blobs=true"
         answer = get(self._authorized(url), at_most=_LONGEST_LISTING)
         if answer.status != 200:
@@ -75,9 +70,9 @@ class Hub:
             commit, files = said["sha"], [_listed(file) for file in said["siblings"]]
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise self._broken(repo, "answers with something that is no list of files") from None
-        if not isinstance(commit, str) or not _is_commit(commit) or not files:
+        if not isinstance(commit, str) or not is_commit(commit) or not files:
             raise self._broken(repo, "says no commit, or no files")
-        if revision is not None and _is_commit(revision) and revision != commit:
+        if revision is not None and is_commit(revision) and revision != commit:
             raise self._broken(repo, f"answers with commit {commit} for {revision}")
         return commit, files
 
@@ -94,52 +89,16 @@ class Hub:
             on_bytes(count)
 
         with self._trouble(repo, commit, file.path):
-            return Path(hf_hub_download(repo, file.path, revision=commit, endpoint=self.endpoint, cache_dir=self.cache,
-                                        library_name="modelkit", library_version=__version__, tqdm_class=_bar(came)))
-
-    def linked(self, repo: str, commit: str, path: str, digest: str) -> bool:
-        """Have a snapshot show a file that the cache holds already, for another commit; False if it does not."""
-        blob = self._blob(repo, digest)
-        if not blob.is_file():
-            return False
-        self._show(repo, commit, path, blob)
-        return True
-
-    def keep(self, repo: str, commit: str, path: str, file: Path, digest: str) -> None:
-        """Have a fetched file in the cache as the library lays it out: a blob by its sha256, a link in the snapshot.
-
-        https://huggingface.co/docs/huggingface_hub/guides/manage-cache describes the layout.
-        """
-        presume_inside(path)
-        blob = self._blob(repo, digest)
-        try:
-            blob.parent.mkdir(parents=True, exist_ok=True)
-            draft = blob.with_name(f"{blob.name}.{os.getpid()}.modelkit")
-            draft.unlink(missing_ok=True)
-            link(file, draft)
-            draft.replace(blob)
-            self._show(repo, commit, path, blob)
-        except OSError as error:
-            raise Failure("store-unusable", f"{error.filename}: {(error.strerror or str(error)).lower()}",
-                          "check the disk and the permissions, or set HF_HOME to another folder") from None
-
-    def _blob(self, repo: str, digest: str) -> Path:
-        return self._room(repo) / "blobs" / digest.removeprefix("sha256:")
-
-    def _show(self, repo: str, commit: str, path: str, blob: Path) -> None:
-        shown = self.snapshot(repo, commit) / path
-        shown.parent.mkdir(parents=True, exist_ok=True)
-        draft = shown.with_name(f".{shown.name}.{os.getpid()}")
-        draft.unlink(missing_ok=True)
-        draft.symlink_to(os.path.relpath(blob, shown.parent))
-        draft.replace(shown)
+            return Path(hf_hub_download(
+                repo, file.path, revision=commit, endpoint=self.endpoint, cache_dir=self.cache.folder,
+                library_name="modelkit", library_version=__version__, tqdm_class=_bar(came)))
 
     def remote(self, repo: str, commit: str, path: str, size: int | None = None) -> Remote:
         """A file's address, with what authorizes us there."""
         from huggingface_hub import constants, hf_hub_url
 
         if constants.HF_HUB_OFFLINE:
-            raise _offline(f"{path} of hf.co/{repo}@{commit}", self.cache)
+            raise offline(f"{path} of hf.co/{repo}@{commit}", self.cache.folder)
         return self._authorized(hf_hub_url(repo, path, revision=commit, endpoint=self.endpoint), size)
 
     def _authorized(self, url: str, size: int | None = None) -> Remote:
@@ -148,23 +107,6 @@ class Hub:
         token = get_token()
         return Remote(url, size=size, headers={"Authorization": f"Bearer {token}"} if token else {},
                       insecure=self.endpoint.startswith("http:"))  # whoever sets HF_ENDPOINT so wants it so
-
-    def _room(self, repo: str) -> Path:
-        return self.cache / f"models--{repo.replace('/', '--')}"
-
-    def _cached_listing(self, repo: str, revision: str | None) -> tuple[str, list[Listed]]:
-        """What of a revision is in the cache: all that can be said without the network."""
-        name = revision or "main"
-        try:
-            commit = name if _is_commit(name) else (self._room(repo) / "refs" / name).read_text().strip()
-            snapshot = self.snapshot(repo, commit)
-            files = [_cached(path, snapshot) for path in snapshot.rglob("*") if path.is_file()] \
-                if _is_commit(commit) else []
-        except OSError:
-            files = []
-        if not files:
-            raise _offline(f"hf.co/{repo} at {name}", self.cache)
-        return commit, files
 
     @contextmanager
     def _trouble(self, repo: str, revision: str | None, path: str) -> Iterator[None]:
@@ -187,11 +129,13 @@ class Hub:
                 cause = error.__cause__
                 if isinstance(cause, errors.HfHubHTTPError):
                     return self._explained(cause, repo, revision, path)
-                return _offline(what, self.cache) if constants.HF_HUB_OFFLINE else self._network(what, cause or error)
+                if constants.HF_HUB_OFFLINE:
+                    return offline(what, self.cache.folder)
+                return self._network(what, cause or error)
             case errors.HfHubHTTPError():
                 return self._refused(error.response.status_code, error.response.headers, repo, revision, path)
             case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                return Failure("disk-full", f"the disk with {self.cache} is full",
+                return Failure("disk-full", f"the disk with {self.cache.folder} is full",
                                "make room (`hf cache ls`), or set HF_HOME to a folder on a larger disk")
             case OSError() if error.errno is not None and error.filename is not None:
                 return Failure("store-unusable", f"{error.filename}: {(error.strerror or str(error)).lower()}",
@@ -235,33 +179,12 @@ class Hub:
                        "check HF_ENDPOINT: it does not lead to a Hub")
 
 
-def _offline(what: str, cache: Path) -> Failure:
-    return Failure("offline", f"{what} is not in {cache}, and HF_HUB_OFFLINE forbids to ask for it",
-                   "unset HF_HUB_OFFLINE and run `modelkit pull` once")
-
-
 def _listed(said: dict[str, Any]) -> Listed:
     """A file as the Hub lists it. Raises for what is none."""
     path, size, large = said["rfilename"], said["size"], said.get("lfs")
     if not isinstance(path, str) or not isinstance(size, int) or size < 0 or (large and large["size"] != size):
         raise TypeError
     return Listed(path, size, str(large["sha256"])) if large else Listed(path, size, git=said.get("blobId"))
-
-
-def _is_commit(text: str) -> bool:
-    return len(text) == 40 and _is_hex(text)
-
-
-def _is_hex(text: str) -> bool:
-    return not set(text) - set("0123456789abcdef")
-
-
-def _cached(path: Path, snapshot: Path) -> Listed:
-    """A file of a snapshot: the cache calls a blob by its sha256, or by its name in git."""
-    name = path.resolve().name
-    known = name if _is_hex(name) else ""
-    return Listed(path.relative_to(snapshot).as_posix(), path.stat().st_size, known if len(known) == 64 else None,
-                  known if len(known) == 40 else None)
 
 
 def _bar(on_bytes: Callable[[int], None]) -> type[tqdm[Any]]:

@@ -43,15 +43,15 @@ def resolve(reference: Reference, store: Store, on_progress: Progress) -> Artifa
     pick = f":{picked.pick}" if picked.pick else ""
     resolved = Reference.parse(f"hf://{repo}{pick}@{commit}", Path.cwd())
     return Artifact(reference.text, resolved.text, picked.form, tuple(pieces), commit,
-                    str(hub.snapshot(repo, commit)))
+                    str(hub.cache.snapshot(repo, commit)))
 
 
 def fetch(artifact: Artifact, store: Store, on_progress: Progress) -> Artifact:
     """The same artifact with every file in the Hub's cache, each hashed and compared with its digest."""
     hub, repo, commit = expect_hub(), Reference.parse(artifact.resolved, Path.cwd()).repo, artifact.revision
-    place = hub.snapshot(repo, commit)
+    place = hub.cache.snapshot(repo, commit)
     missing = sum(piece.size for piece in artifact.files if not (place / piece.path).exists())
-    _need_space(hub.cache, missing, repo)
+    _need_space(hub.cache.folder, missing, repo)
     done, label = 0, f"downloading {repo}"
     for piece in artifact.files:
         path = place / piece.path
@@ -66,11 +66,11 @@ def fetch(artifact: Artifact, store: Store, on_progress: Progress) -> Artifact:
 def _bring(hub: Hub, artifact: Artifact, piece: Piece, store: Store, on_bytes: Callable[[int], None]) -> None:
     """Have one file in the Hub's cache, fetched by us: what the library fetches starts anew after a kill."""
     repo, commit = Reference.parse(artifact.resolved, Path.cwd()).repo, artifact.revision
-    if not hub.linked(repo, commit, piece.path, piece.digest):
+    if not hub.cache.linked(repo, commit, piece.path, piece.digest):
         remote = replace(hub.remote(repo, commit, piece.path, piece.size), digest=piece.digest)
         fetched = download(remote, store, lambda done, total, label: on_bytes(done),
                            label=f"downloading {piece.path} of {repo}")
-        hub.keep(repo, commit, piece.path, fetched.path, piece.digest)
+        hub.cache.keep(repo, commit, piece.path, fetched.path, piece.digest)
         if not any(piece.digest == other.digest for known in store.artifacts() for other in known.files
                    if known.place is None):
             fetched.path.unlink(missing_ok=True)  # the cache has it now

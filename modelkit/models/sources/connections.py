@@ -37,12 +37,15 @@ def manager_for(parts: SplitResult) -> PoolManager:
         known = getproxies()
         proxy = known.get(parts.scheme) or known.get("all")
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("SSL_CERT_FILE") or ""
-    return _manager(proxy, bundle, os.environ.get("SSL_CERT_DIR", "") if bundle else "")
+    return _manager(proxy, bundle, os.environ.get("SSL_CERT_DIR", "") if bundle else "", os.getpid())
 
 
 @cache
-def _manager(proxy: str | None, bundle: str, folder: str) -> PoolManager:
-    """Connections that are kept for the next request, with these ways and certificates."""
+def _manager(proxy: str | None, bundle: str, folder: str, process: int) -> PoolManager:
+    """Connections that are kept for the next request, with these ways and certificates.
+
+    Those of a process that forked stay its own: two that share one would get each other's answers.
+    """
     import urllib3
 
     if bundle and Path(bundle).is_dir():

@@ -158,7 +158,7 @@ class Stages:
 
         assert found.artifact is not None, "the lock is about files that are known"
         plan = resolve(self.modelfile, stage, self.facts(found), Overrides())
-        artifact = locked_artifact(self.lock.name(found.asked), found.artifact, found.facts)
+        artifact = locked_artifact(self.lock.name(found.asked), found.artifact, found.precision, found.facts)
         known = self.lock.artifact(found.asked)
         if known is not None and known.files == artifact.files and known.resolved == artifact.resolved:
             artifact = known

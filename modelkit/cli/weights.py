@@ -36,6 +36,7 @@ class Found:
     artifact: Artifact | None = None
     base: Weights | None = None
     facts: ModelFacts | None = None
+    precision: str = ""  # the base's own
     route: tuple[Step, ...] = ()
     left: tuple[Step, ...] = ()
     at: Weights | None = None
@@ -135,15 +136,16 @@ def _with(found: Found, base: Weights, lock: LockFile, stage: str, store: Store)
     if ask.imatrix is not None and not ask.imatrix.is_file():
         raise Failure("imatrix-missing", f"there is no importance matrix {ask.imatrix}",
                       "name the file that `llama-imatrix` made for this model")
-    way = route(base.form, precision(base), ask.form, ask.precision, str(ask.imatrix) if ask.imatrix else None)
+    own = precision(base)
+    way = route(base.form, own, ask.form, ask.precision, str(ask.imatrix) if ask.imatrix else None)
     tools = tools_for(way)
     locked = lock.tools(stage, way, tools)
     at, left = reach(base, way, locked, store)
     if left and locked != tools:
         lock.presume_tools(stage, locked, tools)
         at, left, locked = *reach(base, way, tools, store), tools
-    return replace(found, artifact=artifact, base=base, facts=models.facts(base), route=way, at=at, left=left,
-                   tools=locked)
+    return replace(found, artifact=artifact, base=base, facts=models.facts(base), precision=own, route=way, at=at,
+                   left=left, tools=locked)
 
 
 def _far(found: Found, artifact: Artifact, precision_: str, facts: ModelFacts | None) -> Found:
@@ -151,7 +153,8 @@ def _far(found: Found, artifact: Artifact, precision_: str, facts: ModelFacts | 
     ask = found.wanted
     have: Literal["gguf", "safetensors"] = "gguf" if artifact.form == "gguf" else "safetensors"
     way = route(have, precision_, ask.form, ask.precision, str(ask.imatrix) if ask.imatrix else None)
-    return replace(found, artifact=artifact, base=None, facts=facts, route=way, left=way, tools=tools_for(way))
+    return replace(found, artifact=artifact, base=None, facts=facts, precision=precision_, route=way, left=way,
+                   tools=tools_for(way))
 
 
 def tools_for(way: tuple[Step, ...]) -> dict[str, Tool]:

@@ -35,12 +35,12 @@ class Made:
     size: int | None = None
 
 
-def locked_artifact(reference: str, artifact: Artifact, facts: ModelFacts | None) -> LockedArtifact:
+def locked_artifact(reference: str, artifact: Artifact, precision: str, facts: ModelFacts | None) -> LockedArtifact:
     """`reference` as a committed file may say it."""
     portable = artifact.resolved if artifact.place is None or "://" in artifact.resolved else reference
     return LockedArtifact(
         reference=reference, resolved=portable, form=artifact.form, revision=artifact.revision,
-        precision=facts.quantization if facts else "",
+        precision=precision,
         tokenizer=facts.tokenizer_digest if facts else None, template=facts.template_digest if facts else None,
         files=tuple(LockedFile(path=p.path, digest=p.digest, size=p.size, role=p.role)
                     for p in sorted(artifact.files)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -122,7 +123,7 @@ class Stages:
         from modelkit.cli.weights import presume_paired
 
         presume_paired(stages, self.store)
-        entries = [self.entry(stage, found) for stage, found in stages]
+        entries = [self.entry(stage, found) for stage, found in (*stages, *self._along(stages))]
         try:
             changed, differences = self.lock.settle([one for one, _ in entries], [other for _, other in entries])
         except Failure as failure:
@@ -135,6 +136,18 @@ class Stages:
         for difference in differences:
             terminal.note(f"not as locked: {difference}")
         return changed
+
+    def _along(self, stages: Sequence[tuple[str, Found]]) -> Iterator[tuple[str, Found]]:
+        """The other stages of the same bases: what is known of those is known of them, so they are locked, too."""
+        done, bases = {stage for stage, _ in stages}, {found.asked.text for _, found in stages}
+        for stage in self.lock.stages():
+            if stage in done or self.lock.mode_of(stage) != "auto":
+                continue
+            with suppress(Failure):  # whoever runs that stage is told
+                found = self.look(stage)
+                if found.artifact is not None and found.asked.text in bases:
+                    self.entry(stage, found)
+                    yield stage, found
 
     def stale(self, stage: str, found: Found) -> str | None:
         """Why the lock does not answer the Modelfile about a stage; None when it does. Asks nobody."""

@@ -1,4 +1,4 @@
-"""One base of safetensors: dev gets a quantized GGUF of it, prod the folder itself, and both read the same tokens."""
+"""One base of safetensors: dev gets a quantized GGUF of it, prod a compressed folder, and both read the same tokens."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ STAGE dev {
 }
 STAGE prod {
   ENGINE vllm
+  QUANTIZE fp8
 }
 """
 
@@ -52,3 +53,7 @@ def test_both_forms_are_made_locked_and_promoted(project: Path) -> None:
     assert done["parity"]["compared"] >= 40 and done["parity"]["differences"] == []
     assert "Paris" in modelkit("chat", "-f", str(project), "What is the capital of France?").stdout
     modelkit("lock", str(project), "--check")
+    lock = tomllib.loads((project / "Modelfile.lock").read_text())
+    (prod,) = (stage for stage in lock["stage"] if stage["name"] == "prod")
+    assert [(step["kind"], step["precision"], step["output"][:7]) for step in prod["steps"]] == [
+        ("compress", "fp8", "sha256:")]

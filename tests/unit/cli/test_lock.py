@@ -106,6 +106,16 @@ def test_locked_and_frozen_never_write(locked: Run) -> None:
     assert LOCK.read_bytes() != before
 
 
+def test_stages_of_one_base_are_locked_together(run: Run) -> None:
+    small_model(Path("model.gguf"))
+    small_model(Path("other.gguf"))
+    write(FILE + "STAGE blue EXTENDS prod {\n  FROM ./other.gguf\n}\nSTAGE red EXTENDS prod {\n  QUANTIZE Q8_0\n}\n")
+    assert run("build", "-s", "dev")[0] == 0
+    assert [stage["name"] for stage in tomllib.loads(LOCK.read_text())["stage"]] == ["dev", "prod"]
+    code, _, err = run("build", "-s", "red")
+    assert code == 2 and "quantize-up" in err
+
+
 @pytest.mark.parametrize("flag", ["--locked", "--frozen"])
 def test_a_lock_that_is_asked_for_must_be_there(flag: str, run: Run) -> None:
     small_model(Path("model.gguf"))

@@ -116,9 +116,10 @@ def remove(holding: Holding, store: Store) -> Cleared:
         for reference in holding.references:
             store.forget(reference)
         cleared = Cleared()
-        for made in holding.made:
-            shutil.rmtree(made.path, ignore_errors=True)
-            cleared.add(made.path, made.size)
+        if not any(identity(other) == identity(holding.artifact) for other in store.artifacts()):
+            for made in holding.made:
+                shutil.rmtree(made.path, ignore_errors=True)
+                cleared.add(made.path, made.size)
         _sweep_blobs(store, cleared)
     return cleared
 

@@ -68,8 +68,8 @@ def whole(folder: Weights, store: Store) -> Weights:
 
 def top_tokens(model: Weights, adapter: str | None = None) -> list[int]:
     asked = json.dumps({"model": model.path, "adapter": adapter, "texts": TEXTS})
-    done = subprocess.run([tool("quantizer").python, str(Path(__file__).with_name("top_tokens.py"))], input=asked, text=True,
-                          capture_output=True, check=True, timeout=600)
+    done = subprocess.run([tool("quantizer").python, str(Path(__file__).with_name("top_tokens.py"))], input=asked,
+                          text=True, capture_output=True, check=True, timeout=600)
     return [token for text in json.loads(done.stdout) for token in text]
 
 

@@ -28,11 +28,17 @@ def gguf() -> Path:
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Iterator[Path]:
+def home(tmp_path: Path) -> str:
+    """A home of its own: what another test pulled is not here."""
+    return str(tmp_path / "home")
+
+
+@pytest.fixture
+def project(tmp_path: Path, home: str) -> Iterator[Path]:
     folder = tmp_path / "app"
     folder.mkdir()
     yield folder
-    modelkit("down", str(folder), code=None)
+    modelkit("down", str(folder), code=None, env=environment(MODELKIT_HOME=home))
 
 
 def served(project: Path, base: str, env: dict[str, str]) -> dict[str, str]:
@@ -47,10 +53,10 @@ def served(project: Path, base: str, env: dict[str, str]) -> dict[str, str]:
     return dict(artifact)
 
 
-def test_from_a_hub(project: Path, gguf: Path, tmp_path: Path) -> None:
+def test_from_a_hub(project: Path, gguf: Path, tmp_path: Path, home: str) -> None:
     with hub_server() as hub:
         _, commit = hub.add("org/tiny-GGUF", {"tiny-Q4_1.gguf": gguf.read_bytes(), "README.md": b"tiny"})
-        env = environment(HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "hf"))
+        env = environment(MODELKIT_HOME=home, HF_ENDPOINT=hub.url, HF_HOME=str(tmp_path / "hf"))
         locked = served(project, "hf.co/org/tiny-GGUF:q4_1", env)
         assert locked["resolved"] == f"hf://org/tiny-GGUF:Q4_1@{commit}" and locked["revision"] == commit
         blobs = list((tmp_path / "hf" / "hub").rglob("blobs/*"))
@@ -60,16 +66,17 @@ def test_from_a_hub(project: Path, gguf: Path, tmp_path: Path) -> None:
         modelkit("rm", f"hf://org/tiny-GGUF:Q4_1@{commit}", env=env)
 
 
-def test_from_an_oci_registry(project: Path, gguf: Path, tmp_path: Path) -> None:
+def test_from_an_oci_registry(project: Path, gguf: Path, tmp_path: Path, home: str) -> None:
     with running(tmp_path / "registry") as registry:
-        env, place = environment(DOCKER_CONFIG=str(tmp_path)), f"oci://{registry.host}/team/tiny:1"
+        env = environment(MODELKIT_HOME=home, DOCKER_CONFIG=str(tmp_path))
+        place = f"oci://{registry.host}/team/tiny:1"
         (tmp_path / "m.gguf").symlink_to(gguf)
         pushed = json.loads(modelkit("push", str(tmp_path / "m.gguf"), place, "--json", env=env).stdout)
         assert served(project, place, env)["resolved"] == pushed["resolved"]
         modelkit("rm", place, env=env)
 
 
-def test_from_the_ollama_on_this_machine(project: Path, gguf: Path, tmp_path: Path) -> None:
+def test_from_the_ollama_on_this_machine(project: Path, gguf: Path, tmp_path: Path, home: str) -> None:
     """A store as Ollama keeps it; its system prompt and parameters count."""
     root = tmp_path / "ollama"
     layers = []
@@ -92,7 +99,7 @@ def test_from_the_ollama_on_this_machine(project: Path, gguf: Path, tmp_path: Pa
     place = root / "manifests" / "registry.ollama.ai" / "library" / "tiny"
     place.mkdir(parents=True)
     (place / "latest").write_text(json.dumps(manifest))
-    env = environment(OLLAMA_MODELS=str(root))
+    env = environment(MODELKIT_HOME=home, OLLAMA_MODELS=str(root))
     (project / "Modelfile").write_text("FROM tiny\nNAME tiny\nPARAMETER num_ctx 1024\n")
     modelkit("up", str(project), "-d", "--wait", "--port", str(free_port()), env=env)
     assert "Paris" in modelkit("chat", "-f", str(project), QUESTION, env=env).stdout

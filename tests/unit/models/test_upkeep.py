@@ -81,6 +81,15 @@ def test_removing_keeps_what_others_need(store: Store) -> None:
     assert cleared.size == len(b"own") + made.size
 
 
+def test_removing_one_of_two_names_of_the_same_bytes_keeps_what_was_made(store: Store) -> None:
+    one, two = put(store, "hf://a/c", b"same"), put(store, "oci://h/a:1", b"same")
+    made = make(store, upkeep.identity(one))
+    assert upkeep.remove(upkeep.find(one.reference, store), store).size == 0
+    assert made.path.exists() and store.find(two.reference) == two
+    assert upkeep.remove(upkeep.find(two.reference, store), store).size == len(b"same") + made.size
+    assert not made.path.exists()
+
+
 def test_removing_a_view_does_not_make_blobs_be_read_again(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = put(store, "hf://a/c", b"shared", b"own"), put(store, "hf://b/c", b"shared")
     store.folder(one)

@@ -60,9 +60,9 @@ def _show(arguments: Namespace, terminal: Terminal) -> int:
 
 def _remove(arguments: Namespace, terminal: Terminal) -> int:
     store = Store()
-    holdings = [upkeep.find(word, store) for word in arguments.models]  # all are known before one goes
+    found = [upkeep.find(word, store) for word in arguments.models]  # all are known before one goes
     total = Cleared()
-    for holding in dict.fromkeys(holdings):
+    for holding in {one.artifact.resolved: one for one in found}.values():
         cleared = upkeep.remove(holding, store)
         total.size += cleared.size
         total.files += cleared.files

@@ -98,6 +98,19 @@ def test_pull_list_show_verify_rm(run: Run, hub: HubServer) -> None:
     assert run("list", "--json")[1].strip() == "[]"
 
 
+def test_rm_takes_what_was_made_along(run: Run, registry: DockerRegistry) -> None:
+    small_model(Path("made.gguf"))
+    place = f"oci://{registry.host}/team/tiny:1"
+    assert run("push", "./made.gguf", place)[0] == 0
+    code, _, err = run("convert", place, "--to", "safetensors")
+    assert code == 0, err
+    assert "made from it" in run("show", place)[1] and "1, " in run("list")[1]
+    code, out, err = run("rm", place, "tiny", "--json")
+    assert code == 0, err
+    assert json.loads(out)["files"] == 2
+    assert run("list", "--json")[1].strip() == "[]" and run("verify")[0] == 0
+
+
 @pytest.mark.parametrize(("words", "code", "said"), [
     (("show", "nothing"), 1, "not-in-store"), (("rm", "nothing"), 1, "not-in-store"),
     (("verify", "nothing"), 1, "not-in-store"), (("pull", "./made.gguf"), 2, "nothing-to-pull"),

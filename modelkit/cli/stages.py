@@ -67,15 +67,24 @@ class Stages:
 
         return look(self.modelfile, stage, self.lock, self.store)
 
-    def facts(self, found: Found) -> Facts:
+    def facts(self, found: Found, stage: str) -> Facts:
         """What planning is told of the world."""
+        from modelkit.engines.images import image_engine
         from modelkit.models.inherited import NOTHING, inherited
         from modelkit.planning.facts import Facts
+        from modelkit.planning.reach import folder_source, remote_source
+        from modelkit.platforms import platform_row
 
-        here = found.weights
+        here, ask = found.weights, found.wanted
+        where = platform_row(ask.platform).where
+        engines, image, source = self.engines, None, None
+        if where != "process":
+            engine, image = image_engine(ask.engine, ask.specifier, ask.image, ask.accelerator)
+            engines = {ask.engine: engine}
+            source = folder_source(here) if where == "here" else remote_source(found.artifact, stage)
         base = inherited(found.artifact, self.store) if found.base is not None and found.artifact else NOTHING
-        return Facts(engines=self.engines, reference=found.reference.text, base=found.base, steps=found.left,
-                     gguf=here if here and here.form == "gguf" else None,
+        return Facts(engines=engines, image=image, source=source, reference=found.reference.text, base=found.base,
+                     steps=found.left, gguf=here if here and here.form == "gguf" else None,
                      safetensors=here if here and here.form == "safetensors" else None,
                      model=found.facts, cpus=os.cpu_count() or 1, cpu_flags=_cpu_flags(),
                      tools=frozenset(found.tools), inherited=base)
@@ -85,7 +94,7 @@ class Stages:
         from modelkit import platforms
         from modelkit.planning.resolve import resolve
 
-        resolved = resolve(self.modelfile, stage, self.facts(found or self.look(stage)),
+        resolved = resolve(self.modelfile, stage, self.facts(found or self.look(stage), stage),
                            project.overrides(self.arguments))
         return resolved.model_copy(update={"lowered": platforms.lower(resolved)})
 
@@ -170,7 +179,7 @@ class Stages:
         from modelkit.planning.resolve import resolve
 
         assert found.artifact is not None, "the lock is about files that are known"
-        plan = resolve(self.modelfile, stage, self.facts(found), Overrides())
+        plan = resolve(self.modelfile, stage, self.facts(found, stage), Overrides())
         artifact = locked_artifact(self.lock.name(found.asked), found.artifact, found.precision, found.facts)
         known = self.lock.artifact(found.asked)
         if known is not None and known.files == artifact.files and known.resolved == artifact.resolved:

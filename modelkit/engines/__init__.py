@@ -11,19 +11,19 @@ from modelkit.engines.launch import Launch
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:
+    from modelkit.engines.container import Container
     from modelkit.engines.table import Row
+    from modelkit.engines.word import Word
     from modelkit.planning.plan import Lowered, Plan
 
 ENGINES = {
     "llama.cpp": "modelkit.engines.llama_cpp",
     "llama-server": "modelkit.engines.llama_cpp",
     "vllm": "modelkit.engines.vllm",
+    "sglang": "modelkit.engines.sglang",
+    "tensorrt-llm": "modelkit.engines.tensorrt_llm",
 }
 """The language's word for an engine, and the module that knows it. Loaded when it is needed."""
-
-NOT_YET = ("tensorrt-llm", "sglang")
-"""Engines that the language has and this release cannot run."""
-
 
 class EngineModule(Protocol):
     """What an engine's file has."""
@@ -32,7 +32,9 @@ class EngineModule(Protocol):
 
     def lower(self, plan: Plan) -> tuple[Lowered, ...]: ...
     def presume_machine(self, plan: Plan) -> None: ...
+    def words(self, plan: Plan) -> tuple[Word, ...]: ...
     def launch(self, plan: Plan) -> Launch: ...
+    def container(self, plan: Plan) -> Container: ...
     def explain_exit(self, tail: list[str]) -> tuple[str, str] | None: ...
 
 
@@ -41,8 +43,6 @@ def engine_module(name: str) -> EngineModule:
     if (path := ENGINES.get(name)) is not None:
         return cast(EngineModule, import_module(path))
     known = ", ".join(ENGINES)
-    if name in NOT_YET:
-        raise Failure("engine-not-yet", f"engine {name} cannot be run by this release", hint=f"it can run {known}")
     raise Failure("unknown-engine", f"there is no engine `{name}`", hint=f"there are {known}")
 
 
@@ -59,6 +59,19 @@ def presume_machine(plan: Plan) -> None:
 def launch(plan: Plan) -> Launch:
     """How the engine of a plan without needs is started."""
     return engine_module(plan.engine_name).launch(plan)
+
+
+def words(plan: Plan) -> tuple[Word, ...]:
+    """Every flag and environment variable that the engine of a plan gets, each with its origin and reason."""
+    return engine_module(plan.engine_name).words(plan)
+
+
+def container(plan: Plan) -> Container:
+    """How the engine of a plan with an image and a model source runs in a container.
+
+    Raises Failure for an engine that has no image, and for what it can't do in one.
+    """
+    return engine_module(plan.engine_name).container(plan)
 
 
 def explain_exit(engine: str, tail: Iterable[str]) -> str | None:

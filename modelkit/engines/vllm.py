@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import Protocol
 
 from modelkit.engines import table
+from modelkit.engines.container import CONFIG, MODEL, Container, Mount, SecretVariable
 from modelkit.engines.flags import presume_flags
 from modelkit.engines.launch import RUN, File, Launch
 from modelkit.engines.vllm_exits import explain_exit
@@ -26,7 +27,7 @@ from modelkit.failure import Failure
 from modelkit.places import place
 from modelkit.planning.plan import Engine, Lowered, Plan
 
-__all__ = ["SETTINGS", "engine", "explain_exit", "launch", "lower"]
+__all__ = ["SETTINGS", "container", "engine", "explain_exit", "launch", "lower"]
 
 MIDDLEWARE = "modelkit.contract.middleware.Contract"
 
@@ -100,6 +101,26 @@ def launch(plan: Plan) -> Launch:
                   ready_logprobs=True,  # vLLM has been seen healthy and unable to answer
                   log_progress=("Loading weights took", "Loading safetensors", "KV cache size", "torch.compile took",
                                 "Capturing CUDA graph", "Starting vLLM"))
+
+
+def container(plan: Plan) -> Container:
+    """The same engine in its image: native settings in `vllm.yaml`, the contract beside it."""
+    assert plan.image is not None and plan.source is not None, "a plan with needs has no container"
+    source = plan.source
+    mounts = () if source.kind == "hub" else (Mount(MODEL, source),)
+    model = (source.name, "--revision", source.revision) if source.kind == "hub" else (MODEL,)
+    lowered = [one for one in lower(plan) if one.target.startswith("--") and one.target not in OURS]
+    config = {"served-model-name": plan.name, "max-model-len": plan.context_length,
+              "max-num-seqs": plan.max_concurrency,
+              "generation-config": "vllm", "load-format": "safetensors", "middleware": MIDDLEWARE,
+              **{one.target.removeprefix("--"): one.value for one in lowered if one.value is not None}}
+    text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items())
+    files = tuple(File(f.path, f.content.replace(RUN, CONFIG)) for f in _files(plan))
+    secrets = () if plan.api_key is None else (SecretVariable("VLLM_API_KEY", plan.api_key, "api-key"),)
+    return Container(plan.image, (*model, "--config", f"{CONFIG}/vllm.yaml", "--shutdown-timeout", "60"),
+                     env={"PYTHONPATH": f"{CONFIG}/python", "MODELKIT_PROFILE": f"{CONFIG}/profile.json"},
+                     secrets=secrets, files=(File("vllm.yaml", text), *files), mounts=mounts,
+                     gpus=0 if on_cpu(plan) else 1)
 
 
 def presume_machine(plan: Plan) -> None:

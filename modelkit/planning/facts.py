@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from modelkit.models.facts import ModelFacts
 from modelkit.models.forms import Step
 from modelkit.models.inherited import NOTHING, Inherited
-from modelkit.planning.plan import Engine, Weights
+from modelkit.planning.plan import Engine, ModelSource, ServedAdapter, Weights
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Facts:
     """Engines found on this machine by the language's word, and what is here of the model.
 
     `gguf` and `safetensors` are what an engine of that form would load; `base` is what FROM names, and `steps` is what
-    has yet to be made from it. `tools` are those that are here to make it.
+    has yet to be made from it. `tools` are those that are here to make it. On platforms of containers `image` is the
+    engine's, and `source` is where they get the model from.
     """
 
     engines: Mapping[str, Engine] = field(default_factory=dict)
@@ -30,6 +31,10 @@ class Facts:
     model: ModelFacts | None = None
     cpus: int = 1
     cpu_flags: tuple[str, ...] = ()
+    image: str | None = None
+    source: ModelSource | None = None
+    adapters: tuple[ServedAdapter, ...] = ()
+    draft: Weights | None = None
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from modelkit.failure import Failure
-from modelkit.language.engine_words import DEFAULT_ENGINE
+from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
 from modelkit.language.layers import effective
 from modelkit.language.modelfile import Modelfile
 
 FORM_OF_ENGINE: dict[str, Literal["gguf", "safetensors"]] = {
-    "llama.cpp": "gguf", "llama-server": "gguf", "vllm": "safetensors"}
+    "llama.cpp": "gguf", "llama-server": "gguf", "vllm": "safetensors", "sglang": "safetensors",
+    "tensorrt-llm": "safetensors"}
 """What an engine loads, by the language's word for it."""
 
 
@@ -26,6 +27,9 @@ class Wanted:
     form: Literal["gguf", "safetensors"]
     precision: str | None
     imatrix: Path | None
+    platform: str = DEFAULT_PLATFORM
+    image: str | None = None  # SERVE image
+    accelerator: str | None = None  # SERVE accelerator
 
     @property
     def requires(self) -> str:
@@ -51,6 +55,9 @@ def wanted(modelfile: Modelfile, stage: str) -> Wanted:
     assert said.base is not None  # checked: missing-from
     quantize = said.quantize.value if said.quantize else None
     folder = Path(modelfile.path).absolute().parent
+    serve = {key: str(one.value) for key, one in said.serve.items()}
     return Wanted(said.base.value, engine, said.engine.value.version if said.engine else "", FORM_OF_ENGINE[engine],
                   None if quantize is None else quantize.name,
-                  folder / Path(quantize.imatrix).expanduser() if quantize and quantize.imatrix else None)
+                  folder / Path(quantize.imatrix).expanduser() if quantize and quantize.imatrix else None,
+                  said.platform.value if said.platform else DEFAULT_PLATFORM, serve.get("image"),
+                  serve.get("accelerator"))

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from modelkit.models.digests import canonical_json, digest
 from modelkit.models.weights import Weights
 
-OriginKind = Literal["default", "modelfile", "stage", "command line", "environment", "model", "hardware", "engine"]
+OriginKind = Literal["default", "modelfile", "stage", "command line", "environment", "model", "hardware", "engine",
+                     "lock", "family", "platform"]
 Verdict = Literal["equal", "translated", "approximated", "lost"]
 
 
@@ -40,6 +41,7 @@ class Engine(Frozen):
 
     `llama.cpp`: provider `llama-server` (`command` is its path) or `xllamacpp` (`command` is a Python).
     `vllm`: provider `environment` (`command` is that environment's `vllm`).
+    On platforms of containers: provider `image`, no command; `Plan.image` says which.
     """
 
     name: str
@@ -67,6 +69,30 @@ class Need(Frozen):
     automatic: bool  # `up` does it by itself
 
 
+class ModelSource(Frozen):
+    """Where a container gets a model from.
+
+    `hub`: `name` is `organization/repository`, fetched by the engine itself. `oci`: `name` is
+    `host/namespace/name@sha256:…`, mounted by the platform. `folder`: `name` is a path of this machine, mounted.
+    """
+
+    kind: Literal["hub", "oci", "folder"]
+    name: str
+    revision: str = ""  # 40 hexadecimal digits, of `hub`
+
+
+class ServedAdapter(Frozen):
+    """A LoRA adapter beside the base. `name` is the model name that chooses it."""
+
+    name: str
+    reference: str
+    origin: Origin
+    path: str | None = None  # in the form that the engine loads; None while it is not on this machine
+    digest: str = ""
+    rank: int | None = None
+    source: ModelSource | None = None
+
+
 class Plan(Frozen):
     """One stage, resolved. Same inputs give the same plan, byte for byte."""
 
@@ -89,6 +115,10 @@ class Plan(Frozen):
     lowered: tuple[Lowered, ...] = ()
     flags: tuple[str, ...] = ()  # the author's own FLAGs, as argv words
     chat_template: str | None = None  # the Modelfile's Jinja text; None: the model's own
+    source: ModelSource | None = None  # for containers; None where the engine is a process of this machine
+    image: str | None = None  # `repository@sha256:…`, or a tag while nobody has resolved it
+    adapters: tuple[ServedAdapter, ...] = ()
+    draft: Weights | None = None  # a small model for speculative decoding, in the form that the engine loads
     host: str = "127.0.0.1"
     port: int = 8484
     api_key: str | None = None  # a reference (`env:NAME`, `file:path`), never a key
@@ -98,5 +128,5 @@ class Plan(Frozen):
         return next((s for s in self.settings if s.name == name), None)
 
 
-__all__ = ["Engine", "Frozen", "Lowered", "Need", "Origin", "OriginKind", "Plan", "Setting", "Verdict", "Weights",
-           "canonical_json", "digest"]
+__all__ = ["Engine", "Frozen", "Lowered", "ModelSource", "Need", "Origin", "OriginKind", "Plan", "ServedAdapter",
+           "Setting", "Verdict", "Weights", "canonical_json", "digest"]

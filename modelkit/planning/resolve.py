@@ -71,10 +71,6 @@ class _Resolution:
         self.settings: dict[str, Setting] = {}
 
     def plan(self) -> Plan:
-        if self.said.adapters:
-            where = self.modelfile.where(self.said.adapters[0].span)
-            raise Failure("adapter-not-yet", f"{where} has an ADAPTER, which this release cannot load",
-                          hint="merge the adapter into the base model")
         engine_name = self._engine_name()
         engine = self._engine(engine_name)
         form = FORM_OF_ENGINE[engine_name]
@@ -98,7 +94,8 @@ class _Resolution:
             cpu_flags=self.facts.cpu_flags,
             settings=tuple(self.settings[name] for name in sorted(self.settings)),
             flags=tuple(w for f in self.said.flags for w in (f.value.flag, f.value.value) if w is not None),
-            chat_template=self._chat_template(), host=host, port=port, api_key=api_key,
+            chat_template=self._chat_template(), source=self.facts.source, image=self.facts.image,
+            adapters=self.facts.adapters, draft=self.facts.draft, host=host, port=port, api_key=api_key,
             needs=tuple(self._needs(engine_name, engine, form, weights)),
         )
 

@@ -1,9 +1,10 @@
-"""One file per platform that keeps an engine running."""
+"""One file per platform that keeps an engine running. This file is the registry."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
 from modelkit.failure import Failure
 from modelkit.planning.plan import Lowered
@@ -11,26 +12,85 @@ from modelkit.planning.plan import Lowered
 if TYPE_CHECKING:
     from modelkit.planning.plan import Plan
     from modelkit.platforms.bundle import Bundle
+    from modelkit.platforms.manifests import Manifests
 
-_NEUTRAL = {"serve.replicas": 1, "serve.task": "chat", "serve.speculative": "off", "serve.thinking": "auto"}
+Where = Literal["process", "here", "elsewhere"]
+
+
+class Row(NamedTuple):
+    """A platform: the module that knows it, and where its engines run.
+
+    `process`: this machine's own process. `here`: a container of this machine, which mounts what is here.
+    `elsewhere`: containers of other machines, which fetch models themselves.
+    """
+
+    module: str
+    where: Where
+
+
+PLATFORMS: dict[str, Row] = {
+    "process": Row("modelkit.platforms.process", "process"),
+    "systemd": Row("modelkit.platforms.systemd", "process"),
+    "compose": Row("modelkit.platforms.compose", "here"),
+    "quadlet": Row("modelkit.platforms.quadlet", "here"),
+    "kubernetes": Row("modelkit.platforms.kubernetes", "elsewhere"),
+    "llm-d": Row("modelkit.platforms.llm_d", "elsewhere"),
+    "kserve": Row("modelkit.platforms.kserve", "elsewhere"),
+    "production-stack": Row("modelkit.platforms.production_stack", "elsewhere"),
+    "ray": Row("modelkit.platforms.ray", "elsewhere"),
+    "skypilot": Row("modelkit.platforms.skypilot", "elsewhere"),
+}
+"""The language's word for a platform. Modules are loaded when they are needed."""
+
+
+class PlatformModule(Protocol):
+    """What a platform's file has."""
+
+    def lower(self, plan: Plan) -> tuple[Lowered, ...]:
+        """What becomes of the settings that no engine sees."""
+
+    def manifests(self, plan: Plan) -> Manifests:
+        """What is written for a plan whose engine, image and model source are known."""
+
+
+def platform_row(name: str) -> Row:
+    """Raises Failure for a platform that this release does not know."""
+    if (row := PLATFORMS.get(name)) is None:
+        raise Failure("platform-not-yet", f"platform {name} cannot be rendered by this release",
+                      hint=f"it can render {', '.join(PLATFORMS)}")
+    return row
+
+
+def platform_module(name: str) -> PlatformModule:
+    """The platform of that name. Raises Failure for one that this release does not know."""
+    return cast(PlatformModule, import_module(platform_row(name).module))
 
 
 def render(plan: Plan) -> Bundle:
-    """The bundle of a plan that has its engine and weights. Raises Failure for a platform of a later release."""
+    """How platform `process` launches a plan that has its engine and weights."""
     from modelkit.platforms import process
 
-    _expect_process(plan)
+    if plan.platform != "process":
+        raise Failure("platform-is-not-process", f"stage `{plan.stage}` runs on platform {plan.platform}, which this "
+                      "machine's supervisor does not keep", hint=f"`modelkit up -s {plan.stage}` applies it")
     return process.render(plan)
+
+
+def manifests(plan: Plan) -> Manifests:
+    """What is written for a plan that has its engine, whatever its platform."""
+    return platform_module(plan.platform).manifests(plan)
 
 
 def lower(plan: Plan) -> tuple[Lowered, ...]:
     """What a plan's settings become, on its engine and on its platform."""
     from modelkit import engines
-    from modelkit.platforms import process
 
-    _expect_process(plan)
-    lowered = (*engines.lower(plan), *process.lower(plan))
-    return (*lowered, *_unsaid(plan, {item.setting for item in lowered}))
+    lowered = {item.setting: item for item in engines.lower(plan)}
+    lowered |= {item.setting: item for item in platform_module(plan.platform).lower(plan)}
+    return (*lowered.values(), *_unsaid(plan, set(lowered)))
+
+
+_NEUTRAL = {"serve.replicas": 1, "serve.task": "chat", "serve.speculative": "off", "serve.thinking": "auto"}
 
 
 def _unsaid(plan: Plan, covered: set[str]) -> Iterator[Lowered]:
@@ -44,10 +104,4 @@ def _unsaid(plan: Plan, covered: set[str]) -> Iterator[Lowered]:
         if setting.name in known or _NEUTRAL.get(setting.name) == setting.value:
             yield Lowered(setting=setting.name, verdict="equal", target="", reason="what the engine does anyway")
         else:
-            yield Lowered(setting=setting.name, verdict="lost", target="", reason="this release does not act on it yet")
-
-
-def _expect_process(plan: Plan) -> None:
-    if plan.platform != "process":
-        raise Failure("platform-not-yet", f"platform {plan.platform} cannot be rendered by this release",
-                      hint="it can run `PLATFORM process`")
+            yield Lowered(setting=setting.name, verdict="lost", target="", reason="this platform has nothing like it")

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from modelkit.contract import body as json_body
-from modelkit.contract import reasoning, request
+from modelkit.contract import effective, reasoning, request
 from modelkit.contract.engine_errors import READ_AT_MOST, from_engine
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
@@ -83,6 +83,8 @@ class _Exchange:
     the application starts an answer, ends without one, or fails; with the application's own headers if it has any.
     """
 
+    read_at_most = READ_AT_MOST  # bytes of an answer that is held back
+
     def __init__(self, contract: Contract, receive: Receive, send: Send) -> None:
         self.contract, self.receive_next, self.send_on = contract, receive, send
         self.prompt_field: str | None = None
@@ -117,8 +119,8 @@ class _Exchange:
         elif self.held is None:
             await self.start(message)
         elif message["type"] == "http.response.body":
-            if len(self.said) < READ_AT_MOST:
-                self.said += message.get("body", b"")[: READ_AT_MOST - len(self.said)]
+            if len(self.said) < self.read_at_most:
+                self.said += message.get("body", b"")[: self.read_at_most - len(self.said)]
             if not message.get("more_body"):
                 await self.answer()
 
@@ -267,6 +269,39 @@ class _Models(_Exchange):
         await super().start(message)
 
 
+class _Effective(_Exchange):
+    """What the engine really has. The engine's own answer is read, and never passed on unless it is a refusal."""
+
+    read_at_most = 4 * 1024 * 1024
+
+    def __init__(self, contract: Contract, receive: Receive, send: Send) -> None:
+        super().__init__(contract, receive, send)
+        self.reader = effective.READERS.get(contract.profile.dialect)
+        self.application: Any = None
+
+    async def run(self, scope: Scope) -> None:
+        if self.reader is None:
+            self.refuse(of_status(404, "this engine does not say what it has"))
+            await self.answer()
+            return
+        self.application = scope.get("app")
+        inner = {**scope, "method": "GET", "path": self.reader.path, "raw_path": self.reader.path.encode()}
+        await super().run(inner)
+
+    async def start(self, message: Message) -> None:
+        self.held = message  # every answer is read to its end
+
+    async def answer(self) -> None:
+        if self.verdict is None and self.held is not None and self.held["status"] < 400 and self.reader is not None:
+            try:
+                said = json.loads(self.said)
+            except ValueError:
+                said = None
+            found = self.reader.read(self.application, said if isinstance(said, dict) else {})
+            self.verdict = 200, json.dumps(found.as_json()).encode()
+        await super().answer()
+
+
 class _Refusal(_Exchange):
     """A request that this API has no answer for; the application never hears of it."""
 
@@ -285,8 +320,10 @@ def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _E
         return _Generation(contract, receive, send, path)
     if method in ("GET", "HEAD") and models:
         return _Models(contract, receive, send, path[len(MODELS) + 1 :])
+    if method == "GET" and path == effective.PATH:
+        return _Effective(contract, receive, send)
     allowed = "POST" if path in FILLERS else "GET" if models else None
-    if method == "OPTIONS" or (allowed is None and method in ("GET", "HEAD")):
+    if method == "OPTIONS" or (allowed is None and method in ("GET", "HEAD") and not path.startswith(effective.ROOM)):
         return _Exchange(contract, receive, send)
     refusal = _Refusal(contract, receive, send)
     if allowed:

@@ -16,7 +16,8 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _GENERATION: dict[str, Kind] = {"/v1/chat/completions": "chat", "/v1/completions": "text"}
-_PASSED = ("/health", "/metrics")
+_PASSED = {"/health": ("/health", b"application/json"), "/metrics": ("/metrics", b"text/plain; version=0.0.4"),
+           "/modelkit/props": ("/props", b"application/json")}  # the last one for the contract alone
 _EVENT_STREAM = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache")]
 
 
@@ -154,10 +155,10 @@ class Relay:
         return (200, {"prompt": json.loads(raw)["content"]}) if status == 200 else (status, raw)
 
     async def _pass(self, path: str, send: Send) -> None:
-        exchange = await self._upstream.open("GET", path)
+        theirs, kind = _PASSED[path]
+        exchange = await self._upstream.open("GET", theirs)
         try:
             status = await exchange.head()
-            kind = b"application/json" if path == "/health" else b"text/plain; version=0.0.4"
             await _answer(send, status, await exchange.body(), kind)
         finally:
             exchange.close()

@@ -45,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--wrong-socket", action="store_true", help="listen on another path")
     parser.add_argument("--impostor", action="store_true", help="a stranger listens on the path, not this process")
     parser.add_argument("--memory", type=int, default=0, metavar="MIB", help="hold so much")
+    parser.add_argument("--effective", metavar="JSON", help="what it says that it has")
     parser.add_argument("--say", action="append", default=[], help="a line to print at start")
     parser.add_argument("--say-requests", action="store_true", help="print the body of each generation's request")
     parser.add_argument("--say-env", action="append", default=[], help="print a variable of the environment")
@@ -89,6 +90,8 @@ class Stub:
         if path == "/health":
             loading = self.given.never_ready or time.monotonic() < self.loaded_at
             return self._reply(writer, 503 if loading else 200, {"status": "loading" if loading else "ok"})
+        if path == "/modelkit/effective" and self.given.effective is not None:
+            return self._reply(writer, 200, json.loads(self.given.effective))
         if path == "/v1/models":
             return self._reply(writer, 200, {"object": "list", "data": [{"id": self.given.name, "object": "model"}]})
         if path == "/v1/chat/completions" and method == "POST":

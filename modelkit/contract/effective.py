@@ -36,6 +36,16 @@ class Effective:
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
 
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> Effective:
+        """The state of `as_json`; fields of a later release are left out. Raises ValueError on anything else."""
+        if value.get("schema") != SCHEMA:
+            raise ValueError(f"not a {SCHEMA} document")
+        known: dict[str, Any] = {name: value.get(name) for name in cls.__dataclass_fields__}
+        if known["adapters"] is not None:
+            known["adapters"] = tuple(known["adapters"])
+        return cls(**known)
+
 
 @dataclass(frozen=True)
 class Reader:

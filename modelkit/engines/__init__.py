@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
@@ -58,7 +59,9 @@ def presume_machine(plan: Plan) -> None:
 
 def launch(plan: Plan) -> Launch:
     """How the engine of a plan without needs is started."""
-    return engine_module(plan.engine_name).launch(plan)
+    from modelkit.engines.expected import expected
+
+    return replace(engine_module(plan.engine_name).launch(plan), expected=expected(plan))
 
 
 def words(plan: Plan) -> tuple[Word, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 RUN = "@RUN@"
 """Stands in argv, environment and file contents for the engine's own run directory, known only at launch."""
@@ -32,3 +33,4 @@ class Launch:
     grace_seconds: float = 10.0
     ready_logprobs: bool = False  # the readiness generation asks for log-probabilities too
     log_progress: tuple[str, ...] = ()  # substrings of log lines worth showing while it loads
+    expected: dict[str, Any] = field(default_factory=dict)  # what it must say that it has, see `engines.expected`

@@ -115,6 +115,7 @@ class Plan(Frozen):
     lowered: tuple[Lowered, ...] = ()
     flags: tuple[str, ...] = ()  # the author's own FLAGs, as argv words
     chat_template: str | None = None  # the Modelfile's Jinja text; None: the model's own
+    template_digest: str | None = None  # of the one that is used, as `contract.effective` computes it
     source: ModelSource | None = None  # for containers; None where the engine is a process of this machine
     image: str | None = None  # `repository@sha256:…`, or a tag while nobody has resolved it
     adapters: tuple[ServedAdapter, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelkit.contract.effective import template_digest
 from modelkit.contract.profile import Profile
 from modelkit.failure import Failure
 from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
@@ -85,6 +86,7 @@ class _Resolution:
         for name in (*self.said.parameters, *self.facts.inherited.parameters):
             self._parameter(name, None)
         host, port, api_key = self.address()
+        template = self._chat_template()
         return Plan(
             name=self.modelfile.name.value, modelfile=self.modelfile.path, stage=self.stage,
             platform=self.said.platform.value if self.said.platform else DEFAULT_PLATFORM,
@@ -94,7 +96,8 @@ class _Resolution:
             cpu_flags=self.facts.cpu_flags,
             settings=tuple(self.settings[name] for name in sorted(self.settings)),
             flags=tuple(w for f in self.said.flags for w in (f.value.flag, f.value.value) if w is not None),
-            chat_template=self._chat_template(), source=self.facts.source, image=self.facts.image,
+            chat_template=template, template_digest=template_digest(template or self._own_template()),
+            source=self.facts.source, image=self.facts.image,
             adapters=self.facts.adapters, draft=self.facts.draft, host=host, port=port, api_key=api_key,
             needs=tuple(self._needs(engine_name, engine, form, weights)),
         )
@@ -213,6 +216,9 @@ class _Resolution:
             return None
         self._set("template", "the Modelfile's", self._origin(said))
         return str(said.value)
+
+    def _own_template(self) -> str | None:
+        return self.facts.model.chat_template if self.facts.model else None
 
     def address(self) -> tuple[str, int, str | None]:
         """Host, port and the API key's reference."""

@@ -100,7 +100,8 @@ class Engine:
         return Failure("engine-exited", f"the engine {describe_exit(code)}", hint, self.output.tail())
 
     async def _until_ready(self, process: Process) -> None:
-        probe = Probe(self.seat.socket, process.pid, self.model, self.launch.ready_logprobs)
+        probe = Probe(self.seat.socket, process.pid, self.model, self.launch.ready_logprobs,
+                      self.launch.expected)
         ready = asyncio.create_task(probe.ready(self.timing.probe_every))
         racing: set[asyncio.Future[Any]] = {process.exited, ready}
         try:

@@ -14,10 +14,13 @@ import io
 import json
 import socket
 import struct
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from modelkit.contract import effective
+from modelkit.engines.expected import differences
 from modelkit.failure import Failure
 from modelkit.runtime.identity import LINUX, command_of, in_session
 
@@ -38,10 +41,14 @@ class Probe:
     leader: int
     model: str
     logprobs: bool = False
+    expected: Mapping[str, Any] = field(default_factory=dict)  # see `engines.expected`
     waiting_for: str = "it does not listen yet"
 
     async def ready(self, every: float) -> None:
-        """Returns after the first real generation. Failure when the engine answers that one with an error."""
+        """Returns after the first real generation, by an engine that is as planned.
+
+        Raises Failure when the engine answers that one with an error, or has something else than was planned.
+        """
         while True:
             try:
                 async with asyncio.timeout(_HEALTH):
@@ -49,6 +56,7 @@ class Probe:
                 if status != 200:
                     raise NotYet(f"/health answers {status}")
                 await self._generate()
+                await self._presume_as_planned()
                 return
             except NotYet as reason:
                 self.waiting_for = str(reason)
@@ -73,6 +81,20 @@ class Probe:
                 return
         raise Failure("engine-not-working", f"the engine answered its first request with {status}",
                       detail=tuple(reply.decode(errors="replace").splitlines()[:20]))
+
+    async def _presume_as_planned(self) -> None:
+        if not self.expected:
+            return
+        status, reply = await self._ask("GET", effective.PATH)
+        try:
+            found = effective.Effective.from_json(json.loads(reply))
+        except (ValueError, AttributeError):
+            raise Failure("engine-not-as-planned", f"the engine does not say what it has: it answers {status}",
+                          detail=tuple(reply.decode(errors="replace").splitlines()[:5])) from None
+        if wrong := differences(self.expected, found):
+            raise Failure("engine-not-as-planned", f"the engine runs, but not as planned: {wrong[0]}",
+                          "a FLAG or the engine's own configuration overrides the Modelfile; `modelkit logs` may say "
+                          "which", detail=tuple(str(one) for one in wrong[1:]))
 
     async def _ask(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
         reader, writer = await self._connect()

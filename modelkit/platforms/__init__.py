@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 from modelkit.failure import Failure
 from modelkit.planning.plan import Lowered
 
+# Now and not later: loading a submodule binds its name here, and would put it in the place of the function `manifests`.
+from modelkit.platforms.manifests import Manifests
+
 if TYPE_CHECKING:
     from modelkit.planning.plan import Plan
     from modelkit.platforms.bundle import Bundle
-    from modelkit.platforms.manifests import Manifests
 
 Where = Literal["process", "here", "elsewhere"]
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 from modelkit import engines
+from modelkit.engines.launch import File
 from modelkit.planning.plan import Lowered, Plan
 from modelkit.platforms.bundle import Bundle
+from modelkit.platforms.manifests import Manifests
 
 _ADDRESS = {"serve.host": "the edge's address", "serve.port": "the edge's address",
             "serve.api_key": "asked for by the edge"}
@@ -19,3 +23,13 @@ def lower(plan: Plan) -> tuple[Lowered, ...]:
 def render(plan: Plan) -> Bundle:
     """The engine's own launch; the supervisor adds the address."""
     return Bundle(plan, engines.launch(plan))
+
+
+def manifests(plan: Plan) -> Manifests:
+    """What `up` would launch, to be read: `launch.json`, and the files of the engine's run directory under `run/`."""
+    launch = engines.launch(plan)
+    said = {"argv": list(launch.argv), "env": launch.env, "files": {f.path: f"{f.mode:04o}" for f in launch.files},
+            "start_seconds": launch.start_seconds, "grace_seconds": launch.grace_seconds}
+    files = (File("launch.json", json.dumps(said, ensure_ascii=False, indent=2) + "\n"),
+             *(File(f"run/{f.path}", f.content, f.mode) for f in launch.files))
+    return Manifests(plan, files, notes=("`@RUN@` stands for the engine's run directory, which `modelkit up` makes",))

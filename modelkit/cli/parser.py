@@ -40,7 +40,8 @@ def build() -> argparse.ArgumentParser:
     parser = _Parser(prog="modelkit", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
     commands = Subcommands(parser)
-    for add in (_check, _parse, _plan, _up, _ps, _logs, _down, _chat, _env, _promote, _engine, _doctor, _version):
+    for add in (_check, _parse, _plan, _up, _ps, _status, _logs, _down, _chat, _env, _promote, _engine, _doctor,
+                _version):
         add(commands)
     add_model_commands(commands)
     return parser
@@ -110,6 +111,16 @@ def _up(commands: Subcommands) -> None:
 
 def _ps(commands: Subcommands) -> None:
     commands.add("ps", "ps", "list what is running", example="modelkit ps")
+
+
+def _status(commands: Subcommands) -> None:
+    parser = commands.add("status", "status", "ask engines what they have, and say where that was not planned",
+                          example="modelkit status --drift")
+    _file(parser)
+    _stage(parser)
+    parser.add_argument("--drift", action="store_true", help="compare with the Modelfile and lock; 1 if they differ")
+    parser.add_argument("--url", help="ask the engine at this address, wherever it runs")
+    lock_flags(parser)
 
 
 def _logs(commands: Subcommands) -> None:

@@ -91,9 +91,10 @@ def _vllm_template(tokenization: Any) -> str | None:
 
 def _llama_server(app: Any, answer: Mapping[str, Any]) -> Effective:
     """llama-server says it at `/props` (b11434), which its host has under another name."""
-    settings = answer.get("default_generation_settings")
+    settings, build = answer.get("default_generation_settings"), _text(answer.get("build_info"))
     return Effective(
-        version=_text(answer.get("build_info")), model=_text(answer.get("model_path")),
+        version=None if build in (None, "b0-unknown") else build,  # the wheel does not know its build
+        model=_text(answer.get("model_path")),
         context_length=_whole(settings.get("n_ctx")) if isinstance(settings, Mapping) else None,
         max_concurrency=_whole(answer.get("total_slots")),
         template=template_digest(_text(answer.get("chat_template"))))

@@ -81,6 +81,10 @@ class Client:
         """What runs: `endpoint routed uptime …` and a list of `generations`."""
         return self._request("status")
 
+    def plan(self, generation: int) -> Message:
+        """The plan that a generation was started for."""
+        return self._request("plan", generation=generation)
+
     def own(self) -> None:
         """From now on the run ends with this connection: everything drains and stops."""
         self._request("own")

@@ -133,6 +133,10 @@ class Fleet:
         await asyncio.shield(self._later(self._retire(generation, drain)))
         return {"generation": number}
 
+    def plan(self, number: int) -> Message:
+        """What a generation was started for."""
+        return self._known(number).bundle.plan.model_dump(mode="json", by_alias=False)
+
     async def down(self, hurry: asyncio.Event) -> None:
         """Stop everything. With `hurry` set, now or while this runs, engines are killed without a SIGTERM."""
         self.closing = True

@@ -122,6 +122,8 @@ class Run:
                 return await self._fleet.stop(request["generation"], self._seconds(request))
             case "status":
                 return await self._status()
+            case "plan":
+                return self._fleet.plan(request["generation"])
             case "own":
                 self._own(ask.connection)
                 return {}

@@ -70,6 +70,22 @@ def ask(folder: Path, variables: dict[str, str]) -> str:
     return done.stdout
 
 
+def says_what_it_has(folder: Path, variables: dict[str, str]) -> None:
+    """Nothing drifted; then the Modelfile changes, and what runs does not."""
+    said = json.loads(modelkit("status", str(folder), "--drift", "--json").stdout)
+    (engine,) = said["engines"]
+    assert said["drift"] is False and engine["effective"]["version"].startswith("0.32")
+    assert engine["effective"]["context_length"] == 2048 and engine["effective"]["template"].startswith("sha256:")
+    url = variables["OPENAI_BASE_URL"]
+    assert modelkit("status", str(folder), "-s", "prod", "--drift", "--url", url).returncode == 0
+    modelfile = folder / "Modelfile"
+    text = modelfile.read_text("utf-8")
+    modelfile.write_text(text.replace("num_ctx 2048", "num_ctx 1024"), "utf-8")
+    drifted = modelkit("status", str(folder), "--drift", code=1).stdout
+    assert "num_ctx: 1024 is wanted, 2048 runs" in drifted and "lock" in drifted
+    modelfile.write_text(text, "utf-8")
+
+
 def test_the_app_moves_from_dev_to_prod_unchanged(project: Path) -> None:
     port = free_port()
     modelkit("up", str(project), "-s", "dev", "-d", "--wait", "--port", str(port))
@@ -80,6 +96,7 @@ def test_the_app_moves_from_dev_to_prod_unchanged(project: Path) -> None:
     assert str(port) in variables["OPENAI_BASE_URL"]
     assert ask(project, variables).strip()
     assert serving(project) == ("dev", "llama.cpp")
+    assert json.loads(modelkit("status", str(project), "--drift", "--json").stdout)["drift"] is False
 
     load = Load(variables["OPENAI_BASE_URL"], variables["OPENAI_API_KEY"])
     clients = [threading.Thread(target=load.run) for _ in range(3)]
@@ -105,6 +122,7 @@ def test_the_app_moves_from_dev_to_prod_unchanged(project: Path) -> None:
     assert (record["from"], record["to"], record["subject"]["engine"]["name"]) == ("dev", "prod", "vllm")
 
     assert serving(project) == ("prod", "vllm")
+    says_what_it_has(project, variables)
     assert modelkit("env", str(project)).stdout == printed
     assert ask(project, variables).strip()
     assert hashlib.sha256((project / "app.py").read_bytes()).hexdigest() == app

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from modelkit.contract import effective
+
 _GET = (b"GET", b"HEAD")
 
 
@@ -33,6 +35,7 @@ ROUTES: dict[bytes, Route] = {
     b"/v1/chat/completions": Route("/v1/chat/completions", (b"POST",)),
     b"/v1/completions": Route("/v1/completions", (b"POST",)),
     b"/v1/models": Route("/v1/models", _GET),
+    effective.PATH.encode(): Route(effective.PATH, _GET),
     b"/healthz": HEALTH,
     b"/readyz": READY,
     b"/metrics": METRICS,

@@ -39,6 +39,9 @@ class ModelFacts:
     kv_bytes_per_token: int | None = None  # of the attention cache at 16 bits; None where the shape is not said
     tokenizer_digest: str | None = None  # `sha256:…` of all that decides how texts become tokens, in this form
     template_digest: str | None = None  # `sha256:…` of the chat template's text
+    layers: int | None = None
+    attention_heads: int | None = None  # of the layer that has most
+    kv_heads: int | None = None
 
     @property
     def has_chat_template(self) -> bool:
@@ -88,6 +91,8 @@ def facts_of_folder(source: Files) -> ModelFacts:
                                         "num_key_value_heads", "head_dim"))),
         tokenizer_digest=_digest(opened("tokenizer.json") or opened("tokenizer.model")),
         template_digest=text_digest(template),
+        layers=_whole(core.get("num_hidden_layers")), attention_heads=_whole(core.get("num_attention_heads")),
+        kv_heads=_whole(core.get("num_key_value_heads", core.get("num_attention_heads"))),
     )
 
 
@@ -119,7 +124,18 @@ def _of_split(model: Split) -> ModelFacts:
               for key in ("block_count", "embedding_length", "attention.head_count", "attention.head_count_kv",
                           "attention.key_length"))),
         tokenizer_digest=_tokenizer_digest(header), template_digest=text_digest(template),
+        layers=_whole(header.metadata.get(f"{architecture}.block_count")),
+        attention_heads=_most(header, "attention.head_count"), kv_heads=_most(header, "attention.head_count_kv"),
     )
+
+
+def _most(header: Header, key: str) -> int | None:
+    """A number of the header, of a list (one a layer) the largest."""
+    name = f"{header.architecture}.{key}"
+    value = header.metadata.get(name)
+    if isinstance(value, Array):
+        value = max(header.numbers(name), default=None) if value.kind != "string" else None
+    return _whole(value)
 
 
 def _tokenizer_digest(header: Header) -> str:

@@ -82,15 +82,27 @@ class ModelSource(Frozen):
 
 
 class ServedAdapter(Frozen):
-    """A LoRA adapter beside the base. `name` is the model name that chooses it."""
+    """A LoRA adapter. `name` is the model name that chooses it; the plan's own name where it is part of the model."""
 
     name: str
     reference: str
     origin: Origin
+    form: Literal["", "gguf", "safetensors"] = ""  # that its source has it in; "" while it is not on this machine
     path: str | None = None  # in the form that the engine loads; None while it is not on this machine
-    digest: str = ""
+    digest: str = ""  # of that form
+    size: int = 0
     rank: int | None = None
     source: ModelSource | None = None
+
+
+class Shape(Frozen):
+    """What deployment wants to know about a model. None where its files do not say it."""
+
+    architecture: str = ""  # config.json's `model_type`, or a GGUF's word
+    layers: int | None = None
+    attention_heads: int | None = None
+    kv_heads: int | None = None
+    precision: str = ""  # of the base itself: `bfloat16`, `Q4_K_M`, or what it was quantized with (`awq`, `fp8` …)
 
 
 class Plan(Frozen):
@@ -114,6 +126,10 @@ class Plan(Frozen):
     settings: tuple[Setting, ...]
     lowered: tuple[Lowered, ...] = ()
     flags: tuple[str, ...] = ()  # the author's own FLAGs, as argv words
+    flag_origins: tuple[Origin, ...] = ()  # of each of those words
+    base_origin: Origin | None = None  # where FROM stands
+    shape: Shape = Shape()
+    accelerator: str | None = None  # the GPU by its name in `planning.accelerators`; None where it is not known
     chat_template: str | None = None  # the Modelfile's Jinja text; None: the model's own
     template_digest: str | None = None  # of the one that is used, as `contract.effective` computes it
     source: ModelSource | None = None  # for containers; None where the engine is a process of this machine
@@ -130,4 +146,4 @@ class Plan(Frozen):
 
 
 __all__ = ["Engine", "Frozen", "Lowered", "ModelSource", "Need", "Origin", "OriginKind", "Plan", "ServedAdapter",
-           "Setting", "Verdict", "Weights", "canonical_json", "digest"]
+           "Setting", "Shape", "Verdict", "Weights", "canonical_json", "digest"]

@@ -69,6 +69,7 @@ class Stages:
 
     def facts(self, found: Found, stage: str) -> Facts:
         """What planning is told of the world."""
+        from modelkit.cli import adapters
         from modelkit.engines.images import image_engine
         from modelkit.models.inherited import NOTHING, inherited
         from modelkit.planning.facts import Facts
@@ -87,7 +88,8 @@ class Stages:
                      steps=found.left, gguf=here if here and here.form == "gguf" else None,
                      safetensors=here if here and here.form == "safetensors" else None,
                      model=found.facts, cpus=os.cpu_count() or 1, cpu_flags=_cpu_flags(),
-                     tools=frozenset(found.tools), inherited=base)
+                     tools=frozenset((*found.tools, *(one.tool.name for one in found.adapters if one.tool))),
+                     inherited=base, adapters=tuple(adapters.served(found.adapters, where, stage)))
 
     def plan(self, stage: str, found: Found | None = None) -> Plan:
         """The stage's plan, with what each setting becomes on its engine. Fetches and makes nothing."""
@@ -107,7 +109,7 @@ class Stages:
 
         found = self.look(stage)
         self._presume_possible(self.plan(stage, found), engine)
-        if found.base is None:
+        if not found.fetched:
             found = weights.fetch(found, self.lock, stage, self.store, on_progress)
             self._presume_possible(self.plan(stage, found), engine)
         found = weights.finish(found, self.store, on_progress)
@@ -134,7 +136,8 @@ class Stages:
         presume_paired(stages, self.store)
         entries = [self.entry(stage, found) for stage, found in (*stages, *self._along(stages))]
         try:
-            changed, differences = self.lock.settle([one for one, _ in entries], [other for _, other in entries])
+            changed, differences = self.lock.settle([one for one, _ in entries],
+                                                     [other for _, others in entries for other in others])
         except Failure as failure:
             if failure.code != "lock-unwritable":
                 raise
@@ -154,7 +157,8 @@ class Stages:
                 continue
             with suppress(Failure):  # whoever runs that stage is told
                 found = self.look(stage)
-                if found.artifact is not None and found.asked.text in bases:
+                known = found.artifact is not None and all(one.artifact is not None for one in found.adapters)
+                if known and found.asked.text in bases:
                     self.entry(stage, found)
                     yield stage, found
 
@@ -167,13 +171,18 @@ class Stages:
         locked = self.lock.artifact(found.asked)
         if locked is None or found.artifact is None:
             return f"{found.asked.text} of stage `{stage}` is not in it"
-        now, artifact = self.entry(stage, found)
-        if artifact.files != locked.files:
-            return f"the files of {locked.reference} changed"
+        if missing := next((one for one in found.adapters if one.artifact is None), None):
+            return f"the adapter {missing.asked.text} of stage `{stage}` is not in it"
+        now, artifacts = self.entry(stage, found)
+        for one in artifacts:
+            before = self.lock.lock.artifact_for(one.reference)
+            if before is not None and before.files != one.files:
+                return f"the files of {one.reference} changed"
         return stale(now, self.lock.stage(stage))
 
-    def entry(self, stage: str, found: Found) -> tuple[LockedStage, LockedArtifact]:
-        """A stage and its model as the lock would have them now."""
+    def entry(self, stage: str, found: Found) -> tuple[LockedStage, tuple[LockedArtifact, ...]]:
+        """A stage, its model and its adapters as the lock would have them now."""
+        from modelkit.cli import adapters
         from modelkit.planning.facts import Overrides
         from modelkit.planning.locking import locked_artifact, locked_stage
         from modelkit.planning.resolve import resolve
@@ -184,7 +193,10 @@ class Stages:
         known = self.lock.artifact(found.asked)
         if known is not None and known.files == artifact.files and known.resolved == artifact.resolved:
             artifact = known
-        return locked_stage(plan, found.wanted, artifact, self._made(found), self._engine(found, plan)), artifact
+        lora = list(adapters.locked(found.adapters, self.lock))
+        stage_ = locked_stage(plan, found.wanted, artifact, self._made(found), self._engine(found, plan),
+                              adapters=[one for one, _ in lora])
+        return stage_, (artifact, *(other for _, other in lora))
 
     def _made(self, found: Found) -> list[Any]:
         from modelkit.models.forms import maker, trail

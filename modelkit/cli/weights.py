@@ -7,6 +7,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from modelkit.cli import adapters
+from modelkit.cli.adapters import Around, FoundAdapter
 from modelkit.cli.lockfile import LockFile
 from modelkit.failure import Failure
 from modelkit.models.forms import Step, make, precision, reach, route
@@ -41,11 +43,17 @@ class Found:
     left: tuple[Step, ...] = ()
     at: Weights | None = None
     tools: Mapping[str, Tool] = field(default_factory=dict)
+    adapters: tuple[FoundAdapter, ...] = ()
 
     @property
     def weights(self) -> Weights | None:
         """What the engine loads, if it is here."""
         return self.at if not self.left else None
+
+    @property
+    def fetched(self) -> bool:
+        """Is everything here that comes from elsewhere?"""
+        return self.base is not None and all(one.own is not None for one in self.adapters)
 
 
 def look(modelfile: Modelfile, stage: str, lock: LockFile, store: Store) -> Found:
@@ -58,19 +66,20 @@ def look(modelfile: Modelfile, stage: str, lock: LockFile, store: Store) -> Foun
     base = models.locate(reference, store=store)
     found = Found(ask, asked, reference)
     if base is not None:
-        return _with(found, base, lock, stage, store)
-    if (locked := lock.artifact(asked)) is None:
-        return found
-    return _far(found, locked.artifact(), locked.precision, None)
+        found = _with(found, base, lock, stage, store)
+    elif (locked := lock.artifact(asked)) is not None:
+        found = _far(found, locked.artifact(), locked.precision, None)
+    return replace(found, adapters=adapters.look(modelfile, Around(stage, ask, base, lock, store)))
 
 
 def fetch(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress = quiet) -> Found:
-    """The same with its base here. Raises Failure when it can't be had, or is not what the lock says."""
+    """The same with its base and adapters here. Raises Failure when one can't be had, or is not what the lock says."""
     from modelkit import models
 
-    if found.base is not None:
-        return found
-    return _with(found, models.acquire(found.reference, store=store, on_progress=on_progress), lock, stage, store)
+    if found.base is None:
+        base = models.acquire(found.reference, store=store, on_progress=on_progress)
+        found = _with(found, base, lock, stage, store)
+    return _with_adapters(found, lock, stage, store, on_progress)
 
 
 def inspect(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress = quiet, *,
@@ -79,6 +88,18 @@ def inspect(found: Found, lock: LockFile, stage: str, store: Store, on_progress:
 
     With `refresh`, a reference that moves is asked for what it means now.
     """
+    known = _inspected(found, lock, stage, store, on_progress, refresh=refresh)
+    return _with_adapters(known, lock, stage, store, on_progress, refresh=refresh)
+
+
+def _with_adapters(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress, *,
+                   refresh: bool = False) -> Found:
+    around = Around(stage, found.wanted, found.base, lock, store)
+    return replace(found, adapters=adapters.fetch(found.adapters, around, on_progress, refresh=refresh))
+
+
+def _inspected(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress, *,
+               refresh: bool) -> Found:
     from modelkit import models
     from modelkit.models.promised import promised
 
@@ -99,10 +120,9 @@ def inspect(found: Found, lock: LockFile, stage: str, store: Store, on_progress:
 
 def finish(found: Found, store: Store, on_progress: Progress = quiet) -> Found:
     """The same with the form that the engine loads. Raises Failure when a tool is missing, or fails."""
-    if not found.left or found.base is None:
-        return found
-    made = make(found.base, found.route, found.tools, store, on_progress)
-    return replace(found, at=made, left=())
+    if found.left and found.base is not None:
+        found = replace(found, at=make(found.base, found.route, found.tools, store, on_progress), left=())
+    return replace(found, adapters=adapters.finish(found.adapters, found.base, store, on_progress))
 
 
 def presume_paired(found: Sequence[tuple[str, Found]], store: Store) -> None:

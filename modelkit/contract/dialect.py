@@ -32,7 +32,16 @@ def _vllm(request: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
-_VLLM = Dialect(_vllm, _vllm, _vllm)
+def _vllm_chat(request: dict[str, Any]) -> dict[str, Any]:
+    """Where vLLM writes the prompt in code (gpt-oss), it reads the effort from its own field, not from the template's.
+    """
+    effort = request.get("chat_template_kwargs", {}).get("reasoning_effort")
+    if isinstance(effort, str):
+        request.setdefault("reasoning_effort", effort)
+    return request
+
+
+_VLLM = Dialect(_vllm_chat, _vllm, _vllm)
 
 
 class _LlamaServer:

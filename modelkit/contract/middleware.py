@@ -255,7 +255,7 @@ class _Models(_Exchange):
     def __init__(self, contract: Contract, receive: Receive, send: Send, name: str) -> None:
         super().__init__(contract, receive, send)
         profile = contract.profile
-        models = [_model(profile, served) for served in (profile.name, *profile.adapters)]
+        models = [_model(profile, served) for served in profile.models]
         if not name:
             self.verdict = 200, json.dumps({"object": "list", "data": models}).encode()
         elif found := next((model for model in models if model["id"] == name), None):

@@ -33,6 +33,11 @@ class Profile:
     repetition_penalty presence_penalty frequency_penalty`); a field that the client sends wins. `max_tokens` is a
     default, never a cap; None leaves the answer bounded by the context alone. `dialect` names the engine whose
     request fields the middleware writes: `vllm` or `llama-server`.
+
+    `template_variables` are `chat_template_kwargs` that a client need not send; those that it sends win.
+
+    `adapters` are model names in the order in which the engine has the adapters. One that is called as the profile
+    itself is part of the model: `name` is then the base with it.
     """
 
     name: str
@@ -46,7 +51,13 @@ class Profile:
     adapters: tuple[str, ...] = ()
     tool_parser: str | None = None
     reasoning_parser: str | None = None
+    template_variables: dict[str, Any] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Every model name that is served, the profile's own first."""
+        return tuple(dict.fromkeys((self.name, *self.adapters)))
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **json.loads(json.dumps(asdict(self)))}  # lists, as they are read back

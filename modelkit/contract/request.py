@@ -127,6 +127,7 @@ def chat(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
     outputs.settle_tools(said, profile)
     request = _filled(said, profile)
     request["model"], request["messages"] = model, messages
+    _fill_template(request, profile)
     if "max_tokens" not in request and profile.max_tokens is not None:
         request["max_tokens"] = min(profile.max_tokens, profile.context_length)
     return dialect.of(profile).chat(request)
@@ -155,6 +156,7 @@ def tokenize(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
     else:
         request["messages"] = conversation(body.get("messages"), profile)
         request.setdefault("add_generation_prompt", True)
+        _fill_template(request, profile)
     request["model"] = model
     return dialect.of(profile).tokenize(request)
 
@@ -202,13 +204,13 @@ def _model(body: dict[str, Any], profile: Profile, *, required: bool = True) -> 
         return profile.name
     if not isinstance(name, str):
         raise wrong_type("model", "a string", name)
-    if name != profile.name and name not in profile.adapters:
+    if name not in profile.models:
         raise no_such_model(name, profile)
     return name
 
 
 def no_such_model(name: str, profile: Profile) -> ContractError:
-    served = ", ".join(f"`{n}`" for n in (profile.name, *profile.adapters))
+    served = ", ".join(f"`{n}`" for n in profile.models)
     message = f"there is no model {checks.shown(name)} here; this server has {served}"
     return ContractError(404, "model_not_found", message, "model")
 
@@ -222,6 +224,19 @@ def _settle_max_tokens(said: dict[str, Any], profile: Profile) -> None:
     if asked > limit:
         param = "max_tokens" if newer is None else "max_completion_tokens"
         raise invalid(param, f"`{param}` is {checks.shown(asked)}; this model's context length is {limit} tokens")
+
+
+_OF_THINKING = frozenset(("enable_thinking", "thinking", "reasoning_effort"))
+
+
+def _fill_template(request: dict[str, Any], profile: Profile) -> None:
+    """The Modelfile's variables of the chat template, below the client's; its `reasoning_effort` is a word on thinking.
+    """
+    variables = profile.template_variables
+    if "reasoning_effort" in request:
+        variables = {name: value for name, value in variables.items() if name not in _OF_THINKING}
+    if variables:
+        request["chat_template_kwargs"] = {**variables, **request.get("chat_template_kwargs", {})}
 
 
 def _filled(said: dict[str, Any], profile: Profile) -> dict[str, Any]:

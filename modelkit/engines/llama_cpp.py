@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from modelkit.engines import table
+from modelkit.engines import llama_adapters, table
 from modelkit.engines.launch import RUN, File, Launch
 from modelkit.engines.llama_exits import explain_exit
 from modelkit.engines.llama_host import attributes
@@ -109,6 +109,7 @@ SETTINGS = rows(
         "true is what llama.cpp does, in each slot"),
     Row("serve.gpu_memory", _off(0.9, "llama.cpp places layers, it does not reserve memory; see `num_gpu`"), ""),
     Row("serve.tensor_parallel", _off(1, "llama.cpp splits layers over all the GPUs that it sees by itself"), ""),
+    llama_adapters.ROW,
     Row("template", translated("--chat-template-file", lambda _: f"{RUN}/chat_template.jinja"), "Jinja as it is"),
     # Of each request.
     *(Row(name, equal(name), _FIELD) for name in ("temperature", "top_p", "top_k", "min_p", "seed", "stop",
@@ -133,6 +134,7 @@ _OURS = frozenset((
     "--model", "--alias", "--host", "--port", "--reuse-port", "--path", "--api-prefix", "--api-key", "--api-key-file",
     "--ssl-key-file", "--ssl-cert-file", "--hf-repo", "--hf-file", "--model-url", "--docker-repo", "--models-dir",
     "--models-preset", "--models-max", "--ctx-size", "--parallel", "--kv-unified-per-slot",
+    "--lora", "--lora-scaled", "--lora-init-without-apply",
     "--sse-ping-interval", "--server-base", "-hf", "-hfr", "-hff", "-mu", "-dr",
 ))
 """Flags that say what the plan has already said, or where this engine listens."""
@@ -220,8 +222,9 @@ def _flags(plan: Plan, model: str) -> Iterator[Words]:
     if "--cache-type-k" in chosen:
         yield "--cache-type-v", str(chosen["--cache-type-k"].value)
     for flag, one in chosen.items():
-        if flag not in ("--ctx-size", "--parallel", "--batch-size"):
+        if flag not in ("--ctx-size", "--parallel", "--batch-size", "--lora"):
             yield words((one,))
+    yield from ((word.flag, str(word.value)) for word in llama_adapters.lora_words(plan))
     provider = plan.engine.provider if plan.engine else "xllamacpp"
     yield from (said for said in _author_flags(plan.flags) if _flag(said, provider).verdict != "lost")
 

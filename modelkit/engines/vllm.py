@@ -14,6 +14,7 @@ from modelkit.engines import table
 from modelkit.engines.container import CONFIG, MODEL, Container, Mount, SecretVariable
 from modelkit.engines.flags import presume_flags
 from modelkit.engines.launch import RUN, File, Launch
+from modelkit.engines.vllm_adapters import lora_mounts, lora_words, served_name
 from modelkit.engines.vllm_exits import explain_exit
 from modelkit.engines.vllm_settings import (
     REASONING_PARSERS,
@@ -23,6 +24,7 @@ from modelkit.engines.vllm_settings import (
     on_cpu,
     unfit_processor,
 )
+from modelkit.engines.word import argv as argv_of
 from modelkit.failure import Failure
 from modelkit.places import place
 from modelkit.planning.plan import Engine, Lowered, Plan
@@ -31,9 +33,10 @@ __all__ = ["SETTINGS", "container", "engine", "explain_exit", "launch", "lower"]
 
 MIDDLEWARE = "modelkit.contract.middleware.Contract"
 
-OURS = ("--api-key", "--config", "--generation-config", "--grpc", "--headless", "--host", "--max-model-len",
-        "--max-num-seqs", "--middleware", "--model", "--port", "--root-path", "--served-model-name", "--ssl-certfile",
-        "--ssl-keyfile", "--trust-remote-code", "--trust-request-chat-template", "--uds")
+OURS = ("--api-key", "--config", "--generation-config", "--grpc", "--headless", "--host", "--lora-modules",
+        "--max-model-len", "--max-num-seqs", "--middleware", "--model", "--port", "--root-path",
+        "--served-model-name", "--ssl-certfile", "--ssl-keyfile", "--trust-remote-code",
+        "--trust-request-chat-template", "--uds")
 """Flags that a Modelfile may not set: they say where the engine listens, what a request means, or what code it runs."""
 
 _GIB = 1024**3
@@ -82,7 +85,7 @@ def launch(plan: Plan) -> Launch:
     argv = (
         *plan.engine.command, "serve", plan.weights.path,
         "--uds", f"{RUN}/engine.sock",
-        "--served-model-name", plan.name,
+        "--served-model-name", served_name(plan),
         "--max-model-len", str(plan.context_length),
         "--max-num-seqs", str(plan.max_concurrency),
         "--load-format", "safetensors",  # `auto` would fall back to pickled weights
@@ -95,6 +98,7 @@ def launch(plan: Plan) -> Launch:
         *(_on_cpu(plan) if on_cpu(plan) else ("--dtype", "auto")),
         *table.words(lowered),
         *_tools(lowered),
+        *argv_of(lora_words(plan)),
         *plan.flags,
     )
     return Launch(argv, _environment(plan), _files(plan), start_seconds=_start_seconds(plan), grace_seconds=30.0,
@@ -110,16 +114,19 @@ def container(plan: Plan) -> Container:
     mounts = () if source.kind == "hub" else (Mount(MODEL, source),)
     model = (source.name, "--revision", source.revision) if source.kind == "hub" else (MODEL,)
     lowered = [one for one in lower(plan) if one.target.startswith("--") and one.target not in OURS]
-    config = {"served-model-name": plan.name, "max-model-len": plan.context_length,
+    lora = {word.flag.removeprefix("--"): list(word.value) if isinstance(word.value, tuple) else word.value or True
+            for word in lora_words(plan, contained=True)}
+    config = {"served-model-name": served_name(plan), "max-model-len": plan.context_length,
               "max-num-seqs": plan.max_concurrency,
               "generation-config": "vllm", "load-format": "safetensors", "middleware": MIDDLEWARE,
-              **{one.target.removeprefix("--"): one.value for one in lowered if one.value is not None}}
+              **{one.target.removeprefix("--"): one.value for one in lowered if one.value is not None}, **lora}
     text = "".join(f"{key}: {json.dumps(value)}\n" for key, value in config.items())
     files = tuple(File(f.path, f.content.replace(RUN, CONFIG)) for f in _files(plan))
     secrets = () if plan.api_key is None else (SecretVariable("VLLM_API_KEY", plan.api_key, "api-key"),)
     return Container(plan.image, (*model, "--config", f"{CONFIG}/vllm.yaml", "--shutdown-timeout", "60"),
                      env={"PYTHONPATH": f"{CONFIG}/python", "MODELKIT_PROFILE": f"{CONFIG}/profile.json"},
-                     secrets=secrets, files=(File("vllm.yaml", text), *files), mounts=mounts,
+                     secrets=secrets, files=(File("vllm.yaml", text), *files),
+                     mounts=(*mounts, *lora_mounts(plan)),
                      gpus=0 if on_cpu(plan) else 1)
 
 

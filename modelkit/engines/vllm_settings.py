@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelkit.engines import vllm_adapters
 from modelkit.engines.launch import RUN
 from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, translated
 from modelkit.language.quantization import PRECISIONS
@@ -152,6 +153,7 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("use_mmap", lost("vLLM reads safetensors its own way"), "whether the model file is mapped"),
     Row("draft_num_predict", lost(_NOT_YET), "tokens that a draft model runs ahead"),
     Row("quantize", _quantize, "the precision of the weights"),
+    vllm_adapters.ROW,
     Row("serve.max_concurrency", equal("--max-num-seqs"), "conversations at once"),
     Row("serve.replicas", _replicas, "copies of the engine"),
     Row("serve.tensor_parallel", unless(1, on_gpu(equal("--tensor-parallel-size"),

@@ -69,6 +69,16 @@ class LockedStep(_Table):
     size: int | None = None
 
 
+class LockedAdapter(_Table):
+    """One adapter of a stage. `artifact` is its reference; `output` is the form that the engine loads, once made."""
+
+    name: str
+    artifact: str
+    tool: str = ""  # name and version of what made that form, "" where it is loaded as it came
+    output: str | None = None
+    size: int | None = None
+
+
 class LockedStage(_Table):
     """What one stage runs. The fields up to `settings` are what the Modelfile asks for; the others what was found."""
 
@@ -80,6 +90,12 @@ class LockedStage(_Table):
     engine: str = ""  # version of the engine, "" where none was installed
     template: str | None = None  # digest of the chat template that is used
     steps: tuple[LockedStep, ...] = ()
+    adapters: tuple[LockedAdapter, ...] = ()
+
+    @property
+    def artifacts(self) -> tuple[str, ...]:
+        """The references of everything that it runs: the model's first."""
+        return (self.artifact, *(one.artifact for one in self.adapters))
 
 
 class Lock(_Table):
@@ -101,7 +117,7 @@ class Lock(_Table):
         by_name = {one.name: one for one in (*self.stage, *stages) if one.name in known_stages}
         by_reference = {one.reference: one for one in (*self.artifact, *artifacts)}
         kept = tuple(by_name[name] for name in sorted(by_name))
-        wanted = sorted({one.artifact for one in kept})
+        wanted = sorted({reference for one in kept for reference in one.artifacts})
         return self.model_copy(update={
             "stage": kept, "artifact": tuple(by_reference[name] for name in wanted if name in by_reference)})
 
@@ -161,8 +177,9 @@ def _checked(lock: Lock, path: Path) -> Lock:
         if artifact.reference.startswith(("/", "~")):
             raise Failure("lock-invalid", f"{path} names the absolute path {artifact.reference}", _AGAIN)
     for stage in lock.stage:
-        if lock.artifact_for(stage.artifact) is None:
-            raise Failure("lock-invalid", f"{path} has a stage `{stage.name}` whose model is not in it", _AGAIN)
+        if any(lock.artifact_for(reference) is None for reference in stage.artifacts):
+            raise Failure("lock-invalid", f"{path} has a stage `{stage.name}` whose model or adapter is not in it",
+                          _AGAIN)
     return lock
 
 

@@ -35,6 +35,7 @@ class Facts:
     source: ModelSource | None = None
     adapters: tuple[ServedAdapter, ...] = ()
     draft: Weights | None = None
+    gpu: str | None = None  # the first GPU of this machine, as its driver names it
 
 
 @dataclass(frozen=True)

@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from modelkit.failure import Failure
 from modelkit.models.artifact import Artifact
 from modelkit.models.facts import ModelFacts
 from modelkit.models.forms import Step
-from modelkit.models.lock import Lock, LockedArtifact, LockedFile, LockedStage, LockedStep
+from modelkit.models.lock import Lock, LockedAdapter, LockedArtifact, LockedFile, LockedStage, LockedStep
 from modelkit.planning.forms import Wanted
 from modelkit.planning.plan import Plan, digest
 from modelkit.planning.resolve import CONCURRENCY_OF_STAGE, CONTEXT_LENGTH, SAMPLING
@@ -46,8 +47,8 @@ def locked_artifact(reference: str, artifact: Artifact, precision: str, facts: M
                     for p in sorted(artifact.files)))
 
 
-def locked_stage(plan: Plan, wanted: Wanted, artifact: LockedArtifact, made: Sequence[Made], engine: str,
-                 ) -> LockedStage:
+def locked_stage(plan: Plan, wanted: Wanted, artifact: LockedArtifact, made: Sequence[Made], engine: str, *,
+                 adapters: Sequence[LockedAdapter] = ()) -> LockedStage:
     """A stage as it is now. `plan` must be made without overrides: the command line is nobody else's."""
     own = plan.chat_template
     return LockedStage(
@@ -55,7 +56,8 @@ def locked_stage(plan: Plan, wanted: Wanted, artifact: LockedArtifact, made: Seq
         settings=settings_digest(plan), engine=engine,
         template="sha256:" + hashlib.sha256(own.encode()).hexdigest() if own else artifact.template,
         steps=tuple(LockedStep(kind=one.step.kind, precision=one.step.precision, tool=one.tool, imatrix=one.imatrix,
-                               output=one.output, size=one.size) for one in made))
+                               output=one.output, size=one.size) for one in made),
+        adapters=tuple(adapters))
 
 
 def settings_digest(plan: Plan) -> str:
@@ -81,6 +83,8 @@ def stale(now: LockedStage, locked: LockedStage | None) -> str | None:
     if [(s.kind, s.precision, s.imatrix) for s in now.steps] != [(s.kind, s.precision, s.imatrix)
                                                                  for s in locked.steps]:
         return f"the way to the weights of stage `{now.name}` changed"
+    if [(one.name, one.artifact) for one in now.adapters] != [(one.name, one.artifact) for one in locked.adapters]:
+        return f"ADAPTER of stage `{now.name}` changed"
     return None
 
 
@@ -89,11 +93,15 @@ def kept(now: LockedStage, locked: LockedStage | None) -> LockedStage:
     if locked is None or stale(now, locked) is not None:
         return now
     steps = tuple(_known_longer(new, old) for new, old in zip(now.steps, locked.steps, strict=True))
-    return locked.model_copy(update={"engine": locked.engine or now.engine, "steps": steps,
+    adapters = tuple(_known_longer(new, old) for new, old in zip(now.adapters, locked.adapters, strict=True))
+    return locked.model_copy(update={"engine": locked.engine or now.engine, "steps": steps, "adapters": adapters,
                                      "template": locked.template or now.template})
 
 
-def _known_longer(new: LockedStep, old: LockedStep) -> LockedStep:
+_Part = TypeVar("_Part", LockedStep, LockedAdapter)
+
+
+def _known_longer(new: _Part, old: _Part) -> _Part:
     """What was made before stays; a step that nobody had made yet may be known now."""
     learned = not old.tool or (new.tool == old.tool and new.output is not None and old.output is None)
     return new if learned else old
@@ -110,6 +118,11 @@ def drift(now: LockedStage, locked: LockedStage) -> Iterator[str]:
             yield f"the weights are made by {new.tool}, and the lock has {old.tool}"
         elif new.output and old.output and new.output != old.output:
             yield f"`{new.kind}` made {new.output[:19]}, and the lock has {old.output[:19]}"
+    for adapter, old_one in zip(now.adapters, locked.adapters, strict=False):
+        if adapter.tool and old_one.tool and adapter.tool != old_one.tool:
+            yield f"the adapter `{adapter.name}` is made by {adapter.tool}, and the lock has {old_one.tool}"
+        elif adapter.output and old_one.output and adapter.output != old_one.output:
+            yield f"the adapter `{adapter.name}` is {adapter.output[:19]}, and the lock has {old_one.output[:19]}"
 
 
 def presume_files(artifact: Artifact, locked: LockedArtifact, where: str) -> None:

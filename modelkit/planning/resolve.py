@@ -12,9 +12,12 @@ from modelkit.failure import Failure
 from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
 from modelkit.language.layers import Effective, effective
 from modelkit.language.modelfile import Modelfile, Unset
+from modelkit.planning.adapters import adapter_needs, served_adapters, spelled, wanted_adapters
 from modelkit.planning.facts import Facts, Overrides
+from modelkit.planning.families import Thinking, parsers, thinking
 from modelkit.planning.forms import FORM_OF_ENGINE
-from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, Setting, Weights
+from modelkit.planning.gpus import accelerator_name, presume_shared
+from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, ServedAdapter, Setting, Shape, Weights
 
 CONCURRENCY_OF_STAGE = {"experiment": 4, "dev": 4, "prod": 16}
 
@@ -77,8 +80,9 @@ class _Resolution:
         form = FORM_OF_ENGINE[engine_name]
         weights = self.facts.gguf if form == "gguf" else self.facts.safetensors
         context_length = self._context_length()
+        template, shape = self._chat_template(), self._shape()
         concurrency = int(self._serve("max_concurrency", CONCURRENCY_OF_STAGE[self.kind]))
-        profile = self._profile("vllm" if form == "safetensors" else "llama-server", context_length)
+        profile = self._profile(engine_name, "vllm" if form == "safetensors" else "llama-server", context_length)
         if self.said.quantize:
             self._set("quantize", self.said.quantize.value.name, self._origin(self.said.quantize))
         for key in self.said.serve:
@@ -86,7 +90,11 @@ class _Resolution:
         for name in (*self.said.parameters, *self.facts.inherited.parameters):
             self._parameter(name, None)
         host, port, api_key = self.address()
-        template = self._chat_template()
+        gpu = accelerator_name(self.settings.get("serve.accelerator"), self.facts.gpu)
+        if form == "safetensors":
+            presume_shared(shape, *(self.settings.get(f"serve.{kind}_parallel") for kind in ("tensor", "pipeline")))
+        flags = [(word, self._origin(f)) for f in self.said.flags for word in (f.value.flag, f.value.value)
+                 if word is not None]
         return Plan(
             name=self.modelfile.name.value, modelfile=self.modelfile.path, stage=self.stage,
             platform=self.said.platform.value if self.said.platform else DEFAULT_PLATFORM,
@@ -95,10 +103,11 @@ class _Resolution:
             kv_bytes_per_token=self.facts.model.kv_bytes_per_token if self.facts.model else None, cpus=self.facts.cpus,
             cpu_flags=self.facts.cpu_flags,
             settings=tuple(self.settings[name] for name in sorted(self.settings)),
-            flags=tuple(w for f in self.said.flags for w in (f.value.flag, f.value.value) if w is not None),
+            flags=tuple(word for word, _ in flags), flag_origins=tuple(origin for _, origin in flags),
+            base_origin=self._origin(self.said.base) if self.said.base else None, shape=shape, accelerator=gpu,
             chat_template=template, template_digest=template_digest(template or self._own_template()),
             source=self.facts.source, image=self.facts.image,
-            adapters=self.facts.adapters, draft=self.facts.draft, host=host, port=port, api_key=api_key,
+            adapters=self._adapters(), draft=self.facts.draft, host=host, port=port, api_key=api_key,
             needs=tuple(self._needs(engine_name, engine, form, weights)),
         )
 
@@ -171,7 +180,7 @@ class _Resolution:
                           hint=f"write `PARAMETER num_ctx {trained}` or less")
         return int(self._set("num_ctx", asked, self._origin(said)))
 
-    def _profile(self, dialect: str, context_length: int) -> Profile:
+    def _profile(self, engine: str, dialect: str, context_length: int) -> Profile:
         defaults: dict[str, Any] = {}
         for name, sampling in SAMPLING.items():
             value = self._parameter(name, sampling.default)
@@ -179,13 +188,35 @@ class _Resolution:
                 defaults[sampling.field] = value
         predict = self._parameter("num_predict", None)
         system, stop, messages = self._texts()
+        text = self._template_text()
+        reads = parsers(engine, self._shape().architecture, text)
         return Profile(
             name=self.modelfile.name.value, dialect=dialect, context_length=context_length,
             system=system, messages=messages, defaults=defaults, stop=stop,
             max_tokens=int(predict) if predict is not None and predict > 0 else None,
-            tool_parser=self._serve("tool_parser", None),
-            reasoning_parser=self._serve("reasoning_parser", None),
+            tool_parser=self._parser("tool_parser", reads.tool),
+            reasoning_parser=self._parser("reasoning_parser", reads.reasoning),
+            template_variables=dict(self._thinking(text).variables),
+            adapters=tuple(one.name for one in self._adapters()),
         )
+
+    def _parser(self, key: str, of_family: str) -> str | None:
+        if f"serve.{key}" not in self.settings and key not in self.said.serve and of_family:
+            return str(self._set(f"serve.{key}", of_family, Origin(kind="family")))
+        said: str | None = self._serve(key, None)
+        return said
+
+    def _thinking(self, template: str | None) -> Thinking:
+        said = self.said.serve.get("thinking")
+        if said is None or said.value == "auto":
+            return Thinking()
+        return thinking(str(said.value), self._shape().architecture, template)
+
+    def _shape(self) -> Shape:
+        model = self.facts.model
+        return Shape() if model is None else Shape(
+            architecture=model.architecture, layers=model.layers, attention_heads=model.attention_heads,
+            kv_heads=model.kv_heads, precision=model.quantization)
 
     def _texts(self) -> tuple[str | None, tuple[str, ...], tuple[dict[str, str], ...]]:
         """System prompt, stop strings and messages: the Modelfile's, else what the base brings with it."""
@@ -217,6 +248,16 @@ class _Resolution:
         self._set("template", "the Modelfile's", self._origin(said))
         return str(said.value)
 
+    def _adapters(self) -> tuple[ServedAdapter, ...]:
+        if asked := wanted_adapters(self.modelfile, self.stage):
+            self._set("adapters", spelled(asked), asked[-1].origin)
+        return served_adapters(self.modelfile, self.stage, self.facts)
+
+    def _template_text(self) -> str | None:
+        """The chat template that is used, the Modelfile's or the model's own."""
+        said = self.said.template
+        return said.value if said is not None and "{%" in said.value else self._own_template()
+
     def _own_template(self) -> str | None:
         return self.facts.model.chat_template if self.facts.model else None
 
@@ -245,6 +286,7 @@ class _Resolution:
             if step.tool is not None and step.tool not in self.facts.tools:
                 needs.append(Need(code="tool", automatic=False, message=f"the {step.tool} is not installed, and the "
                                   f"stage wants to {step}: run `modelkit tool install {step.tool}`"))
+        needs += adapter_needs(self._adapters(), self.facts, form)
         if engine is None:
             needs.append(Need(code="engine", automatic=False, message=self._missing_engine(engine_name)))
         return needs

@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Any
 
-from modelkit.models.lock import Lock, LockedArtifact, LockedStage, LockedStep
+from modelkit.models.lock import Lock, LockedAdapter, LockedArtifact, LockedStage, LockedStep
 
 _NAMESPACE = uuid.UUID("6e0ba6b4-5f0c-5c0e-9d0f-6d6f64656c6b")
 
@@ -35,7 +35,7 @@ def bom(lock: Lock, name: str, stages: Sequence[LockedStage], tool_version: str)
             model = made
         engine = f"engine:{stage.requires.partition(' ')[0]}@{stage.engine}"
         components[engine] = _application(engine, stage.requires.partition(" ")[0], stage.engine, {})
-        depends[ref] = [engine, model]
+        depends[ref] = [engine, model, *(_adapter(one, lock, components) for one in stage.adapters)]
         depends["modelfile"].append(ref)
     subject = {"type": "application", "bom-ref": "modelfile", "name": name}
     return {
@@ -63,10 +63,18 @@ def _model(artifact: LockedArtifact, ref: str) -> dict[str, Any]:
     }
     if artifact.revision:
         component["version"] = artifact.revision
-    weights = [file for file in artifact.files if file.role == "weights"]
+    weights = [file for file in artifact.files if file.role in ("weights", "adapter")]
     if len(weights) == 1:
         component["hashes"] = [_hash(weights[0].digest)]
     return component
+
+
+def _adapter(said: LockedAdapter, lock: Lock, components: dict[str, dict[str, Any]]) -> str:
+    artifact = lock.artifact_for(said.artifact)
+    assert artifact is not None  # read() checks it
+    ref = f"adapter:{artifact.resolved}"
+    components[ref] = _model(artifact, ref)
+    return ref
 
 
 def _derived(step: LockedStep, ref: str, name: str, parent: dict[str, Any]) -> dict[str, Any]:

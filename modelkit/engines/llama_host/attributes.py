@@ -24,6 +24,7 @@ class Attribute:
     value: Any = True
     enum: str = ""
     prefix: str = ""
+    several: bool = False  # each flag adds one to a list
 
 
 def _file(word: str) -> str:
@@ -38,6 +39,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "--model": Attribute("model.path", str),
     "--alias": Attribute("model_alias", lambda word: {word}),
     "--host": Attribute("hostnames", lambda word: [word]),
+    "--lora": Attribute("lora_adapters", str, several=True),
     "--ctx-size": Attribute("n_ctx", int),
     "--parallel": Attribute("n_parallel", int),
     "--batch-size": Attribute("n_batch", int),
@@ -157,4 +159,6 @@ def apply(params: Any, words: Words, module: Any) -> None:
             value = getattr(getattr(module, attribute.enum), attribute.prefix + value)
         except AttributeError:
             raise ValueError(f"`{words[1]}` is no value for `{words[0]}`") from None
+    if attribute.several:
+        value = [*getattr(owner, name), module.CommonAdapterLoraInfo(value)]
     setattr(owner, name, value)

@@ -47,7 +47,7 @@ def start(config: Config) -> Server:
         os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     said = {attributes.canonical(words[0]): words for words in config.flags}
     threads = said.get("--threads", ("--threads", str(cores)))
-    flags = tuple(dict.fromkeys((*config.flags, threads)))
+    flags = config.flags if threads in config.flags else (*config.flags, threads)
     if "--threads-batch" not in said:  # the wheel does not follow --threads by itself
         flags = (*flags, ("--threads-batch", threads[1]))
     return Embedded(config, flags) if config.provider == "xllamacpp" else Child(config, flags)

@@ -12,6 +12,8 @@ import hashlib
 import json
 import math
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -51,8 +53,7 @@ def gguf_adapter(adapter: Weights, base: Weights, tool: Tool, *, store: Store | 
         return adapter
     store, label = store or Store(), f"converting {Path(adapter.reference).name} to GGUF"
     config, asked = _config_of(base), _presume_plain(Path(adapter.path))
-    how = {"tool": "convert_lora_to_gguf", "version": tool.version, "input": adapter.digest,
-           "arguments": {"base": "sha256:" + hashlib.sha256(config).hexdigest()}}
+    how = _recipe(adapter, config, tool)
 
     def write(folder: Path) -> None:
         work = folder.parent
@@ -69,31 +70,78 @@ def gguf_adapter(adapter: Weights, base: Weights, tool: Tool, *, store: Store | 
     return gguf_in(made, _GGUF, adapter.reference)
 
 
+def locate_gguf(adapter: Weights, base: Weights, tool: Tool, *, store: Store) -> Weights | None:
+    """What `gguf_adapter` would give, if it is here."""
+    if adapter.form == "gguf":
+        return adapter
+    made = derived.find(_recipe(adapter, _config_of(base), tool), store)
+    return None if made is None else gguf_in(made, _GGUF, adapter.reference)
+
+
+def presume_convertible(adapter: Weights) -> None:
+    """Raise Failure `adapter-unfit` for what an adapter in PEFT's form says and GGUF cannot."""
+    if adapter.form == "safetensors":
+        _presume_plain(Path(adapter.path))
+
+
+def _recipe(adapter: Weights, config: bytes, tool: Tool) -> dict[str, Any]:
+    return {"tool": "convert_lora_to_gguf", "version": tool.version, "input": adapter.digest,
+            "arguments": {"base": "sha256:" + hashlib.sha256(config).hexdigest()}}
+
+
 def peft_folder(adapter: Weights, base: Weights, *, store: Store | None = None, on_progress: Progress = quiet,
                 verify: bool = False) -> Weights:
     """The PEFT folder of a GGUF adapter, made now if it is not here. Of `base`, in any form, only the shape is read.
 
     Raises Failure: `adapter-unfit`, `architecture-not-yet`, `gguf-invalid`.
     """
-    from modelkit.models.digests import digest
-    from modelkit.models.formats.gguf_reader import read_header
-    from modelkit.models.weights import Weights
-
     if adapter.form == "safetensors":
         return adapter
-    store, header = store or Store(), read_header(adapter.path)
-    slots = _slots(base, header)
-    pairs = _pairs(header, slots)
+    store, way = store or Store(), _peft_way(adapter, base)
+    label = f"converting {Path(adapter.reference).name} to PEFT's form"
+    return way.made(derived.make(way.recipe, store, way.write, label=label, on_progress=on_progress, verify=verify))
+
+
+def locate_peft(adapter: Weights, base: Weights, *, store: Store) -> Weights | None:
+    """What `peft_folder` would give, if it is here. Raises Failure as it does."""
+    if adapter.form == "safetensors":
+        return adapter
+    way = _peft_way(adapter, base)
+    made = derived.find(way.recipe, store)
+    return None if made is None else way.made(made)
+
+
+@dataclass(frozen=True)
+class _PeftWay:
+    """How a GGUF adapter becomes a PEFT folder."""
+
+    reference: str
+    recipe: dict[str, Any]
+    write: Callable[[Path], None]
+
+    def made(self, made: derived.Derived) -> Weights:
+        from modelkit.models.weights import Weights
+
+        return Weights(reference=self.reference, form="safetensors", path=str(made.path), digest=made.digest,
+                       size=made.size, recipe=made.manifest["recipe"])
+
+
+def _peft_way(adapter: Weights, base: Weights) -> _PeftWay:
+    from modelkit.models.digests import digest
+    from modelkit.models.formats.gguf_reader import read_header
+
+    header = read_header(adapter.path)
+    architecture, known = slots_of(base)
+    if header.architecture != architecture:
+        _refuse(Path(adapter.path), f"it is for the architecture `{header.architecture}`, and {base.reference} is "
+                f"`{architecture}`", "take the adapter that was trained for this base")
+    pairs = _pairs(header, {slot.source: slot for slot in known})
+    name = base.reference if "://" in base.reference else Path(base.reference).name  # the same on every machine
+    layers = len({slot.target.split(".")[2] for slot in known if slot.target.startswith("model.layers.")})
     shape = {slot.target: [slot.shape, slot.heads] for slot, _, _ in pairs}
     how = {"tool": "modelkit peft", "version": 1, "input": adapter.digest,
-           "arguments": {"base": digest(shape), "name": base.reference}}
-    label = f"converting {Path(adapter.reference).name} to PEFT's form"
-    made = derived.make(how, store, partial(_write_peft, header=header, pairs=pairs, name=base.reference,
-                                            layers=len({slot.target.split(".")[2] for slot in slots.values()
-                                                        if slot.target.startswith("model.layers.")})),
-                        label=label, on_progress=on_progress, verify=verify)
-    return Weights(reference=adapter.reference, form="safetensors", path=str(made.path), digest=made.digest,
-                   size=made.size, recipe=made.manifest["recipe"])
+           "arguments": {"base": digest(shape), "name": name}}
+    return _PeftWay(adapter.reference, how, partial(_write_peft, header=header, pairs=pairs, name=name, layers=layers))
 
 
 def _presume_plain(folder: Path) -> dict[str, Any]:
@@ -130,8 +178,11 @@ def _config_of(base: Weights) -> bytes:
     return json.dumps(config(header, read_vocabulary(header)), sort_keys=True).encode()
 
 
-def _slots(base: Weights, adapter: Header) -> dict[str, Slot]:
-    """The base's tensors by llama.cpp's name."""
+def slots_of(base: Weights) -> tuple[str, tuple[Slot, ...]]:
+    """The architecture of a base, and its tensors in Hugging Face's words and in llama.cpp's.
+
+    Raises Failure `architecture-not-yet`.
+    """
     from modelkit.models.convert.families import FAMILIES, Dimensions, dimensions_of, family_of
     from modelkit.models.formats.gguf_reader import read_header
 
@@ -152,10 +203,7 @@ def _slots(base: Weights, adapter: Header) -> dict[str, Slot]:
             raise Failure("architecture-not-yet", f"{base.reference} is of a kind that adapters can't be converted for "
                           f"yet", f"converted so far: {', '.join(sorted(FAMILIES))}") from None
         architecture = family.architecture
-    if adapter.architecture != architecture:
-        _refuse(adapter.path, f"it is for the architecture `{adapter.architecture}`, and {base.reference} is "
-                f"`{architecture}`", "take the adapter that was trained for this base")
-    return {slot.source: slot for slot in family.slots(shape, vocabulary)}
+    return architecture, tuple(family.slots(shape, vocabulary))
 
 
 def _pairs(header: Header, slots: dict[str, Slot]) -> list[tuple[Slot, Tensor, Tensor]]:

@@ -196,13 +196,6 @@ def test_the_settings_digest_is_the_files_own() -> None:
     assert with_base != settings_digest(plan("FROM llama3\nSYSTEM other\n"))
 
 
-def test_an_adapter_is_refused_because_its_absence_would_be_another_model() -> None:
-    with pytest.raises(Failure) as caught:
-        plan("FROM ./m.gguf\nADAPTER ./tone.gguf\n")
-    assert caught.value.code == "adapter-not-yet"
-    assert "Modelfile:2" in caught.value.message
-
-
 def test_flags_are_passed_as_written() -> None:
     made = plan("FROM ./m.gguf\nSTAGE prod {\n  FLAG --enforce-eager\n  FLAG --seed 3\n}\n", "prod")
     assert made.flags == ("--enforce-eager", "--seed", "3")

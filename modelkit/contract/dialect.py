@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from modelkit.contract import gbnf
+from modelkit.contract.container_dialects import Sglang, TensorrtLlm
 from modelkit.contract.profile import Profile
 
 
@@ -24,7 +26,10 @@ def of(profile: Profile) -> Dialect:
         return _VLLM
     if profile.dialect == "llama-server":
         return _LlamaServer(profile).dialect()
-    raise ValueError(f"no dialect is called `{profile.dialect}`; known are vllm and llama-server")
+    if profile.dialect in ("sglang", "tensorrt-llm"):
+        other = Sglang(profile) if profile.dialect == "sglang" else TensorrtLlm()
+        return Dialect(other.chat, other.completion, other.tokenize)
+    raise ValueError(f"no dialect is called `{profile.dialect}`; known are vllm, sglang, tensorrt-llm and llama-server")
 
 
 def _vllm(request: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +113,7 @@ class _LlamaServer:
         if wanted is None:
             return request
         if "choice" in wanted:
-            request["grammar"] = "root ::= " + " | ".join(_gbnf_literal(choice) for choice in wanted["choice"])
+            request["grammar"] = gbnf.choice(wanted["choice"])
         elif "json" in wanted:
             named = {"name": "answer", "schema": wanted["json"]}
             request["response_format"] = {"type": "json_schema", "json_schema": named}
@@ -120,12 +125,3 @@ class _LlamaServer:
 def _seed32(seed: int) -> int:
     """A 64-bit seed in the 32 bits there are; -1 stays random, and no other seed becomes it."""
     return -1 if seed == -1 else min(seed & 0xFFFFFFFF, 0xFFFFFFFE)
-
-
-def _gbnf_literal(text: str) -> str:
-    """A text as a GBNF string literal."""
-    escaped = "".join(_GBNF_ESCAPES.get(c) or (c if c >= " " else f"\\x{ord(c):02X}") for c in text)
-    return f'"{escaped}"'
-
-
-_GBNF_ESCAPES = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}

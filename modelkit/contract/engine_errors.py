@@ -14,13 +14,18 @@ READ_AT_MOST = 64 * 1024
 _MESSAGE_LENGTH = 1000
 
 # vLLM 0.32: renderers/params.py, v1/engine/input_processor.py, entrypoints/serve/utils/api_utils.py.
-# llama-server b11434: server-context.cpp.
+# llama-server b11434: server-context.cpp. SGLang 0.5.23: managers/tokenizer_manager.py, managers/utils.py.
+# TensorRT-LLM 1.2: executor/base_worker.py.
 _TOO_LONG = (
     re.compile(r"context length is (?P<limit>\d+) tokens.*? contains (?P<tokens>(at least )?\d+) input tokens", re.S),
     re.compile(r"prompt \(length (?P<tokens>\d+)\).* longer than the maximum\s+model length of (?P<limit>\d+)", re.S),
     re.compile(r"Input length \((?P<tokens>\d+)\) exceeds model's maximum context length \((?P<limit>\d+)\)"),
     re.compile(r"request \((?P<tokens>\d+) tokens\) exceeds the available context size \((?P<limit>\d+) tokens\)"),
-    re.compile(r"maximum context length is (?P<limit>\d+) tokens"),
+    re.compile(r"maximum context length (is|of) (?P<limit>\d+) tokens"),
+    re.compile(r"input \((?P<tokens>\d+) tokens\) is longer than the model's context length \((?P<limit>\d+) tokens"),
+    re.compile(r"Input length \((?P<tokens>\d+) tokens\) exceeds the maximum allowed length \((?P<limit>\d+) tokens"),
+    re.compile(r"must be greater than 0.* = max_seq_len \((?P<limit>\d+)\) - `splited_prompt_len` \((?P<tokens>\d+)\)"),
+    re.compile(r"`prompt_token_ids` length \((?P<tokens>\d+)\) is greater than `max_seq_len` \((?P<limit>\d+)\)"),
 )
 
 # vLLM's words for a prompt that fills the context to its last token: a client's own 0 never gets that far.

@@ -161,7 +161,7 @@ class _Generation(_Exchange):
         self.headers: Headers = []
         self.asked = False
         profile = contract.profile
-        self.both_names = bool(profile.reasoning_parser) and profile.dialect == "vllm" and path == CHAT
+        self.both_names = bool(profile.reasoning_parser) and profile.dialect != "llama-server" and path == CHAT
         self.reasoning: reasoning.Stream | None = None
         self.whole: Message | None = None
 

@@ -1,7 +1,7 @@
 """The reasoning of an answer under both of its names.
 
-vLLM says `reasoning`, llama-server and many clients `reasoning_content`. Where a stage has a reasoning parser, the
-contract adds the missing name. It is the one thing that it adds to an answer, and only to those that have reasoning:
+vLLM says `reasoning`, SGLang and many clients `reasoning_content`. Where a stage has a reasoning parser, the contract
+adds the missing name. It is the one thing that it adds to an answer, and only to those that have reasoning:
 everything else passes byte for byte.
 """
 
@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-_MARK = b'"reasoning"'
+_MARK = b'"reasoning'
+_NAMES = ("reasoning", "reasoning_content")
 _END = b"\n\n"
 
 
@@ -59,8 +60,8 @@ def _add(answer: Any, part: str) -> bool:
     choices = answer.get("choices") if isinstance(answer, dict) else None
     for choice in choices if isinstance(choices, list) else ():
         said = choice.get(part) if isinstance(choice, dict) else None
-        if isinstance(said, dict) and "reasoning" in said and "reasoning_content" not in said:
-            said["reasoning_content"] = said["reasoning"]
+        if isinstance(said, dict) and sum(name in said for name in _NAMES) == 1:
+            said |= {name: next(said[other] for other in _NAMES if other in said) for name in _NAMES}
             added = True
     return added
 

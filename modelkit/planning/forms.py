@@ -16,6 +16,9 @@ FORM_OF_ENGINE: dict[str, Literal["gguf", "safetensors"]] = {
     "tensorrt-llm": "safetensors"}
 """What an engine loads, by the language's word for it."""
 
+DIALECT_OF_ENGINE = {name: "llama-server" if form == "gguf" else name for name, form in FORM_OF_ENGINE.items()}
+"""Whose request fields the contract writes, see `contract.dialect`."""
+
 
 @dataclass(frozen=True)
 class Wanted:

@@ -15,7 +15,7 @@ from modelkit.language.modelfile import Modelfile, Unset
 from modelkit.planning.adapters import adapter_needs, served_adapters, spelled, wanted_adapters
 from modelkit.planning.facts import Facts, Overrides
 from modelkit.planning.families import Thinking, parsers, thinking
-from modelkit.planning.forms import FORM_OF_ENGINE
+from modelkit.planning.forms import DIALECT_OF_ENGINE, FORM_OF_ENGINE
 from modelkit.planning.gpus import accelerator_name, presume_shared
 from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, ServedAdapter, Setting, Shape, Weights
 
@@ -82,7 +82,7 @@ class _Resolution:
         context_length = self._context_length()
         template, shape = self._chat_template(), self._shape()
         concurrency = int(self._serve("max_concurrency", CONCURRENCY_OF_STAGE[self.kind]))
-        profile = self._profile(engine_name, "vllm" if form == "safetensors" else "llama-server", context_length)
+        profile = self._profile(engine_name, DIALECT_OF_ENGINE[engine_name], context_length)
         if self.said.quantize:
             self._set("quantize", self.said.quantize.value.name, self._origin(self.said.quantize))
         for key in self.said.serve:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-# Now and not later: loading a submodule binds its name here, and would put it in the place of the function `launch`.
+# Now and not later: loading a submodule binds its name here, and would put it in the place of a function of that name.
+from modelkit.engines.container import Container
 from modelkit.engines.launch import Launch
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:
-    from modelkit.engines.container import Container
     from modelkit.engines.table import Row
     from modelkit.engines.word import Word
     from modelkit.planning.plan import Lowered, Plan

@@ -129,11 +129,13 @@ class Plan(Frozen):
     flag_origins: tuple[Origin, ...] = ()  # of each of those words
     base_origin: Origin | None = None  # where FROM stands
     shape: Shape = Shape()
+    thinking_problem: str = ""  # what of `SERVE thinking` the model can't have
     accelerator: str | None = None  # the GPU by its name in `planning.accelerators`; None where it is not known
     chat_template: str | None = None  # the Modelfile's Jinja text; None: the model's own
     template_digest: str | None = None  # of the one that is used, as `contract.effective` computes it
     source: ModelSource | None = None  # for containers; None where the engine is a process of this machine
     image: str | None = None  # `repository@sha256:…`, or a tag while nobody has resolved it
+    images: dict[str, str] = {}  # others that the platform needs: a tag of its own, and what it is now by digest
     adapters: tuple[ServedAdapter, ...] = ()
     draft: Weights | None = None  # a small model for speculative decoding, in the form that the engine loads
     host: str = "127.0.0.1"

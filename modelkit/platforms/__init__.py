@@ -83,6 +83,12 @@ def manifests(plan: Plan) -> Manifests:
     return platform_module(plan.platform).manifests(plan)
 
 
+def images(plan: Plan) -> tuple[str, ...]:
+    """The images, by tag, that a plan's platform needs besides the engine's."""
+    wanted = getattr(platform_module(plan.platform), "images", None)
+    return () if wanted is None else tuple(wanted(plan))
+
+
 def lower(plan: Plan) -> tuple[Lowered, ...]:
     """What a plan's settings become, on its engine and on its platform."""
     from modelkit import engines

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from modelkit.engines.launch import File
@@ -18,7 +18,10 @@ Command = tuple[str, ...]
 class Client:
     """The commands of a platform's own client. `programs` must all be on the PATH for them to work.
 
-    A verb without a command (an empty tuple) is one that the platform does not have.
+    A verb without a command (an empty tuple) is one that the platform does not have. `diff` says what `up` would
+    change, `ready` waits until everything answers. `follow` and `tail` are the flags of the last of `logs` that go on
+    printing and that take a number of lines; `install` says where the programs come from. `variables` are secrets that
+    the commands read from their environment: its name there, and the Modelfile's reference to it.
     """
 
     programs: tuple[str, ...]
@@ -26,6 +29,12 @@ class Client:
     down: tuple[Command, ...]
     status: tuple[Command, ...]
     logs: tuple[Command, ...]
+    diff: tuple[Command, ...] = ()
+    ready: tuple[Command, ...] = ()
+    follow: str = "--follow"
+    tail: str = "--tail"
+    install: str = ""
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

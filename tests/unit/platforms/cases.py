@@ -133,7 +133,8 @@ def plan_of(case: str, platform: str) -> Plan:
     """The plan of STAGE prod, with what each setting becomes. Raises Failure for what can't be planned."""
     modelfile = modelfile_of(case, platform)
     resolved = resolve(modelfile, "prod", facts_of(case, modelfile))
-    return resolved.model_copy(update={"lowered": platforms.lower(resolved)})
+    return resolved.model_copy(update={"lowered": platforms.lower(resolved),
+                                       "images": {tag: digest_of(tag) for tag in platforms.images(resolved)}})
 
 
 def facts_of(case: str, modelfile: Modelfile) -> Facts:

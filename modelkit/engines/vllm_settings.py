@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from difflib import get_close_matches
 from typing import Any
 
 from modelkit.engines import vllm_adapters
 from modelkit.engines.launch import RUN
 from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, translated
+from modelkit.engines.vllm_hardware import on_cpu, quantized_as, unfit_processor
 from modelkit.language.quantization import PRECISIONS
+from modelkit.planning.families import writes_prompts_itself
 from modelkit.planning.plan import Plan
 
 TEMPLATE_FILE = "chat_template.jinja"
@@ -27,11 +31,6 @@ def unless(neutral: Any, rule: Rule) -> Rule:
 def on_gpu(rule: Rule, reason: str) -> Rule:
     """The rule where the engine runs on a GPU; lost for `reason` where it runs on CPUs."""
     return lambda value, plan: Answer("lost", "", None, reason) if on_cpu(plan) else rule(value, plan)
-
-
-def on_cpu(plan: Plan) -> bool:
-    """Whether the plan's vLLM is a build for CPUs. Without an engine nothing is known, and most have a GPU."""
-    return plan.engine is not None and plan.engine.variant == "cpu"
 
 
 def _in_request(field: str) -> Rule:
@@ -89,36 +88,98 @@ def _prefix_caching(value: Any, plan: Plan) -> Answer:
     return Answer("translated", "--enable-prefix-caching" if value else "--no-enable-prefix-caching", True)
 
 
-_KERNELS = {"w4a16": ("avx512f",), "awq": ("avx512f",), "gptq": ("avx512f",), "int8": ("avx512_vnni", "avx_vnni")}
-
-
-def unfit_processor(precision: str, plan: Plan) -> str | None:
-    """Why vLLM on this machine's processor can't compute with weights of a precision, None when it can.
-
-    Measured on vLLM 0.32 for CPUs with AVX2 alone: 4-bit weights fail at the first request (their kernel is written
-    for AVX-512, vllm#55613), int8 answers nonsense (it overflows without VNNI, pytorch#103646).
-    """
-    kernels = _KERNELS.get(precision, ())
-    if not kernels or not on_cpu(plan) or not plan.cpu_flags or set(kernels) & set(plan.cpu_flags):
-        return None
-    return f"vLLM computes {precision} on processors with {' or '.join(kernels)} only, and this one has neither" \
-        if len(kernels) > 1 else f"vLLM computes {precision} on processors with {kernels[0]} only"
-
-
 def _quantize(value: Any, plan: Plan) -> Answer:
-    name = str(value)
+    name, made = str(value), quantized_as(plan)
     if name in ("none", "BF16"):
-        return Answer("equal", "--dtype", None, "bfloat16")
+        return Answer("equal", "--dtype", None, f"as the base has them, {made}" if made else "bfloat16")
     if name == "auto":
         return Answer("lost", "", None, "choosing a precision comes with a later release: the base's own is used")
     if name == "nvfp4":
         return Answer("lost", "", None, "this release cannot make nvfp4")
+    elsewhere = plan.source is not None and plan.source.kind != "folder"
     if PRECISIONS[name].form == "safetensors":
         if (reason := unfit_processor(name, plan)) is not None:
             return Answer("lost", "", None, reason)
-        return Answer("equal", "weights", name, "made beforehand, as compressed-tensors")
+        if not elsewhere:
+            return Answer("equal", "weights", name, "made beforehand, as compressed-tensors")
+        if made is not None:
+            return Answer("equal" if made == name else "approximated", "weights", name, f"the base is {made} already")
+        return Answer("translated", "--quantization", name, "made while the weights load, one scale a tensor") \
+            if name == "fp8" else Answer("lost", "", None, "nobody makes it on the machines that the stage runs on")
+    if elsewhere:
+        return Answer("approximated", "--dtype", None,
+                      f"vLLM does not load GGUF: the repository's own weights, not {name}'s, and so more memory")
     return Answer("approximated", "--dtype", None,
                   "vLLM does not load GGUF: the same numbers, written out as bfloat16, and so more memory")
+
+
+def _template(value: Any, plan: Plan) -> Answer:
+    if writes_prompts_itself(plan.shape.architecture):
+        return Answer("lost", "", None, f"vLLM writes prompts for {plan.shape.architecture} in code and asks no "
+                      "template (MK-TPL-004)")
+    return Answer("translated", "--chat-template", f"{RUN}/{TEMPLATE_FILE}")
+
+
+def _thinking(value: Any, plan: Plan) -> Answer | None:
+    if value == "auto":
+        return None
+    variables = plan.profile.get("template_variables") or {}
+    if not variables:
+        return Answer("lost", "", None, plan.thinking_problem or "this model's chat template has no switch for it")
+    return Answer("approximated" if plan.thinking_problem else "translated", "chat_template_kwargs", variables,
+                  plan.thinking_problem)
+
+
+def _speculative(value: Any, plan: Plan) -> Answer | None:
+    if value == "off":
+        return None
+    method, problem = speculation(plan)
+    return Answer("lost", "", None, problem) if problem else Answer("translated", "--speculative-config", method)
+
+
+def _draft(value: Any, plan: Plan) -> Answer:
+    if plan.setting("serve.speculative") is not None:
+        return Answer("equal", "--speculative-config", None, "the model of `SERVE speculative`")
+    method, problem = speculation(plan)
+    return Answer("lost", "", None, problem) if problem else Answer("equal", "--speculative-config", method)
+
+
+def _draft_tokens(value: Any, plan: Plan) -> Answer:
+    method, _ = speculation(plan)
+    if method is None:
+        return Answer("lost", "", None, "nothing drafts: write `SERVE speculative ngram`, or DRAFT and a model")
+    return Answer("translated", "--speculative-config", None, "`num_speculative_tokens` in it")
+
+
+_ALONE = {"ngram": {"prompt_lookup_min": 2, "prompt_lookup_max": 4}, "suffix": {}, "mtp": {}}
+_WITH_DRAFT = ("draft_model", "eagle", "eagle3", "medusa", "mlp_speculator", "dflash")
+_DRAFTED = 4
+"""Tokens that are guessed ahead where nobody says how many: `draft_num_predict`'s default."""
+
+
+def speculation(plan: Plan) -> tuple[str | None, str]:
+    """vLLM's `--speculative-config` as JSON, or why there is none; both empty where nothing asks for one."""
+    asked, draft = plan.setting("serve.speculative"), plan.setting("draft")
+    method = str(asked.value) if asked is not None else "draft_model"
+    if method == "off" or (asked is None and draft is None):
+        return None, ""
+    number = plan.setting("draft_num_predict")
+    said: dict[str, Any] = {"method": method,
+                            "num_speculative_tokens": int(number.value) if number is not None else _DRAFTED}
+    if said["num_speculative_tokens"] < 1:
+        return None, "`draft_num_predict 0` drafts nothing"
+    if method in _ALONE:
+        return json.dumps(said | _ALONE[method]), ""
+    if method not in _WITH_DRAFT:
+        near = get_close_matches(method, (*_ALONE, *_WITH_DRAFT), 1, 0.5)
+        return None, f"vLLM has no method `{method}`: " + (f"did you mean `{near[0]}`?" if near else
+                                                            f"it has {', '.join((*_ALONE, *_WITH_DRAFT))}")
+    if plan.draft is None:
+        return None, ("the model of DRAFT is not here" if draft is not None else
+                      f"`{method}` wants a model that drafts: name it in DRAFT")
+    if plan.image is not None:
+        return None, "containers get no draft model in this release"
+    return json.dumps(said | {"model": plan.draft.path}), ""
 
 
 def _replicas(value: Any, plan: Plan) -> Answer | None:
@@ -130,7 +191,7 @@ _NOT_YET = "this release does not act on it yet"
 SETTINGS: Mapping[str, Row] = rows(
     Row("system", _in_request("messages"), "the system prompt, where the client sends none"),
     Row("messages", _in_request("messages"), "few-shot turns, before the client's own"),
-    Row("template", translated("--chat-template", lambda value: f"{RUN}/{TEMPLATE_FILE}"), "the chat template's file"),
+    Row("template", _template, "the chat template's file"),
     Row("stop", _in_request("stop"), "stop strings"),
     Row("temperature", _in_request("temperature"), "how random the choice is"),
     Row("top_p", _in_request("top_p"), "nucleus sampling"),
@@ -151,7 +212,8 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("main_gpu", lost("the GPU is chosen by CUDA_VISIBLE_DEVICES, outside the engine"), "the one GPU to use"),
     Row("num_thread", _threads, "CPU threads"),
     Row("use_mmap", lost("vLLM reads safetensors its own way"), "whether the model file is mapped"),
-    Row("draft_num_predict", lost(_NOT_YET), "tokens that a draft model runs ahead"),
+    Row("draft", _draft, "a small model that guesses ahead"),
+    Row("draft_num_predict", _draft_tokens, "tokens that are guessed ahead"),
     Row("quantize", _quantize, "the precision of the weights"),
     vllm_adapters.ROW,
     Row("serve.max_concurrency", equal("--max-num-seqs"), "conversations at once"),
@@ -159,6 +221,14 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("serve.tensor_parallel", unless(1, on_gpu(equal("--tensor-parallel-size"),
                                                   "there is one CPU to compute on, not several GPUs")),
         "GPUs that share the model"),
+    Row("serve.pipeline_parallel", unless(1, on_gpu(equal("--pipeline-parallel-size"),
+                                                    "there is one CPU to compute on, not several GPUs")),
+        "groups of GPUs that hold the layers one after another"),
+    Row("serve.accelerator", lambda value, plan: Answer("equal", "", None, "precisions are checked against it"),
+        "what the stage runs on"),
+    Row("serve.image", lambda value, plan: Answer("equal", "image", plan.image) if plan.image else
+        Answer("lost", "", None, "an engine of this machine has no image"), "the engine's container image"),
+    Row("serve.max_replicas", lost("only platforms that add copies under load have it"), "copies at most"),
     Row("serve.gpu_memory", on_gpu(equal("--gpu-memory-utilization"),
                                    "no GPU: the cache gets what num_ctx and max_concurrency need"),
         "the part of the GPU's memory to take"),
@@ -170,8 +240,8 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("serve.api_key", asks_nothing, "the stable address asks for it"),
     Row("serve.tool_parser", equal("--tool-call-parser"), "how tool calls are read"),
     Row("serve.reasoning_parser", equal("--reasoning-parser"), "how reasoning is told from the answer"),
-    Row("serve.thinking", unless("auto", lost(_NOT_YET)), "whether the model thinks"),
-    Row("serve.speculative", unless("off", lost(_NOT_YET)), "how tokens are guessed ahead"),
+    Row("serve.thinking", _thinking, "whether the model thinks"),
+    Row("serve.speculative", _speculative, "how tokens are guessed ahead"),
     Row("serve.task", unless("chat", lost(_NOT_YET)), "what the model is served for"),
 )
 

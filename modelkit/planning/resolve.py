@@ -83,6 +83,8 @@ class _Resolution:
         template, shape = self._chat_template(), self._shape()
         concurrency = int(self._serve("max_concurrency", CONCURRENCY_OF_STAGE[self.kind]))
         profile = self._profile(engine_name, DIALECT_OF_ENGINE[engine_name], context_length)
+        if self.said.draft:
+            self._set("draft", self.said.draft.value, self._origin(self.said.draft))
         if self.said.quantize:
             self._set("quantize", self.said.quantize.value.name, self._origin(self.said.quantize))
         for key in self.said.serve:
@@ -105,6 +107,7 @@ class _Resolution:
             settings=tuple(self.settings[name] for name in sorted(self.settings)),
             flags=tuple(word for word, _ in flags), flag_origins=tuple(origin for _, origin in flags),
             base_origin=self._origin(self.said.base) if self.said.base else None, shape=shape, accelerator=gpu,
+            thinking_problem=self._thinking(self._template_text()).problem,
             chat_template=template, template_digest=template_digest(template or self._own_template()),
             source=self.facts.source, image=self.facts.image,
             adapters=self._adapters(), draft=self.facts.draft, host=host, port=port, api_key=api_key,

@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 _PLAIN = re.compile(r"[A-Za-z/][A-Za-z0-9_./@+=-]*(:[A-Za-z0-9_./@+=-]+)*")
-_WORDS = frozenset("y n yes no on off true false null inf nan infinity".split())
+_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "inf", "nan", "infinity"])
 """What some reader takes for a truth, nothing, or a number (`y` and `on` are truths of YAML 1.1)."""
 
 

@@ -19,8 +19,9 @@ def test_what_is_written_is_read(value: object) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "yes", "No", "on", "OFF", "y", "N", "true", "null", "~", "", "1", "0x1f", "1e3", "1_000", "12:30:00", "017", ".inf",
-    "2026-11-23", "=", "<<", "a: b", "a #b", "- a", "*a", "&a", "!a", "%a", "@a", "`a", "{a}", "[a]", " a", "a ", "nan"])
+    "yes", "No", "on", "OFF", "y", "N", "true", "null", "~", "", "1", "0x1f", "1e3", "1_000", "12:30:00", "017",
+    ".inf", "2026-11-23", "=", "<<", "a: b", "a #b", "- a", "*a", "&a", "!a", "%a", "@a", "`a", "{a}", "[a]", " a",
+    "a ", "nan"])
 def test_what_a_reader_could_take_for_something_else_is_quoted(text: str) -> None:
     assert dump({"k": text}).startswith('k: "')
     assert yaml.safe_load(dump({"k": text})) == {"k": text}

@@ -24,6 +24,7 @@ class Attribute:
     value: Any = True
     enum: str = ""
     prefix: str = ""
+    listed: bool = False  # the attribute is a list of one
     several: bool = False  # each flag adds one to a list
 
 
@@ -78,6 +79,12 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "--cors-origins": Attribute("cors_origins", str),
     "--chat-template": Attribute("chat_template", str),
     "--chat-template-file": Attribute("chat_template", _file),
+    "--spec-type": Attribute("speculative.types", lambda w: w.upper().replace("-", "_"),
+                             enum="common_speculative_type", prefix="COMMON_SPECULATIVE_TYPE_", listed=True),
+    "--spec-ngram-simple-size-n": Attribute("speculative.ngram_simple.size_n", int),
+    "--spec-ngram-simple-size-m": Attribute("speculative.ngram_simple.size_m", int),
+    "--spec-draft-model": Attribute("speculative.draft.mparams.path", str),
+    "--spec-draft-n-max": Attribute("speculative.draft.n_max", int),
     "--reasoning-budget": Attribute("sampling.reasoning_budget_tokens", int),
     "--fit": Attribute("fit_params", _TRUTH.__getitem__),
     "--fit-ctx": Attribute("fit_params_min_ctx", int),
@@ -110,6 +117,7 @@ ALIASES: Mapping[str, str] = {
     "-no-kvu": "--no-kv-unified", "-cram": "--cache-ram", "-sps": "--slot-prompt-similarity", "-fit": "--fit",
     "-fitc": "--fit-ctx", "-lv": "--verbosity", "--log-verbosity": "--verbosity", "-ot": "--override-tensor",
     "-cb": "--cont-batching", "-nocb": "--no-cont-batching", "-kvo": "--kv-offload", "-nkvo": "--no-kv-offload",
+    "-md": "--spec-draft-model", "--model-draft": "--spec-draft-model",
     "--swa-checkpoints": "--ctx-checkpoints", "-nr": "--no-repack",
 }
 """The short and the older names of flags."""
@@ -161,4 +169,4 @@ def apply(params: Any, words: Words, module: Any) -> None:
             raise ValueError(f"`{words[1]}` is no value for `{words[0]}`") from None
     if attribute.several:
         value = [*getattr(owner, name), module.CommonAdapterLoraInfo(value)]
-    setattr(owner, name, value)
+    setattr(owner, name, [value] if attribute.listed else value)

@@ -51,14 +51,13 @@ def flags(**what: Any) -> dict[str, list[str]]:
 
 # the table
 
-ELSEWHERE = {"serve.host", "serve.port", "serve.api_key", "serve.replicas", "serve.keep_alive", "serve.thinking",
-             "serve.speculative", "serve.task"}
+ELSEWHERE = {"serve.host", "serve.port", "serve.api_key", "serve.replicas", "serve.keep_alive", "serve.task"}
 
 
 def test_every_parameter_and_every_serving_key_has_a_row() -> None:
     language = {*PARAMETERS, *DEPRECATED, *(f"serve.{key}" for key in SERVE_KEYS)}
     assert language - ELSEWHERE <= set(llama_cpp.SETTINGS)
-    assert set(llama_cpp.SETTINGS) - language == {"template", "system", "messages", "quantize"}
+    assert set(llama_cpp.SETTINGS) - language == {"template", "system", "messages", "quantize", "adapters", "draft"}
 
 
 @pytest.mark.parametrize(("setting", "value", "verdict", "target", "means"), [

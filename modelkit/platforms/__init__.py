@@ -69,10 +69,10 @@ def platform_module(name: str) -> PlatformModule:
 
 
 def render(plan: Plan) -> Bundle:
-    """How platform `process` launches a plan that has its engine and weights."""
+    """How this machine's supervisor launches a plan that has its engine and weights."""
     from modelkit.platforms import process
 
-    if plan.platform != "process":
+    if platform_row(plan.platform).where != "process":
         raise Failure("platform-is-not-process", f"stage `{plan.stage}` runs on platform {plan.platform}, which this "
                       "machine's supervisor does not keep", hint=f"`modelkit up -s {plan.stage}` applies it")
     return process.render(plan)

@@ -71,7 +71,7 @@ class Case:
 
 def _adapter(name: str, repository: str, line: int, rank: int) -> ServedAdapter:
     return ServedAdapter(name=name, reference=f"hf://{repository}", rank=rank, digest="sha256:" + f"a{line}" * 32,
-                         origin=Origin(kind="modelfile", where=f"support.Modelfile:{line}"),
+                         origin=Origin(kind="modelfile", where=f"/srv/app/support.Modelfile:{line}"),
                          path=f"/srv/modelkit/models/sha256-a{line}")
 
 
@@ -119,7 +119,7 @@ def digest_of(image: str) -> str:
 
 def modelfile_of(case: str, platform: str) -> Modelfile:
     """The checked Modelfile of a case; a case with an error in it is our mistake."""
-    modelfile, diagnostics = compile_source(Source("support.Modelfile", CASES[case].text(platform)))
+    modelfile, diagnostics = compile_source(Source("/srv/app/support.Modelfile", CASES[case].text(platform)))
     assert modelfile is not None, [str(d) for d in diagnostics]
     return modelfile
 

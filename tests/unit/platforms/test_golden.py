@@ -54,6 +54,8 @@ def texts_of(case: str, platform: str) -> dict[str, str]:
 @pytest.mark.parametrize(("case", "platform"), PAIRS)
 def test_is_exactly(case: str, platform: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch,
                     without_contract: None) -> None:
+    for name in ("XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MODELKIT_HOME", "/srv/modelkit")
     monkeypatch.setattr(sys, "executable", "/srv/modelkit/bin/python")
     presume_written(PLATFORMS[platform].module)

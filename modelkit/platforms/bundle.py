@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 from modelkit.engines.launch import File, Launch
@@ -18,8 +19,22 @@ class Bundle:
     launch: Launch
 
     @property
+    def replicas(self) -> int:
+        """How many engines of this launch there are to be."""
+        said = self.plan.setting("serve.replicas")
+        return 1 if said is None else int(said.value)
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs each of them takes for itself; 0 where there are none to be shared out."""
+        if self.plan.engine is None or self.plan.engine.variant != "cuda":
+            return 0
+        wide = (self.plan.setting(f"serve.{name}") for name in ("tensor_parallel", "pipeline_parallel"))
+        return prod(int(said.value) for said in wide if said is not None)
+
+    @property
     def digest(self) -> str:
-        """Identity of what would run: two equal bundles need no restart, wherever their address is."""
+        """Identity of what one engine would run: equal bundles need no restart, wherever and however many they are."""
         return digest({"stage": self.plan.stage, "launch": dataclasses.asdict(self.launch)})
 
     def as_json(self) -> dict[str, Any]:

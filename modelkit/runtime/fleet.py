@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from modelkit.failure import Failure
 from modelkit.runtime.control import Ask
-from modelkit.runtime.generation import Generation, Phase
+from modelkit.runtime.generation import Generation
+from modelkit.runtime.kept import Kept, Phase
 from modelkit.runtime.wire import Message, failure_as_json
 
 if TYPE_CHECKING:
@@ -27,8 +29,8 @@ class Gate(Protocol):
     def shut(self, reason: str | None = None) -> None:
         """New requests are told to come again."""
 
-    async def empty(self, generation: Generation, seconds: float) -> None:
-        """Wait for its requests in flight; end those that are still there after `seconds`."""
+    async def empty(self, directory: Path, seconds: float) -> None:
+        """Wait for the requests in flight on sockets there; end those that are still there after `seconds`."""
 
 
 class Order:
@@ -36,7 +38,7 @@ class Order:
 
     def __init__(self, bundle: Bundle, *, allow_switch: bool, drain: float) -> None:
         self.bundle, self.allow_switch, self.drain = bundle, allow_switch, drain
-        self.key = (bundle.digest, allow_switch)
+        self.key = (bundle.digest, bundle.replicas, allow_switch)
         self.asks: list[Ask] = []
         self.kept = False  # goes on when nobody waits for it any more
         self.decided = False  # the address has changed hands
@@ -67,7 +69,7 @@ class Fleet:
         self._gate, self._make, self._observe = gate, make, observe
         self._numbers = itertools.count(1)
         self._changing = asyncio.Lock()
-        self._orders: dict[tuple[str, bool], Order] = {}
+        self._orders: dict[tuple[str, int, bool], Order] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._listeners: dict[int, Say] = {}
 
@@ -79,11 +81,10 @@ class Fleet:
                     keep: bool, drain: float) -> Message:
         """Make this bundle the one that serves. Equal and ready: nothing happens. Under way: wait with the others."""
         self._presume_open()
-        order = self._orders.get((bundle.digest, allow_switch))
-        joined = order is not None
-        if order is None:
-            order = Order(bundle, allow_switch=allow_switch, drain=drain)
-            self._orders[order.key] = order
+        wanted = Order(bundle, allow_switch=allow_switch, drain=drain)
+        joined = wanted.key in self._orders
+        order = self._orders.setdefault(wanted.key, wanted)
+        if not joined:
             order.task = self._later(self._carry_out(order, environment))
             order.task.add_done_callback(lambda _: self._forget(order))
         order.join(ask, keep)
@@ -158,18 +159,29 @@ class Fleet:
             self.generations.pop(generation.id, None)
             self.routed = None if self.routed is generation else self.routed
         if generation is self.routed and not self.closing:
-            if generation.phase is Phase.READY:
-                self._gate.open(generation)
-            elif generation.phase is Phase.BACKOFF:
-                self._gate.shut()
-            elif generation.phase is Phase.FAILED:
-                self._gate.shut("the engine crashed too often and is not restarted")
-        event = phase_event(generation)
+            self._follow(generation)
+        self._tell(generation, phase_event(generation))
+        if generation.phase is Phase.STOPPED:
+            self._listeners.pop(generation.id, None)
+
+    def noted(self, generation: Generation, kept: Kept) -> None:
+        """One process of several has a new phase."""
+        if generation.balancer is not None or generation.bundle.replicas > 1:
+            self._tell(generation, process_event(generation, kept))
+
+    def _follow(self, generation: Generation) -> None:
+        """The gate is as the generation that serves is."""
+        if generation.phase is Phase.READY:
+            self._gate.open(generation)
+        elif generation.phase is Phase.FAILED:
+            self._gate.shut("the engine crashed too often and is not restarted")
+        elif generation.phase in (Phase.BACKOFF, Phase.STARTING):
+            self._gate.shut()
+
+    def _tell(self, generation: Generation, event: Message) -> None:
         self._observe(event)
         if (say := self._listeners.get(generation.id)) is not None:
             say(event)
-        if generation.phase is Phase.STOPPED:
-            self._listeners.pop(generation.id, None)
 
     async def _carry_out(self, order: Order, environment: Mapping[str, str]) -> Message:
         if self._changing.locked():
@@ -177,7 +189,7 @@ class Fleet:
         async with self._changing:
             now, wanted = self.routed, order.bundle
             if now is not None and now.phase is Phase.READY and now.digest == wanted.digest:
-                return self._about(now, "unchanged")
+                return await self._scale(now, order)
             if now is not None and now.stage != wanted.plan.stage and not order.allow_switch:
                 raise Failure("stage-busy", f"stage `{now.stage}` has the address, not `{wanted.plan.stage}`",
                               f"`modelkit promote {now.stage} {wanted.plan.stage}` checks and switches; "
@@ -186,6 +198,23 @@ class Fleet:
             order.decided = True
             return await self._hand_over(candidate, order.drain, order.say)
 
+    async def _scale(self, generation: Generation, order: Order) -> Message:
+        """As many engines as were asked for, of a launch that serves already; those that stay are left alone."""
+        wanted, there = order.bundle, len(generation.replicas)
+        if wanted.replicas == there:
+            return self._about(generation, "unchanged")
+        self._listeners[generation.id] = order.say
+        try:
+            if wanted.replicas > there:
+                await generation.grow(wanted, self._progress(generation.id, order.say))
+            else:
+                order.decided = True
+                work = self._later(generation.shrink(wanted, order.drain, self._gate.empty))
+                await asyncio.shield(work)
+        finally:
+            self._listeners.pop(generation.id, None)
+        return self._about(generation, "scaled")
+
     async def _begin(self, bundle: Bundle, environment: Mapping[str, str], say: Say) -> Generation:
         """A generation that is ready; when it can't be, nothing of it is left."""
         self._presume_open()
@@ -193,7 +222,7 @@ class Fleet:
         generation = self.generations[number] = self._make(number, bundle, environment)
         self._listeners[number] = say
         try:
-            await generation.start(lambda line: say({"event": "log", "generation": number, "line": line}))
+            await generation.start(self._progress(number, say))
         except BaseException:
             await asyncio.shield(self._later(generation.stop()))
             raise
@@ -202,7 +231,7 @@ class Fleet:
 
     async def _hand_over(self, candidate: Generation, drain: float, say: Say) -> Message:
         before, self.routed = self.routed, candidate
-        self._gate.open(candidate)
+        self._follow(candidate)  # which may have died since it was ready
         event = {"event": "routed", "generation": candidate.id, "stage": candidate.stage}
         self._observe(event)
         say(event)
@@ -212,10 +241,14 @@ class Fleet:
         return self._about(candidate, "switched" if before is not None else "started")
 
     async def _retire(self, generation: Generation, drain: float) -> None:
-        if generation.phase in (Phase.READY, Phase.BACKOFF, Phase.FAILED):
+        if generation.phase in (Phase.READY, Phase.STARTING, Phase.BACKOFF, Phase.FAILED):
             generation.draining()
-            await self._gate.empty(generation, drain)
+            await self._gate.empty(generation.directory, drain)
         await generation.stop()
+
+    @staticmethod
+    def _progress(number: int, say: Say) -> Callable[[str], None]:
+        return lambda line: say({"event": "log", "generation": number, "line": line})
 
     def _forget(self, order: Order) -> None:
         if self._orders.get(order.key) is order:
@@ -234,7 +267,7 @@ class Fleet:
 
     def _about(self, generation: Generation, outcome: str) -> Message:
         return {"outcome": outcome, "generation": generation.id, "stage": generation.stage,
-                "digest": generation.digest, "socket": str(generation.seat.socket)}
+                "digest": generation.digest, "socket": str(generation.socket), "replicas": len(generation.replicas)}
 
     def _known(self, number: int) -> Generation:
         if number not in self.generations:
@@ -244,6 +277,16 @@ class Fleet:
     def _presume_open(self) -> None:
         if self.closing:
             raise Failure("going-down", "the project is being shut down", "run it again in a moment")
+
+
+def process_event(generation: Generation, kept: Kept) -> Message:
+    """What they are told about one of several; replica 0 is what stands before them."""
+    event: Message = {"event": "replica", "generation": generation.id, "stage": generation.stage,
+                      "replica": kept.number, "phase": kept.phase.value, "restarts": kept.restarts,
+                      "ready": generation.ready, "replicas": len(generation.replicas)}
+    if kept.failure is not None and kept.phase in (Phase.BACKOFF, Phase.FAILED):
+        event["failure"] = failure_as_json(kept.failure)
+    return event
 
 
 async def _either(*futures: asyncio.Future[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 from modelkit.failure import Failure
 from modelkit.runtime.edge import Access, Edge, Metrics, Upstream, bind
@@ -54,14 +55,21 @@ class EdgeGate:
         self._bound.route(None)
         self._bound.reject(reason)
 
-    async def empty(self, generation: Generation, seconds: float) -> None:
-        """Let its requests in flight finish for up to `seconds`, then end them with an error that says so."""
-        upstream = _upstream(generation)
-        if not await self._bound.drained(upstream, seconds):
-            self._bound.cut(upstream)
+    async def empty(self, directory: Path, seconds: float) -> None:
+        """Let requests in flight on sockets there finish for up to `seconds`, then end them with an error saying so.
+
+        `directory` is a generation's, or one engine's.
+        """
+        async def leave(upstream: Upstream) -> None:
+            if not await self._bound.drained(upstream, seconds):
+                self._bound.cut(upstream)
+
+        await asyncio.gather(*(leave(upstream) for upstream in self._bound.in_flight if _below(upstream, directory)))
 
     def in_flight(self, generation: Generation) -> int:
-        return self._bound.in_flight.get(_upstream(generation), 0)
+        """A generation may have more than one socket, while it grows."""
+        return sum(count for upstream, count in self._bound.in_flight.items()
+                   if _below(upstream, generation.directory))
 
     async def close(self, seconds: float) -> None:
         """Stop accepting, drain for up to `seconds`, cut the rest. Calling it again with less hurries it."""
@@ -91,6 +99,10 @@ def _access(key_hashes: Sequence[str], hosts: Sequence[str]) -> Access:
     return Access(tuple(bytes.fromhex(key) for key in key_hashes), frozenset(hosts))
 
 
+def _below(upstream: Upstream, directory: Path) -> bool:
+    return Path(upstream.socket_path).is_relative_to(directory)
+
+
 def _upstream(generation: Generation) -> Upstream:
-    return Upstream(str(generation.seat.socket), generation.version, generation.stage,
+    return Upstream(str(generation.socket), generation.version, generation.stage,
                     generation.bundle.plan.engine_name)

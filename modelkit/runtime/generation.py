@@ -1,206 +1,258 @@
-"""An engine that is kept: started once by somebody's wish, then restarted with patience when it crashes."""
+"""One bundle as it runs: its engines, each kept, and what stands before them when there are several."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
 import shutil
-import sys
 import time
-import traceback
-from collections import deque
-from collections.abc import Callable, Mapping
-from enum import StrEnum
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
+from modelkit.runtime.devices import share
 from modelkit.runtime.engine import Engine, Seat
 from modelkit.runtime.identity import Identity
+from modelkit.runtime.kept import Kept, Phase
 from modelkit.runtime.logs import EngineLog, Output, Redaction
+from modelkit.runtime.probe import Probe
 from modelkit.runtime.state import GenerationState
 from modelkit.runtime.timing import Timing
 
 if TYPE_CHECKING:
     from modelkit.platforms.bundle import Bundle
+    from modelkit.runtime.balancer import Balancer
+
+Progress = Callable[[str], None]
 
 
-class Phase(StrEnum):
-    """Where a generation is in its life."""
+@dataclass(frozen=True)
+class Surroundings:
+    """What every generation of a run is given. `spawned` and `gone` hear of each process."""
 
-    NEW = "new"
-    STARTING = "starting"
-    READY = "ready"
-    BACKOFF = "backoff"  # it crashed and waits for its next try
-    DRAINING = "draining"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    FAILED = "failed"  # it crashed too often; only a person brings it back
-
-
-_NEXT: dict[Phase, set[Phase]] = {
-    Phase.NEW: {Phase.STARTING, Phase.STOPPING},
-    Phase.STARTING: {Phase.READY, Phase.BACKOFF, Phase.FAILED, Phase.STOPPING},
-    Phase.READY: {Phase.BACKOFF, Phase.FAILED, Phase.DRAINING, Phase.STOPPING},
-    Phase.BACKOFF: {Phase.STARTING, Phase.FAILED, Phase.DRAINING, Phase.STOPPING},
-    Phase.DRAINING: {Phase.STOPPING},
-    Phase.FAILED: {Phase.DRAINING, Phase.STOPPING},
-    Phase.STOPPING: {Phase.STOPPED},
-    Phase.STOPPED: set(),
-}
-
-
-class Patience:
-    """How long to wait before the next try, and when to give up. Knows no process."""
-
-    def __init__(self, timing: Timing, *, jitter: Callable[[], float] = random.random) -> None:
-        self._timing, self._jitter = timing, jitter
-        self._crashes: deque[float] = deque()
-        self._row = 0
-
-    def crashed(self, now: float, healthy_for: float) -> float | None:
-        """Seconds to wait, half of it at random; None when it has crashed too often."""
-        if healthy_for >= self._timing.steady:
-            self._row = 0
-            self._crashes.clear()
-        self._row += 1
-        self._crashes.append(now)
-        while self._crashes[0] < now - self._timing.crash_window:
-            self._crashes.popleft()
-        if len(self._crashes) >= self._timing.crashes:
-            return None
-        delay = min(self._timing.backoff_first * 2.0 ** min(self._row - 1, 32), self._timing.backoff_most)
-        return delay * (0.5 + self._jitter() / 2)
+    run_id: str
+    log: EngineLog
+    timing: Timing
+    spawned: Callable[[Identity], None]
+    gone: Callable[[Identity], None]
 
 
 class Generation:
-    """One bundle as an engine that is kept running. `changed` hears of each change of phase."""
+    """The engines of one bundle. `changed` hears when it has a new phase or socket, `noted` of each of its processes.
 
-    def __init__(self, bundle: Bundle, seat: Seat, *, environment: Mapping[str, str], log: EngineLog,
-                 redaction: Redaction, timing: Timing, changed: Callable[[Generation], None],
-                 spawned: Callable[[Identity], None], gone: Callable[[Identity], None]) -> None:
-        self.id, self.bundle, self.seat = seat.generation, bundle, seat
+    It is ready while one of its engines is.
+    """
+
+    def __init__(self, number: int, bundle: Bundle, directory: Path, around: Surroundings, *,
+                 environment: Mapping[str, str], redaction: Redaction, changed: Callable[[Generation], None],
+                 noted: Callable[[Generation, Kept], None]) -> None:
+        self.id, self.bundle, self.directory = number, bundle, directory
         self.stage, self.digest = bundle.plan.stage, bundle.digest
         self.version = self.digest.removeprefix("sha256:")[:12]
-        self.load_seconds = 0.0
-        self.phase, self.since, self.restarts = Phase.NEW, time.time(), 0
-        self._entered = time.monotonic()
-        self.failure: Failure | None = None
-        self._changed, self._spawned, self._gone = changed, spawned, gone
-        self._timing, self._patience = timing, Patience(timing)
-        self._output = Output(log, f"g{self.id} {self.stage}", redaction)
-        self._engine = Engine(bundle.launch, name=bundle.plan.engine_name, model=bundle.plan.name, seat=seat,
-                              environment=environment, output=self._output, timing=timing)
-        self._keeper: asyncio.Task[None] | None = None
+        self.phase, self.since = Phase.NEW, time.time()
+        self.replicas: list[Kept] = []
+        self.balancer: Balancer | None = None
+        self._entered, self._shown = time.monotonic(), Path()
+        self._begun = False  # from then on its phase is that of its engines
+        self._around, self._environment, self._redaction = around, environment, redaction
+        self._changed, self._noted = changed, noted
 
-    async def start(self, progress: Callable[[str], None]) -> None:
-        """Start it for the first time: a failure now is not tried again. `progress` gets the lines worth showing."""
-        def listen(line: str) -> None:
-            if any(mark in line for mark in self.bundle.launch.log_progress):
-                progress(line)
-
-        self._output.listener = listen if self.bundle.launch.log_progress else None
+    async def start(self, progress: Progress) -> None:
+        """Start all of it for the first time: a failure now is not tried again. `progress` gets lines worth showing."""
+        self._furnish()
         self._become(Phase.STARTING)
-        await self._live()
-        self._output.listener = None
-        self._become(Phase.READY)
-        self._keeper = asyncio.create_task(self._keep())
-        self._keeper.add_done_callback(self._kept)
+        several = self.bundle.replicas > 1
+        balancer = self._new_balancer() if several else None  # now, so that what is missing is said at once
+        self.replicas = [self._new_replica(number) for number in range(1, self.bundle.replicas + 1)]
+        await _together(replica.start(progress) for replica in self.replicas)
+        if balancer is not None:
+            self.balancer = balancer
+            self._show()
+            await balancer.kept.start()
+        self._begun = True
+        self._settle()
+
+    async def grow(self, bundle: Bundle, progress: Progress) -> None:
+        """More engines of the same launch. When one of them can't start, there are as many as before."""
+        taken = {replica.number for replica in self.replicas}
+        free = (number for number in range(1, bundle.replicas + 1) if number not in taken)
+        more = [self._new_replica(next(free)) for _ in range(bundle.replicas - len(self.replicas))]
+        balancer = self._new_balancer() if self.balancer is None else None
+        starts = [replica.start(progress) for replica in more]
+        if balancer is not None:
+            self.balancer = balancer
+            self._show()
+            starts.append(balancer.kept.start())
+        self.replicas += more
+        try:
+            await _together(starts)
+        except BaseException:
+            await asyncio.shield(self._without(more, balancer))
+            raise
+        self.bundle = bundle
+        self._settle()
+
+    async def shrink(self, bundle: Bundle, seconds: float, quiet: Callable[[Path, float], Awaitable[None]]) -> None:
+        """Fewer engines: each gets no new requests, finishes those that it has for up to `seconds`, and is stopped.
+
+        `quiet` waits for requests that came to sockets in a directory without the balancer.
+        """
+        self.bundle = bundle
+        order = sorted(self.replicas, key=lambda replica: (replica.phase is not Phase.READY, replica.number))
+        leaving = order[bundle.replicas:]
+        for replica in leaving:
+            replica.draining()
+
+        async def leave(replica: Kept) -> None:
+            if self.balancer is not None:
+                await self.balancer.empty(replica.seat.socket, seconds)
+            await quiet(replica.seat.directory, seconds)
+            await replica.stop()
+
+        await asyncio.gather(*map(leave, leaving))
+        self.replicas = [replica for replica in self.replicas if replica not in leaving]
+        self._settle()
 
     async def stop(self, grace: float | None = None) -> None:
         """End it for good; its run directory is removed. Calling it again with a shorter grace hurries it."""
-        if grace == 0:
-            self._engine.kill()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait({self._keeper})
         if self.phase not in (Phase.STOPPING, Phase.STOPPED):
             self._become(Phase.STOPPING)
-        await self._end(self.bundle.launch.grace_seconds if grace is None else grace)
-        shutil.rmtree(self.seat.directory, ignore_errors=True)
+        await asyncio.gather(*(kept.stop(grace) for kept in self.processes()))
+        shutil.rmtree(self.directory, ignore_errors=True)
         if self.phase is not Phase.STOPPED:
             self._become(Phase.STOPPED)
 
     def draining(self) -> None:
-        """It gets no new requests; should it die now, it is not restarted."""
-        if self._keeper is not None:
-            self._keeper.cancel()
+        """It gets no new requests; what dies of it now is not restarted."""
         self._become(Phase.DRAINING)
+        for replica in self.replicas:
+            if not replica.leaving:
+                replica.draining()
 
     @property
-    def identity(self) -> Identity | None:
-        return self._engine.identity
+    def socket(self) -> Path:
+        """Where its requests go: to the balancer while it works, else to an engine that does."""
+        if self.balancer is not None and self.balancer.ready:
+            return self.balancer.socket
+        ready = (replica for replica in self.replicas if replica.phase is Phase.READY)
+        found = next(ready, self.replicas[0] if self.replicas else None)
+        return found.seat.socket if found is not None else self.directory / "none"
+
+    @property
+    def failure(self) -> Failure | None:
+        """Why it does not run, or why one of its engines does not."""
+        return next((kept.failure for kept in self.processes() if kept.failure is not None), None)
+
+    @property
+    def restarts(self) -> int:
+        return sum(replica.restarts for replica in self.replicas)
+
+    @property
+    def ready(self) -> int:
+        """How many of its engines are ready."""
+        return sum(replica.phase is Phase.READY for replica in self.replicas)
+
+    @property
+    def load_seconds(self) -> float:
+        """From its start to ready, of the slowest, the last time."""
+        return max((replica.load_seconds for replica in self.replicas), default=0.0)
 
     @property
     def uptime(self) -> float:
         """Seconds in this phase; clocks may jump meanwhile."""
         return time.monotonic() - self._entered
 
+    def processes(self) -> Iterator[Kept]:
+        """The engines, then what stands before them."""
+        yield from self.replicas
+        if self.balancer is not None:
+            yield self.balancer.kept
+
     def state(self) -> GenerationState:
-        who = self.identity if self.phase not in (Phase.BACKOFF, Phase.FAILED, Phase.STOPPED) else None
         return GenerationState(
             id=self.id, stage=self.stage, engine=self.bundle.plan.engine_name, digest=self.digest,
-            phase=self.phase.value, since=self.since, pid=who.pid if who else None, start=who.start if who else None,
-            restarts=self.restarts, socket=str(self.seat.socket))
+            phase=self.phase.value, since=self.since, socket=str(self.socket),
+            processes=tuple(kept.state() for kept in self.processes()))
 
-    async def _keep(self) -> None:
-        ready_at = time.monotonic()
-        while True:
-            # Shielded: whoever cancels this task would cancel the process's own future with it.
-            code = await asyncio.shield(self._engine.exited)
-            await self._end(0)  # first, for its last words to arrive
-            self.failure = self._engine.death(code)
-            healthy_for = time.monotonic() - ready_at
-            while not await self._again(healthy_for):
-                if self.phase is Phase.FAILED:
-                    return
-                healthy_for = 0.0
-            ready_at = time.monotonic()
+    def _new_replica(self, number: int) -> Kept:
+        plan, launch = self.bundle.plan, self.bundle.launch
+        seat = Seat(self._around.run_id, self.id, number, self.directory / f"r{number}")
+        environment = share(self._environment, self.bundle.gpus, number, alone=self.bundle.replicas == 1)
+        label = f"g{self.id} {self.stage}" + (f" r{number}" if self.bundle.replicas > 1 or number > 1 else "")
+        engine = Engine(launch, name=plan.engine_name, seat=seat, environment=environment,
+                        output=Output(self._around.log, label, self._redaction), timing=self._around.timing,
+                        probe=lambda pid: Probe(seat.socket, pid, plan.name, launch.ready_logprobs, launch.expected))
+        return Kept(engine, timing=self._around.timing, changed=self._heard, spawned=self._around.spawned,
+                    gone=self._around.gone)
 
-    def _kept(self, keeper: asyncio.Task[None]) -> None:
-        """A keeper that broke must not leave an engine that nobody watches looking ready."""
-        if not keeper.cancelled() and (bug := keeper.exception()) is not None:
-            traceback.print_exception(bug, file=sys.stderr)
-            self.failure = Failure("internal", f"the supervisor has a bug: {type(bug).__name__}: {bug}")
-            if Phase.FAILED in _NEXT[self.phase]:
-                self._become(Phase.FAILED)
+    def _new_balancer(self) -> Balancer:
+        from modelkit.runtime.balancer import Balancer, envoy_command
 
-    async def _again(self, healthy_for: float) -> bool:
-        """Wait, then try once more; True when it is ready again."""
-        delay = self._patience.crashed(time.monotonic(), healthy_for)
-        if delay is None:
-            self._become(Phase.FAILED)
-            return False
-        self._become(Phase.BACKOFF)
-        await asyncio.sleep(delay)
-        self.restarts += 1
-        self._become(Phase.STARTING)
-        try:
-            await self._live()
-        except Failure as failure:
-            self.failure = failure
-            return False
-        self.failure = None
-        self._become(Phase.READY)
-        return True
+        output = Output(self._around.log, f"g{self.id} {self.stage} balancer", self._redaction)
+        seat = Seat(self._around.run_id, self.id, 0, self.directory / "lb")
+        return Balancer(envoy_command(), seat, environment=self._environment, output=output,
+                        timing=self._around.timing, changed=self._heard, spawned=self._around.spawned,
+                        gone=self._around.gone)
 
-    async def _live(self) -> None:
-        began = time.monotonic()
-        try:
-            await self._engine.start(self._spawned)
-            self.load_seconds = time.monotonic() - began
-        except BaseException:
-            if (who := self.identity) is not None:
-                self._gone(who)
-            raise
+    async def _without(self, more: list[Kept], balancer: Balancer | None) -> None:
+        await asyncio.gather(*(replica.stop() for replica in more))
+        self.replicas = [replica for replica in self.replicas if replica not in more]
+        if balancer is not None:
+            self.balancer = None
+            await balancer.stop()
+        self._settle()
 
-    async def _end(self, grace: float) -> None:
-        await self._engine.stop(grace)
-        if (who := self.identity) is not None:
-            self._gone(who)
+    def _heard(self, kept: Kept) -> None:
+        self._noted(self, kept)
+        self._settle()
+
+    def _show(self) -> None:
+        if self.balancer is not None:
+            self.balancer.show({replica.seat.socket: replica.phase is Phase.READY for replica in self.replicas
+                                if replica.phase in (Phase.READY, Phase.DRAINING)})
+
+    def _settle(self) -> None:
+        """Let everything follow what its processes are now."""
+        if not self._begun or self.phase in (Phase.DRAINING, Phase.STOPPING, Phase.STOPPED):
+            return
+        self._show()
+        phase = overall(replica.phase for replica in self.replicas)
+        if phase is not self.phase or self.socket != self._shown:
+            self._become(phase)
 
     def _become(self, phase: Phase) -> None:
-        assert phase in _NEXT[self.phase], f"generation {self.id}: {self.phase} -> {phase}"
-        self.phase, self.since, self._entered = phase, time.time(), time.monotonic()
+        if phase is not self.phase:
+            self.phase, self.since, self._entered = phase, time.time(), time.monotonic()
+        self._shown = self.socket
         self._changed(self)
+
+    def _furnish(self) -> None:
+        try:
+            shutil.rmtree(self.directory, ignore_errors=True)
+            self.directory.mkdir(mode=0o700)
+        except OSError as error:
+            raise Failure("run-directory", f"cannot write `{self.directory}`: {error.strerror or error}",
+                          "free some space there, or set MODELKIT_HOME") from None
+
+
+def overall(phases: Iterable[Phase]) -> Phase:
+    """The phase of a generation whose engines are in these: the best of them.
+
+    >>> overall([Phase.BACKOFF, Phase.READY]).value, overall([Phase.STARTING, Phase.FAILED]).value
+    ('ready', 'starting')
+    """
+    found = set(phases)
+    return next((phase for phase in (Phase.READY, Phase.STARTING, Phase.BACKOFF) if phase in found), Phase.FAILED)
+
+
+async def _together(starts: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """All of them, or the first failure after the others have been undone."""
+    tasks = [asyncio.create_task(start) for start in starts]
+    try:
+        await asyncio.gather(*tasks)
+    except BaseException:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        raise

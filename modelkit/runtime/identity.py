@@ -71,8 +71,8 @@ def boot_id() -> str:
     return str(int(psutil.boot_time()))
 
 
-def marked(run_id: str, generation: int | None = None) -> Iterator[Identity]:
-    """The living processes of this user whose environment says they belong to the run (and generation)."""
+def marked(run_id: str, generation: str | None = None) -> Iterator[Identity]:
+    """The living processes of this user whose environment says they belong to the run (and to this place in it)."""
     wanted = {f"{MARKER}={run_id}"} | ({f"{GENERATION}={generation}"} if generation is not None else set())
     for pid in _own_pids():
         # Identity before environment: if the pid changes hands in between, the identity is that of a dead process.

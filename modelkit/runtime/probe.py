@@ -97,33 +97,43 @@ class Probe:
                           "which", detail=tuple(str(one) for one in wrong[1:]))
 
     async def _ask(self, method: str, target: str, body: bytes = b"") -> tuple[int, bytes]:
-        reader, writer = await self._connect()
-        try:
-            writer.write(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                         f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-            received = bytearray()
-            while chunk := await reader.read(65536):
-                received += chunk
-                if len(received) > _REPLY:
-                    raise NotYet("its answer has no end")
-        finally:
-            writer.close()
-        response = http.client.HTTPResponse(_Received(bytes(received)), method=method)  # type: ignore[arg-type]
-        response.begin()
-        return response.status, response.read()
+        return await ask(self.socket, method, target, body, leader=self.leader)
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        connection = socket.socket(socket.AF_UNIX)
-        try:
-            connection.setblocking(False)
-            await asyncio.get_running_loop().sock_connect(connection, str(self.socket))
-            peer = peer_pid(connection)
-            if peer is not None and not in_session(peer, self.leader):
-                raise NotYet(f"another process answers on its socket: pid {peer} `{command_of(peer)[:120]}`")
-            return await asyncio.open_unix_connection(sock=connection)
-        except BaseException:
-            connection.close()
-            raise
+
+async def ask(path: Path, method: str, target: str, body: bytes = b"", *, leader: int | None = None
+              ) -> tuple[int, bytes]:
+    """One request on a Unix socket: the answer's status and body. `leader` is the process that has to answer.
+
+    Raises NotYet, OSError or HTTPException.
+    """
+    reader, writer = await _connect(path, leader)
+    try:
+        writer.write(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                     f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        received = bytearray()
+        while chunk := await reader.read(65536):
+            received += chunk
+            if len(received) > _REPLY:
+                raise NotYet("its answer has no end")
+    finally:
+        writer.close()
+    response = http.client.HTTPResponse(_Received(bytes(received)), method=method)  # type: ignore[arg-type]
+    response.begin()
+    return response.status, response.read()
+
+
+async def _connect(path: Path, leader: int | None) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, str(path))
+        peer = peer_pid(connection)
+        if peer is not None and leader is not None and not in_session(peer, leader):
+            raise NotYet(f"another process answers on its socket: pid {peer} `{command_of(peer)[:120]}`")
+        return await asyncio.open_unix_connection(sock=connection)
+    except BaseException:
+        connection.close()
+        raise
 
 
 class _Received:

@@ -17,7 +17,7 @@ from modelkit.failure import Failure
 from modelkit.places import place
 
 _SOCKET_PATH = 100  # bytes; the kernels' limits are 104 (macOS) and 108 (Linux), a final NUL included
-_LONGEST = "g999999/engine.sock"
+_LONGEST = "g999999/r1024/engine.sock"
 
 
 def project_id(modelfile: Path | str) -> str:
@@ -67,7 +67,7 @@ class Project:
         return self.logs / "engine.log"
 
     def generation(self, number: int) -> Path:
-        """The run directory of one engine; its socket is `engine.sock` in there."""
+        """The run directory of one generation, with one of each of its engines in there."""
         return self.directory / f"g{number}"
 
     def make(self) -> None:

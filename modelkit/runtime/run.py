@@ -9,18 +9,18 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
 from modelkit.runtime import state
 from modelkit.runtime.control import Ask, Connection, Control
 from modelkit.runtime.edge import family
-from modelkit.runtime.engine import Seat
 from modelkit.runtime.fleet import Fleet
 from modelkit.runtime.gate import EdgeGate
-from modelkit.runtime.generation import Generation, Phase
+from modelkit.runtime.generation import Generation, Surroundings
 from modelkit.runtime.identity import Identity, boot_id
+from modelkit.runtime.kept import Kept, Phase
 from modelkit.runtime.logs import EngineLog, Redaction, RotatingFile
 from modelkit.runtime.process import reap_adopted
 from modelkit.runtime.project import Lock, Project
@@ -162,21 +162,29 @@ class Run:
 
     async def _status(self) -> Message:
         fleet = self._fleet
-        sizes = await asyncio.to_thread(resident, [g.identity for g in fleet.generations.values() if g.identity])
-        generations = []
-        for generation in fleet.generations.values():
-            about = generation.state()
-            generations.append({
-                "id": about.id, "stage": about.stage, "engine": about.engine, "digest": about.digest,
-                "name": generation.bundle.plan.name, "phase": about.phase, "pid": about.pid, "since": about.since,
-                "uptime": generation.uptime, "restarts": about.restarts, "socket": about.socket,
-                "routed": generation is fleet.routed, "in_flight": self._gate.in_flight(generation),
-                "rss": sizes.get(about.pid, 0) if about.pid else 0,
-                "failure": failure_as_json(generation.failure) if generation.failure else None})
+        sizes = await asyncio.to_thread(resident, list(self._identities()))
         return {"project": self.project.id, "modelfile": self.settings.modelfile, "run_id": self.run_id, "alive": True,
                 "pid": self._who.pid, "endpoint": self._gate.endpoint, "since": self.since,
                 "uptime": time.monotonic() - self._began, "closing": self._leave.is_set(),
-                "routed": fleet.routed.id if fleet.routed else None, "generations": generations}
+                "routed": fleet.routed.id if fleet.routed else None,
+                "generations": [self._about(generation, sizes) for generation in fleet.generations.values()]}
+
+    def _about(self, generation: Generation, sizes: Mapping[int, int]) -> Message:
+        state = generation.state()
+        processes = [_process(kept, sizes) for kept in generation.processes()]
+        engines = [about for about in processes if about["replica"]]
+        return {"id": state.id, "stage": state.stage, "engine": state.engine, "digest": state.digest,
+                "name": generation.bundle.plan.name, "phase": state.phase,
+                "pid": engines[0]["pid"] if engines else None, "since": state.since, "uptime": generation.uptime,
+                "restarts": generation.restarts, "socket": state.socket, "routed": generation is self._fleet.routed,
+                "in_flight": self._gate.in_flight(generation), "rss": sum(about["rss"] for about in processes),
+                "wanted": generation.bundle.replicas, "ready": generation.ready, "replicas": engines,
+                "balancer": next((about for about in processes if not about["replica"]), None),
+                "failure": failure_as_json(generation.failure) if generation.failure else None}
+
+    def _identities(self) -> Iterator[Identity]:
+        for generation in self._fleet.generations.values():
+            yield from (kept.identity for kept in generation.processes() if kept.identity is not None)
 
     def _seconds(self, request: Message) -> float:
         drain = request.get("drain")
@@ -185,7 +193,7 @@ class Run:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(self.timing.watch)
-            reap_adopted({g.identity.pid for g in self._fleet.generations.values() if g.identity} | {self._reaper.pid})
+            reap_adopted({who.pid for who in self._identities()} | {self._reaper.pid})
             self._reaper.check()
             if not self._lock.in_place():
                 self._drain = 0
@@ -222,10 +230,10 @@ class Run:
             routed=self._fleet.routed.id if self._fleet.routed else None)
 
     def _make(self, number: int, bundle: Bundle, environment: Mapping[str, str]) -> Generation:
-        return Generation(bundle, Seat(self.run_id, number, self.project.generation(number)), environment=environment,
-                          log=self._log, redaction=Redaction(bundle.launch.env, self._keys),
-                          timing=self.timing, changed=self._fleet.changed, spawned=self._spawned,
-                          gone=self._reaper.forgets)
+        around = Surroundings(self.run_id, self._log, self.timing, self._spawned, self._reaper.forgets)
+        return Generation(number, bundle, self.project.generation(number), around, environment=environment,
+                          redaction=Redaction(bundle.launch.env, self._keys), changed=self._fleet.changed,
+                          noted=self._fleet.noted)
 
     def _measures(self) -> list[str]:
         """The engines' lines of /metrics."""
@@ -234,6 +242,10 @@ class Run:
         return [
             *family("modelkit_engine_up", "gauge", "Whether the engine is ready.",
                     ((labels, int(g.phase is Phase.READY)) for labels, g in series.items())),
+            *family("modelkit_replicas", "gauge", "Engines that there are to be.",
+                    ((labels, g.bundle.replicas) for labels, g in series.items())),
+            *family("modelkit_replicas_ready", "gauge", "Engines that are ready.",
+                    ((labels, g.ready) for labels, g in series.items())),
             *family("modelkit_engine_restarts_total", "counter", "Restarts after a crash.",
                     ((labels, g.restarts) for labels, g in series.items())),
             *family("modelkit_engine_load_seconds", "gauge", "From its start to ready, the last time.",
@@ -242,6 +254,14 @@ class Run:
     def _spawned(self, leader: Identity) -> None:
         self._reaper.knows(leader)
         self._observe({"event": "spawned", "pid": leader.pid})
+
+
+def _process(kept: Kept, sizes: Mapping[int, int]) -> Message:
+    about = kept.state()
+    return {"replica": about.replica, "phase": about.phase, "pid": about.pid, "since": about.since,
+            "uptime": kept.uptime, "restarts": about.restarts, "socket": about.socket,
+            "rss": sizes.get(about.pid, 0) if about.pid else 0,
+            "failure": failure_as_json(kept.failure) if kept.failure else None}
 
 
 def _bundle(request: Message) -> Bundle:

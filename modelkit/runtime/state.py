@@ -12,17 +12,14 @@ from typing import Any
 
 from modelkit.runtime.identity import Identity
 
-SCHEMA = "modelkit.run/1"
+SCHEMA = "modelkit.run/2"
 
 
 @dataclass(frozen=True)
-class GenerationState:
-    """One engine process of one stage, as last seen."""
+class ProcessState:
+    """One process of a generation, as last seen: an engine, or (`replica` 0) what stands before several."""
 
-    id: int
-    stage: str
-    engine: str
-    digest: str
+    replica: int
     phase: str
     since: float
     pid: int | None = None
@@ -33,6 +30,24 @@ class GenerationState:
     @property
     def identity(self) -> Identity | None:
         return None if self.pid is None or self.start is None else Identity(self.pid, self.start)
+
+
+@dataclass(frozen=True)
+class GenerationState:
+    """One stage as it runs: its engines, as last seen."""
+
+    id: int
+    stage: str
+    engine: str
+    digest: str
+    phase: str
+    since: float
+    socket: str = ""
+    processes: tuple[ProcessState, ...] = ()
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> GenerationState:
+        return cls(**{**value, "processes": tuple(ProcessState(**p) for p in value["processes"])})
 
 
 @dataclass(frozen=True)
@@ -62,7 +77,7 @@ class RunState:
         fields = dict(value)
         if fields.pop("schema", None) != SCHEMA:
             raise ValueError(f"not a {SCHEMA} document")
-        fields["generations"] = tuple(GenerationState(**g) for g in fields["generations"])
+        fields["generations"] = tuple(GenerationState.from_json(g) for g in fields["generations"])
         return cls(**fields)
 
 

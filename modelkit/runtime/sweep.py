@@ -17,7 +17,7 @@ _ROUNDS = 200
 _PAUSE = 0.02
 
 
-def kill_marked(run_id: str, generation: int | None = None) -> list[int]:
+def kill_marked(run_id: str, generation: str | None = None) -> list[int]:
     """SIGKILL every process that carries the run's marker until none is left; returns the pids."""
     killed: dict[Identity, None] = {}
     for _ in range(_ROUNDS):
@@ -52,7 +52,7 @@ def reconcile(project: Project, grace: float) -> list[int]:
     ended = []
     left = state.read(project.state)
     if left is not None and left.boot_id == boot_id():
-        leaders = [g.identity for g in left.generations if g.identity is not None]
+        leaders = [who for g in left.generations for p in g.processes if (who := p.identity) is not None]
         ended = end_run(left.run_id, leaders, grace)
     clear(project)
     return ended

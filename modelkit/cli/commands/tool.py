@@ -11,6 +11,7 @@ TOOLS: dict[Name, str] = {
     "quantizer": "GGUF to fewer bits (llama.cpp's quantizer)",
     "converter": "safetensors to GGUF, LoRA adapters to and from GGUF (llama.cpp's converter, PyTorch)",
     "compressor": "safetensors to int8, w4a16, fp8 … for vLLM (llmcompressor, PyTorch)",
+    "balancer": "one engine of several replicas on this machine (Envoy)",
 }
 
 
@@ -28,7 +29,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     found = {name: environments.find_tool(name) for name in TOOLS}
     terminal.document([{"tool": name, "does": TOOLS[name], "version": tool.version if tool else None,
                         "python": tool.python if tool else None} for name, tool in found.items()])
-    terminal.table(("TOOL", "VERSION", "WHAT IT MAKES"), [
+    terminal.table(("TOOL", "VERSION", "WHAT IT IS FOR"), [
         (name, tool.version if tool else f"missing: modelkit tool install {name}", TOOLS[name])
         for name, tool in found.items()])
     return 0

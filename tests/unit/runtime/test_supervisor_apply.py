@@ -247,7 +247,7 @@ def test_progress_lines_reach_who_waits(home: Home) -> None:
 def test_files_and_words_are_filled_in(home: Home) -> None:
     files = (File("etc/profile.json", '{"here": "@RUN@"}'),)
     up = home.up(bundle("--say", "in @RUN@", files=files))
-    directory = home.project.generation(1)
+    directory = home.project.generation(1) / "r1"
     written = directory / "etc" / "profile.json"
     assert json.loads(written.read_text()) == {"here": str(directory)}
     assert written.stat().st_mode & 0o777 == 0o600
@@ -309,7 +309,7 @@ def test_the_state_says_what_runs(home: Home) -> None:
     assert written is not None
     assert written.endpoint == up.endpoint and written.routed == 1 and written.identity.alive()
     assert [(g.id, g.stage, g.phase) for g in written.generations] == [(1, "dev", "ready")]
-    assert [g.pid for g in written.generations] == home.engines()
+    assert [p.pid for g in written.generations for p in g.processes] == home.engines()
     assert home.project.state.stat().st_mode & 0o777 == 0o600
     assert home.project.directory.stat().st_mode & 0o777 == 0o700
 

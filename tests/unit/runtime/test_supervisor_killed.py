@@ -15,6 +15,7 @@ import pytest
 
 from modelkit.runtime import client, state
 from modelkit.runtime.identity import GENERATION, MARKER, Identity, command_of
+from modelkit.runtime.state import GenerationState
 from modelkit.runtime.sweep import end_run, kill_marked, sweep
 from tests.unit.runtime.support import Home, aside, bundle, kill, post, within
 
@@ -45,6 +46,10 @@ def converges(home: Home) -> None:
 
 def _engine(home: Home) -> int | None:
     return next(iter(home.engines()), None)
+
+
+def _of(generation: GenerationState, *, pid: int, start: int) -> GenerationState:
+    return replace(generation, processes=(replace(generation.processes[0], pid=pid, start=start),))
 
 
 @pytest.mark.parametrize("after", [0.0, 0.2, 0.7])
@@ -142,7 +147,7 @@ def test_a_stranger_with_a_recorded_pid_is_never_signalled(home: Home) -> None:
         kill(pid)
     assert within(WAIT, lambda: not home.leftovers())
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
-        generations = (replace(written.generations[0], pid=stranger.pid, start=1),)
+        generations = (_of(written.generations[0], pid=stranger.pid, start=1),)
         state.write(home.project.state, replace(written, generations=generations))
         assert sweep(grace=0.1) == []
         assert stranger.poll() is None
@@ -158,7 +163,7 @@ def test_after_a_reboot_nobody_is_signalled(home: Home) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as stranger:
         who = Identity.of(stranger.pid)
         assert who is not None
-        generations = (replace(written.generations[0], pid=who.pid, start=who.start),)
+        generations = (_of(written.generations[0], pid=who.pid, start=who.start),)
         home.project.make()
         state.write(home.project.state, replace(written, boot_id="another boot", generations=generations))
         assert client.runs()[0]["alive"] is False
@@ -168,12 +173,12 @@ def test_after_a_reboot_nobody_is_signalled(home: Home) -> None:
 
 
 def test_kill_marked_finds_those_who_left_the_session() -> None:
-    environment = {**os.environ, MARKER: "f00d" * 8, GENERATION: "7"}
+    environment = {**os.environ, MARKER: "f00d" * 8, GENERATION: "7.1"}
     with subprocess.Popen([sys.executable, "-c", "import os, time; os.fork(); os.setsid(); time.sleep(60)"],
                           env=environment, stdout=subprocess.DEVNULL) as leader:
-        assert kill_marked("f00d" * 8, generation=8) == []
+        assert kill_marked("f00d" * 8, generation="7.2") == []
         assert leader.poll() is None
-        assert leader.pid in kill_marked("f00d" * 8, generation=7)
+        assert leader.pid in kill_marked("f00d" * 8, generation="7.1")
         assert leader.wait() == -signal.SIGKILL
 
 

@@ -15,18 +15,19 @@ import pytest
 from modelkit.failure import Failure
 from modelkit.runtime import state
 from modelkit.runtime.environment import passed_on
-from modelkit.runtime.generation import Patience
 from modelkit.runtime.identity import Identity, boot_id, command_of, in_session
+from modelkit.runtime.kept import Patience
 from modelkit.runtime.process import describe_exit
 from modelkit.runtime.project import Lock, Project, projects
-from modelkit.runtime.state import GenerationState, RunState
+from modelkit.runtime.state import GenerationState, ProcessState, RunState
 from modelkit.runtime.timing import Timing
 from modelkit.runtime.wire import decode, encode, failure_as_json, failure_from_json
 from tests.unit.runtime.support import Home, within
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 STATE = RunState(run_id="f00d", modelfile="/x/Modelfile", pid=1, start=2, boot_id="b", since=3.5, endpoint="http://x",
-                 generations=(GenerationState(1, "dev", "stub", "sha256:00", "ready", 4.5, 5, 6, 7, "/s"),), routed=1)
+                 generations=(GenerationState(1, "dev", "stub", "sha256:00", "ready", 4.5, "/s", (
+                     ProcessState(1, "ready", 4.5, 5, 6, 7, "/s"),)),), routed=1)
 
 
 class TestIdentity:
@@ -130,7 +131,7 @@ class TestProject:
     def test_sockets_fit_whatever_the_home(self, length: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("MODELKIT_HOME", "/" + "h" * length)
         project = Project("0123456789ab")
-        assert len(str(project.generation(999999) / "engine.sock")) < 104
+        assert len(str(project.generation(999999) / "r1024" / "engine.sock")) < 104
         assert project.directory == Project("0123456789ab").directory
 
     def test_somebody_elses_directory_is_refused(self, home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,9 +150,9 @@ class TestState:
         assert [p.name for p in tmp_path.iterdir()] == ["state.json"]
         assert path.stat().st_mode & 0o777 == 0o600
 
-    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": "modelkit.run/2"}', "\0\0\0",
-                                      '{"schema": "modelkit.run/1"}',
-                                      '{"schema": "modelkit.run/1", "generations": [{"id": 1}]}'])
+    @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"schema": "modelkit.run/1"}', "\0\0\0",
+                                      '{"schema": "modelkit.run/2"}',
+                                      '{"schema": "modelkit.run/2", "generations": [{"id": 1}]}'])
     def test_nonsense_is_no_state(self, tmp_path: Path, text: str) -> None:
         path = tmp_path / "state.json"
         path.write_text(text)

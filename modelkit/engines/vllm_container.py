@@ -41,8 +41,8 @@ def container(plan: Plan) -> Container:
     secrets = [] if plan.api_key is None else [SecretVariable("VLLM_API_KEY", plan.api_key, "api-key")]
     if source.kind == "hub":
         secrets.append(SecretVariable("HF_TOKEN", "env:HF_TOKEN", "hf-token", optional=True))
-    return Container(plan.image, args, env=variables(variable_words(plan)), secrets=tuple(secrets),
-                     files=(File(CONFIG_FILE, config_text(setting_words(plan))), *config_files(plan)),
+    return Container(plan.image, args, entry_point=("vllm", "serve"), env=variables(variable_words(plan)),
+                     secrets=tuple(secrets), files=(File(CONFIG_FILE, config_text(setting_words(plan))), *config_files(plan)),
                      mounts=(*mounts, *lora_mounts(plan)), port=PORT, gpus=gpus, shm_bytes=_shared_memory(gpus),
                      drain_seconds=DRAIN_SECONDS)
 

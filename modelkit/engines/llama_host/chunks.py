@@ -31,6 +31,8 @@ class Dialect:
             chunk["id"] = chunk["id"][4:]
         if self._head is None:
             self._head = {k: chunk.get(k) for k in ("id", "created", "model", "object")}
+            if self._asked.model is not None:
+                self._head["model"] = self._asked.model
         chunk |= self._head | {"system_fingerprint": self._fingerprint}
         self._count(part, chunk.pop("usage", None))
         chunk["choices"] = [c for c in chunk.get("choices", ()) if self._choice(part, c)]

@@ -20,6 +20,7 @@ DONE = b"data: [DONE]\n\n"
 _DIALECT = re.compile(rb'"(?:timings|usage|error|__verbose|reasoning_content)":|"logprobs":\{|"content":null'
                       rb"|^(?:error:|:|data: (?:null|\[DONE\]))", re.MULTILINE)
 _FINGERPRINT = re.compile(rb'"system_fingerprint":"[^"\\]*"')
+_MODEL = re.compile(rb'"model":"[^"\\]*"')
 
 
 def event(value: dict[str, Any]) -> bytes:
@@ -50,6 +51,7 @@ class Answer:
     def __init__(self, asked: Asked, fingerprint: str) -> None:
         self._asked = asked
         self._fingerprint = b'"system_fingerprint":%s' % json.dumps(fingerprint).encode()
+        self._model = None if asked.model is None else b'"model":%s' % json.dumps(asked.model).encode()
         self._dialect = Dialect(asked, fingerprint)
         self._fold = Fold(asked)
         self._events = [Events() for _ in asked.parts]
@@ -81,6 +83,8 @@ class Answer:
     def _plain(self, block: bytes) -> bytes:
         if self._asked.kind == "text":
             block = block.replace(b'"id":"chatcmpl-', b'"id":"cmpl-')
+        if self._model is not None:
+            block = _MODEL.sub(self._model, block)
         return _FINGERPRINT.sub(self._fingerprint, block)
 
     def _streamed(self, part: int, block: bytes) -> Iterator[bytes]:

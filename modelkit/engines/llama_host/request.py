@@ -36,6 +36,7 @@ class Asked:
     forced: Forced | None = None
     parallel_calls: bool = True
     choices: int = 1
+    model: str | None = None  # what the answer calls the model, where adapters make several of one
 
     @property
     def path(self) -> str:
@@ -67,11 +68,12 @@ def ask(kind: Kind, body: dict[str, Any], slots: int) -> Asked:
         if body.get("logprobs") is not None and body["logprobs"] is not False:
             top = int(body["logprobs"])
             body["logprobs"] = max(1, top)
+    model = str(body["model"]) if "lora" in body else None
     body["stream"] = True
     if include_usage or not stream or count * len(prompts) > 1:
         body["stream_options"] = {"include_usage": True}
     return Asked(kind, stream, include_usage, tuple(_parts(body, prompts, count, slots)), top, forced, parallel,
-                 count * len(prompts))
+                 count * len(prompts), model)
 
 
 def _parts(body: dict[str, Any], prompts: list[Any], count: int, slots: int) -> list[Part]:

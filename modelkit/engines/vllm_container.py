@@ -42,7 +42,8 @@ def container(plan: Plan) -> Container:
     if source.kind == "hub":
         secrets.append(SecretVariable("HF_TOKEN", "env:HF_TOKEN", "hf-token", optional=True))
     return Container(plan.image, args, entry_point=("vllm", "serve"), env=variables(variable_words(plan)),
-                     secrets=tuple(secrets), files=(File(CONFIG_FILE, config_text(setting_words(plan))), *config_files(plan)),
+                     secrets=tuple(secrets),
+                     files=(File(CONFIG_FILE, config_text(setting_words(plan))), *config_files(plan)),
                      mounts=(*mounts, *lora_mounts(plan)), port=PORT, gpus=gpus, shm_bytes=_shared_memory(gpus),
                      drain_seconds=DRAIN_SECONDS)
 

@@ -49,6 +49,14 @@ def monitoring(plan: Plan, container: Container) -> tuple[File, ...]:
     return (File("monitoring/kustomization.yaml", yaml.dump(kustomization), 0o644), *found)
 
 
+def dashboard_file(plan: Plan, container: Container) -> tuple[File, ...]:
+    """The dashboard alone, where the platform has monitors of its own. Empty for an engine without panels."""
+    if container.metrics is None or plan.engine_name not in PANELS:
+        return ()
+    job = object_name(plan)
+    return (File("monitoring/dashboard.json", dashboard(f"{plan.name} ({plan.stage})", job, plan.engine_name), 0o644),)
+
+
 def edge_monitoring(plan: Plan) -> tuple[File, ...]:
     """The same for platform `process`, where modelkit's own edge is what Prometheus asks."""
     return edge_files(plan.name, plan.stage, plan.host, plan.port)

@@ -12,7 +12,7 @@ from modelkit.platforms.dashboards import monitoring
 from modelkit.platforms.kubernetes_config import config_maps
 from modelkit.platforms.kubernetes_lowering import lower
 from modelkit.platforms.kubernetes_names import Object, metadata, object_name, secret_notes, selector
-from modelkit.platforms.kubernetes_pod import GIB, pod_template, quantity
+from modelkit.platforms.kubernetes_pod import cache_room, keeps_cache, pod_template
 from modelkit.platforms.kubernetes_scaling import (
     disruption_budget,
     max_replicas,
@@ -23,8 +23,6 @@ from modelkit.platforms.kubernetes_scaling import (
 from modelkit.platforms.manifests import DIRECTORY, Client, Command, Manifests
 
 __all__ = ["lower", "manifests"]
-
-_CACHE = 100 * GIB  # for a model of unknown size
 
 
 def manifests(plan: Plan) -> Manifests:
@@ -39,19 +37,18 @@ def workload(plan: Plan, container: Container) -> dict[str, Object]:
     """Everything about a stage's pods, by the name of its file."""
     least, most = replicas(plan), max_replicas(plan)
     maps = config_maps(plan, container.files)
-    template = pod_template(plan, container, maps, most or least)
-    claims = [v for v in template["spec"]["volumes"] if "persistentVolumeClaim" in v]
+    template, keeps = pod_template(plan, container, maps, most or least), keeps_cache(container, most or least)
     objects: dict[str, Object] = {
         f"configmap-{one['metadata']['name'].removeprefix(object_name(plan) + '-').rpartition('-')[0]}.yaml": one
         for one in maps}
     objects["deployment.yaml"] = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata(plan), "spec": {
         **({} if most else {"replicas": least}),  # an autoscaler's own business, else
         "revisionHistoryLimit": 3, "progressDeadlineSeconds": container.start_seconds + 600,
-        "strategy": strategy(container.gpus, bool(claims)),
+        "strategy": strategy(container.gpus, keeps),
         "selector": {"matchLabels": selector(plan)}, "template": template}}
     objects["service.yaml"] = service(plan)
     objects["networkpolicy.yaml"] = network_policy(plan, container)
-    if claims:
+    if keeps:
         objects["persistentvolumeclaim.yaml"] = cache_claim(plan)
     if (most or least) > 1:
         objects["poddisruptionbudget.yaml"] = disruption_budget(plan)
@@ -80,10 +77,9 @@ def network_policy(plan: Plan, container: Container) -> Object:
 
 
 def cache_claim(plan: Plan) -> Object:
-    """A volume for what the engine fetches: twice its weights, so that the next version fits beside this one."""
-    room = 2 * plan.weights.size + 8 * GIB if plan.weights is not None else _CACHE
+    """A volume for what the engine fetches."""
     return {"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata(plan), "spec": {
-        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": quantity(room)}}}}
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": cache_room(plan)}}}}
 
 
 def kustomized(objects: dict[str, Object]) -> tuple[File, ...]:

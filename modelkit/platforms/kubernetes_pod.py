@@ -18,6 +18,7 @@ PRE_STOP = 10
 
 _MARGIN = 20  # seconds to end in, after the last request
 _PROBE = 10  # seconds between two looks at a starting engine
+_UNKNOWN_MODEL = 100 * GIB
 _USER = 2000  # vLLM's images that don't run as root have this user
 
 
@@ -28,19 +29,18 @@ def grace_seconds(container: Container) -> int:
 
 def pod_template(plan: Plan, container: Container, maps: tuple[Object, ...], replicas: int) -> Object:
     """The template of a Deployment's pods. Raises Failure for a model that only this machine has."""
-    volumes = [config_volume("config", maps, container.files), *_mounted(container)]
+    volumes = [config_volume("config", maps, container.files), *image_volumes(container)]
     if container.shm_bytes:
         volumes.append({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": quantity(container.shm_bytes)}})
     if container.cache:
-        volumes.append(_cache(plan, container, shared=replicas == 1))
+        volumes.append(_cache(plan, container, replicas))
     spec: Object = {
         "enableServiceLinks": False,  # a Service named `vllm` would set VLLM_PORT to an address
         "automountServiceAccountToken": False,
         "terminationGracePeriodSeconds": grace_seconds(container),
         "securityContext": _pod_security(container.image),
         "containers": [_container(plan, container)], "volumes": volumes}
-    if container.gpus:
-        spec["tolerations"] = [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]
+    spec |= tolerations(container)
     if (affinity := node_affinity(plan)) is not None:
         spec["affinity"] = {"nodeAffinity": affinity}
     if replicas > 1:
@@ -51,15 +51,13 @@ def pod_template(plan: Plan, container: Container, maps: tuple[Object, ...], rep
 
 
 def _container(plan: Plan, container: Container) -> Object:
-    limits: Object = {"nvidia.com/gpu": str(container.gpus)} if container.gpus else {}
     said: Object = {"name": "engine", "image": container.image, "imagePullPolicy": "IfNotPresent"}
     if container.command:
         said["command"] = [literal(word) for word in container.command]
     return said | {
         "args": [literal(word) for word in container.args], "env": environment(plan, container),
         "ports": [{"name": "http", "containerPort": container.port, "protocol": "TCP"}],
-        "resources": {"requests": _requests(plan, container), **({"limits": limits} if limits else {})},
-        **probes(container),
+        "resources": resources(plan, container), **probes(container),
         "lifecycle": {"preStop": {"sleep": {"seconds": PRE_STOP}}},  # by the kubelet: the image needs no `sleep`
         "securityContext": container_security(), "volumeMounts": volume_mounts(container),
         "terminationMessagePolicy": "FallbackToLogsOnError"}
@@ -79,10 +77,22 @@ def environment(plan: Plan, container: Container) -> list[Object]:
 def probes(container: Container) -> Object:
     """Health asks for no key; an engine may load for as long as `start_seconds` before anybody loses patience."""
     ask = {"httpGet": {"path": container.health, "port": "http"}}
-    return {"startupProbe": {**ask, "periodSeconds": _PROBE, "timeoutSeconds": 5,
-                             "failureThreshold": max(1, math.ceil(container.start_seconds / _PROBE))},
+    return {"startupProbe": {**ask, **startup(container)},
             "readinessProbe": {**ask, "periodSeconds": 5, "timeoutSeconds": 5, "failureThreshold": 3},
             "livenessProbe": {**ask, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6}}
+
+
+def startup(container: Container) -> Object:
+    """How often a starting engine is asked, and how often it may fail to answer."""
+    return {"periodSeconds": _PROBE, "timeoutSeconds": 5,
+            "failureThreshold": max(1, math.ceil(container.start_seconds / _PROBE))}
+
+
+def tolerations(container: Container) -> Object:
+    """A pod spec's field for nodes that only those who want a GPU may use; empty where none is wanted."""
+    if not container.gpus:
+        return {}
+    return {"tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}]}
 
 
 def volume_mounts(container: Container) -> list[Object]:
@@ -97,7 +107,8 @@ def volume_mounts(container: Container) -> list[Object]:
     return mounts
 
 
-def _mounted(container: Container) -> list[Object]:
+def image_volumes(container: Container) -> list[Object]:
+    """What the kubelet pulls and shows the engine, as volumes."""
     return [{"name": f"model-{number}", "image": {"reference": image_volume(mount.source),
                                                   "pullPolicy": "IfNotPresent"}}
             for number, mount in enumerate(container.mounts)]
@@ -111,9 +122,19 @@ def image_volume(source: ModelSource) -> str:
     return source.name
 
 
-def _cache(plan: Plan, container: Container, shared: bool) -> Object:
-    """What an engine fetches outlives its pod where there is one pod only: most volumes go to one node at a time."""
-    if not shared or container.mounts:
+def keeps_cache(container: Container, pods: int) -> bool:
+    """Whether what an engine fetches outlives its pod: where there is one pod only, since most volumes go to one node
+    at a time, and where it fetches anything."""
+    return container.cache is not None and pods == 1 and not container.mounts
+
+
+def cache_room(plan: Plan) -> str:
+    """The size of a volume for what an engine fetches: twice its weights, so that the next version fits beside this."""
+    return quantity(2 * plan.weights.size + 8 * GIB if plan.weights is not None else _UNKNOWN_MODEL)
+
+
+def _cache(plan: Plan, container: Container, pods: int) -> Object:
+    if not keeps_cache(container, pods):
         return {"name": "cache", "emptyDir": {}}
     return {"name": "cache", "persistentVolumeClaim": {"claimName": object_name(plan)}}
 
@@ -123,7 +144,13 @@ def _cache_path(container: Container) -> str:
     return "/cache/huggingface" if non_root(container.image) else container.cache
 
 
-def _requests(plan: Plan, container: Container) -> Object:
+def resources(plan: Plan, container: Container) -> Object:
+    """What a node must have, and the GPUs that nobody else gets."""
+    limits: Object = {"limits": {"nvidia.com/gpu": str(container.gpus)}} if container.gpus else {}
+    return {"requests": requests(plan, container), **limits}
+
+
+def requests(plan: Plan, container: Container) -> Object:
     """What a node must have. GPUs hold the model; without one it lies in memory, beside the attention cache."""
     if container.gpus:
         return {"cpu": str(2 * container.gpus), "memory": quantity(8 * GIB * container.gpus + container.shm_bytes)}

@@ -50,7 +50,7 @@ def scaling_spec(plan: Plan, most: int) -> Object:
                 "scaleDown": {"stabilizationWindowSeconds": 600,
                               "policies": [{"type": "Pods", "value": 1, "periodSeconds": 300}]}}}},
             "triggers": [{"type": "prometheus", "metricType": "AverageValue", "metadata": {
-                "serverAddress": PROMETHEUS, "query": f'sum({queue}{{service="{object_name(plan)}"}})',
+                "serverAddress": PROMETHEUS, "query": f'sum({queue}{{job="{object_name(plan)}"}})',
                 "threshold": str(waiting)}}]}
 
 

@@ -40,8 +40,8 @@ def build() -> argparse.ArgumentParser:
     parser = _Parser(prog="modelkit", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
     commands = Subcommands(parser)
-    for add in (_check, _parse, _plan, _up, _ps, _status, _logs, _down, _chat, _env, _promote, _engine, _doctor,
-                _version):
+    for add in (_check, _parse, _plan, _explain, _diff, _up, _ps, _status, _logs, _down, _chat, _env, _promote, _engine,
+                _doctor, _version):
         add(commands)
     add_model_commands(commands)
     return parser
@@ -74,6 +74,24 @@ def _plan(commands: Subcommands) -> None:
     _file(parser, many=True)
     _stage(parser)
     _address(parser)
+    lock_flags(parser)
+
+
+def _explain(commands: Subcommands) -> None:
+    parser = commands.add("explain", "explain", "show each flag of a stage's engine, where it comes from and why",
+                          example="modelkit explain -s prod")
+    _file(parser)
+    _stage(parser)
+    lock_flags(parser)
+
+
+def _diff(commands: Subcommands) -> None:
+    parser = commands.add("diff", "diff", "say what differs between two stages, and what it means for clients",
+                          example="modelkit diff dev prod")
+    parser.add_argument("left", metavar="FROM", help="the stage that serves")
+    parser.add_argument("right", metavar="TO", help="the stage that shall serve")
+    _file(parser)
+    parser.add_argument("--exit-code", action="store_true", help="1 if a difference is more than `safe`")
     lock_flags(parser)
 
 

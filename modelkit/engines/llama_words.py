@@ -43,8 +43,8 @@ def words(plan: Plan) -> tuple[Word, ...]:
 
 
 def _address(plan: Plan) -> Iterator[Word]:
-    assert plan.weights is not None
-    yield Word("--model", plan.weights.path, plan.base_origin or Origin(kind="modelfile"),
+    path = plan.weights.path if plan.weights is not None else plan.reference  # while it is not here
+    yield Word("--model", path, plan.base_origin or Origin(kind="modelfile"),
                "FROM, in the form that llama.cpp loads")
     yield Word("--alias", plan.name, Origin(kind="modelfile"), "NAME; another name is a 404")
     yield _ours("--host", f"{RUN}/llama.sock", "only the contract in front of it listens there")

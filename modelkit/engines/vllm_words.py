@@ -55,8 +55,8 @@ def model_words(plan: Plan) -> Iterator[Word]:
     """What is served, by digest or by revision."""
     origin = plan.base_origin or Origin(kind="modelfile")
     if not contained(plan):
-        assert plan.weights is not None
-        yield Word("", plan.weights.path, origin, "FROM, in the form that vLLM loads")
+        path = plan.weights.path if plan.weights is not None else plan.reference  # while it is not here
+        yield Word("", path, origin, "FROM, in the form that vLLM loads")
     elif plan.source is not None and plan.source.kind == "hub":
         yield Word("", plan.source.name, origin, "FROM, fetched by the engine itself")
         for flag in ("--revision", "--tokenizer-revision"):
@@ -136,8 +136,7 @@ def variable_words(plan: Plan) -> Iterator[Word]:
     yield _ours("PYTHONSAFEPATH", "1", "its helpers would import from the working directory first")
     yield _ours("PYTHONNOUSERSITE", "1", "packages of a user are not the engine's")
     yield _ours("PYTHONUNBUFFERED", "1", "its last words are not lost")
-    if not contained(plan):
-        assert plan.engine is not None
+    if not contained(plan) and plan.engine is not None:
         yield _ours("VLLM_CACHE_ROOT", str(place("cache") / f"vllm-{plan.engine.version}"),
                     "what it learns of a model's class is kept")
     yield _ours("VLLM_HOST_IP", "127.0.0.1", "its parts talk over TCP with each other: on loopback")
@@ -154,7 +153,9 @@ def variable_words(plan: Plan) -> Iterator[Word]:
 
 def _device_words(plan: Plan) -> Iterator[Word]:
     if on_cpu(plan):
-        yield _of("hardware", "--dtype", "bfloat16", "what CPUs compute with")
+        dtype = cpu_dtype(plan)
+        yield _of("hardware", "--dtype", dtype, "what CPUs compute with" if dtype == "bfloat16" else
+                  "this processor has to emulate bfloat16, which takes four times as long")
         yield _of("hardware", "--enforce-eager", None, "compiling takes minutes and a compiler")
         yield _of("hardware", "--kv-cache-memory-bytes", str(kv_cache_bytes(plan)),
                   "all conversations at full length, bounded; vLLM would take nearly all of the memory")
@@ -174,7 +175,7 @@ def kv_cache_bytes(plan: Plan) -> int:
     vLLM takes the room at its start and lets conversations wait when it is full; left alone it would take nearly all
     of the machine's memory.
     """
-    token = plan.kv_bytes_per_token or _KV_UNKNOWN
+    token = (plan.kv_bytes_per_token or _KV_UNKNOWN) * (2 if cpu_dtype(plan) == "float32" else 1)
     one = (plan.context_length + _BLOCK) * token
     return min(one * plan.max_concurrency, max(one, _KV_AT_MOST)) + 2 * _BLOCK * token
 

@@ -124,15 +124,18 @@ class LockFile:
         from modelkit.planning.locking import drift, kept, presume_current
 
         differences: list[str] = []
+        known = {one.reference: one.files for one in self.lock.artifact} if self.lock else {}
+        replaced = {one.reference for one in artifacts if known.get(one.reference, one.files) != one.files}
         for stage in stages:
             mode = self.mode_of(stage.name)
             if mode == "locked":
                 presume_current(stage, self.lock, str(self.path), self.why(stage.name))
-            elif (locked := self.stage(stage.name)) is not None:
+            elif (locked := self.stage(stage.name)) is not None and not replaced & {*stage.artifacts}:
                 differences += drift(stage, locked)
         if self.mode == "frozen" or not write:
             return False, differences
-        settled = [kept(stage, self.stage(stage.name)) for stage in stages]
+        # What was made of other files is nothing to keep.
+        settled = [stage if replaced & {*stage.artifacts} else kept(stage, self.stage(stage.name)) for stage in stages]
         lock = (self.lock or Lock()).merged(settled, artifacts, ["experiment", *self.stages()])
         changed = lockfile.write(lock, self.path)
         self.lock = lock

@@ -89,7 +89,7 @@ def _paths(plan: Plan, contained: bool) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in plan.adapters:
         if one.source is not None and one.source.kind == "hub":
-            raise Failure("adapter-unpinned", f"vLLM would fetch the adapter {one.reference} ({one.origin.where}) from "
+            raise Failure("adapter-unpinned", f"{plan.engine_name} would fetch the adapter {one.reference} ({one.origin.where}) from "
                           "the Hub by itself, whatever it is by then: its flags have no place for a revision",
                           f"run `modelkit push {one.reference} oci://…` and write `ADAPTER oci://… AS {one.name}`")
         folder = re.sub(r"[^A-Za-z0-9._-]", "-", one.name)

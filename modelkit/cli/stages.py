@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import project
+from modelkit.cli.images import Images
 from modelkit.cli.lockfile import LockFile
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
@@ -55,7 +56,7 @@ class Stages:
     def __init__(self, modelfile: Modelfile, arguments: Any, *, lock: LockFile | None = None) -> None:
         self.modelfile, self.arguments = modelfile, arguments
         self.lock = lock or LockFile.of(modelfile, arguments)
-        self.store = Store()
+        self.store, self.images = Store(), Images(self.lock)
 
     @cached_property
     def engines(self) -> dict[str, Engine]:
@@ -70,7 +71,6 @@ class Stages:
     def facts(self, found: Found, stage: str) -> Facts:
         """What planning is told of the world."""
         from modelkit.cli import adapters
-        from modelkit.engines.images import image_engine
         from modelkit.models.inherited import NOTHING, inherited
         from modelkit.planning.facts import Facts
         from modelkit.planning.reach import folder_source, remote_source
@@ -78,16 +78,18 @@ class Stages:
 
         here, ask = found.weights, found.wanted
         where = platform_row(ask.platform).where
-        engines, image, source = self.engines, None, None
-        if where != "process":
-            engine, image = image_engine(ask.engine, ask.specifier, ask.image, ask.accelerator)
+        engines, image, source, elsewhere = {}, None, None, where == "elsewhere"
+        if where == "process":
+            engines = self.engines
+        else:
+            engine, image = self.images.engine(stage, ask)
             engines = {ask.engine: engine}
             source = folder_source(here) if where == "here" else remote_source(found.artifact, stage)
         base = inherited(found.artifact, self.store) if found.base is not None and found.artifact else NOTHING
         return Facts(engines=engines, image=image, source=source, reference=found.reference.text, base=found.base,
-                     steps=found.left, gguf=here if here and here.form == "gguf" else None,
+                     steps=() if elsewhere else found.left, gguf=here if here and here.form == "gguf" else None,
                      safetensors=here if here and here.form == "safetensors" else None,
-                     model=found.facts, cpus=os.cpu_count() or 1, cpu_flags=_cpu_flags(),
+                     model=found.facts, cpus=os.cpu_count() or 1, cpu_flags=() if elsewhere else _cpu_flags(),
                      tools=frozenset((*found.tools, *(one.tool.name for one in found.adapters if one.tool))),
                      inherited=base, adapters=tuple(adapters.served(found.adapters, where, stage)))
 
@@ -98,7 +100,8 @@ class Stages:
 
         resolved = resolve(self.modelfile, stage, self.facts(found or self.look(stage), stage),
                            project.overrides(self.arguments))
-        return resolved.model_copy(update={"lowered": platforms.lower(resolved)})
+        images = {image: self.images.pinned(stage, image) for image in platforms.images(resolved)}
+        return resolved.model_copy(update={"lowered": platforms.lower(resolved), "images": images})
 
     def ready(self, stage: str, on_progress: Progress = quiet, *, engine: bool = True) -> tuple[Found, Plan]:
         """A stage with everything that it needs here: fetched, made, proved against the lock.
@@ -182,6 +185,7 @@ class Stages:
 
     def entry(self, stage: str, found: Found) -> tuple[LockedStage, tuple[LockedArtifact, ...]]:
         """A stage, its model and its adapters as the lock would have them now."""
+        from modelkit import platforms
         from modelkit.cli import adapters
         from modelkit.planning.facts import Overrides
         from modelkit.planning.locking import locked_artifact, locked_stage
@@ -189,13 +193,14 @@ class Stages:
 
         assert found.artifact is not None, "the lock is about files that are known"
         plan = resolve(self.modelfile, stage, self.facts(found, stage), Overrides())
+        plan = plan.model_copy(update={"images": {image: image for image in platforms.images(plan)}})
         artifact = locked_artifact(self.lock.name(found.asked), found.artifact, found.precision, found.facts)
         known = self.lock.artifact(found.asked)
         if known is not None and known.files == artifact.files and known.resolved == artifact.resolved:
             artifact = known
         lora = list(adapters.locked(found.adapters, self.lock))
         stage_ = locked_stage(plan, found.wanted, artifact, self._made(found), self._engine(found, plan),
-                              adapters=[one for one, _ in lora])
+                              adapters=[one for one, _ in lora], images=tuple(self.images.locked(stage, plan)))
         return stage_, (artifact, *(other for _, other in lora))
 
     def _made(self, found: Found) -> list[Any]:

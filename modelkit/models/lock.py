@@ -91,6 +91,7 @@ class LockedStage(_Table):
     template: str | None = None  # digest of the chat template that is used
     steps: tuple[LockedStep, ...] = ()
     adapters: tuple[LockedAdapter, ...] = ()
+    images: tuple[str, ...] = ()  # container images, `host/name:tag@sha256:…`
 
     @property
     def artifacts(self) -> tuple[str, ...]:

@@ -48,7 +48,7 @@ def locked_artifact(reference: str, artifact: Artifact, precision: str, facts: M
 
 
 def locked_stage(plan: Plan, wanted: Wanted, artifact: LockedArtifact, made: Sequence[Made], engine: str, *,
-                 adapters: Sequence[LockedAdapter] = ()) -> LockedStage:
+                 adapters: Sequence[LockedAdapter] = (), images: Sequence[str] = ()) -> LockedStage:
     """A stage as it is now. `plan` must be made without overrides: the command line is nobody else's."""
     own = plan.chat_template
     return LockedStage(
@@ -57,7 +57,7 @@ def locked_stage(plan: Plan, wanted: Wanted, artifact: LockedArtifact, made: Seq
         template="sha256:" + hashlib.sha256(own.encode()).hexdigest() if own else artifact.template,
         steps=tuple(LockedStep(kind=one.step.kind, precision=one.step.precision, tool=one.tool, imatrix=one.imatrix,
                                output=one.output, size=one.size) for one in made),
-        adapters=tuple(adapters))
+        adapters=tuple(adapters), images=tuple(sorted(images)))
 
 
 def settings_digest(plan: Plan) -> str:
@@ -95,7 +95,13 @@ def kept(now: LockedStage, locked: LockedStage | None) -> LockedStage:
     steps = tuple(_known_longer(new, old) for new, old in zip(now.steps, locked.steps, strict=True))
     adapters = tuple(_known_longer(new, old) for new, old in zip(now.adapters, locked.adapters, strict=True))
     return locked.model_copy(update={"engine": locked.engine or now.engine, "steps": steps, "adapters": adapters,
+                                     "images": _known_images(now.images, locked.images),
                                      "template": locked.template or now.template})
+
+
+def _known_images(now: Sequence[str], locked: Sequence[str]) -> tuple[str, ...]:
+    """An image that was found before stays; one that nobody had asked for yet may be known now."""
+    return tuple(sorted({one.partition("@")[0]: one for one in (*now, *locked)}.values()))
 
 
 _Part = TypeVar("_Part", LockedStep, LockedAdapter)

@@ -280,7 +280,7 @@ class _Resolution:
 
     def _needs(self, engine_name: str, engine: Engine | None, form: str, weights: Weights | None) -> list[Need]:
         needs = []
-        if weights is None and self.facts.base is None:
+        if weights is None and self.facts.base is None and self.facts.source is None:
             needs.append(Need(code="download", message=f"fetch {self.facts.reference}", automatic=True))
             if form == "safetensors" and self.facts.reference.endswith(".gguf"):
                 needs.append(Need(code="dequantize", automatic=True, message="make the form that the engine loads"))

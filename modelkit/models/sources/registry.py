@@ -67,7 +67,18 @@ class Registry:
                 broken(self.where, "it has lists of manifests inside lists")
         return found
 
+    def digest(self, reference: str) -> str:
+        """The digest behind a tag: of a manifest, or of a list of manifests."""
+        body = self._body(reference)
+        if b'"schemaVersion"' not in body:
+            broken(f"{self.where}:{reference}", "what it has there is no manifest")
+        return digest_of(body)
+
     def _manifest(self, reference: str) -> Manifest | Layer:
+        return parse(self._body(reference), f"{self.where}{'@' if ':' in reference else ':'}{reference}")
+
+    def _body(self, reference: str) -> bytes:
+        """A manifest's bytes, which have the digest that was asked for, or that the registry says."""
         answer = self.ask("GET", f"{self.base}/v2/{self.name}/manifests/{reference}", {"Accept": ACCEPTED},
                           at_most=LARGEST)
         what = f"{self.where}{'@' if ':' in reference else ':'}{reference}"
@@ -80,7 +91,7 @@ class Registry:
         if digest != wanted or (said.startswith("sha256:") and said != digest):
             raise Failure("digest-mismatch", f"{what} is not what the registry says: its manifest is {digest}",
                           "the registry is broken or hostile; don't use it", data={"expected": wanted, "found": digest})
-        return parse(answer.body, what)
+        return answer.body
 
     def blob(self, layer: Layer) -> Remote:
         """Where a blob is."""

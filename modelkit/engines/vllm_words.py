@@ -14,7 +14,7 @@ from modelkit.engines import table
 from modelkit.engines.container import CONFIG, MODEL
 from modelkit.engines.launch import RUN, File
 from modelkit.engines.vllm_adapters import lora_words, served_name
-from modelkit.engines.vllm_hardware import capability, on_cpu
+from modelkit.engines.vllm_hardware import capability, cpu_dtype, on_cpu
 from modelkit.engines.vllm_settings import SETTINGS, TEMPLATE_FILE
 from modelkit.engines.word import Word
 from modelkit.places import place

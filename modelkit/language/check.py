@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from modelkit.language.checking.context import Context
 from modelkit.language.checking.conversations import read_tests
 from modelkit.language.checking.layer import LayerReader, meant
@@ -10,7 +12,6 @@ from modelkit.language.checking.stages import read_stages
 from modelkit.language.checking.variables import check_variables
 from modelkit.language.diagnostic import Diagnostic, Report, Severity, in_file_order
 from modelkit.language.document import Document
-from modelkit.language.instructions import OLLAMA_INSTRUCTIONS
 from modelkit.language.modelfile import Layer, Modelfile, Said
 from modelkit.language.names import default_name
 from modelkit.language.parser import parse
@@ -42,7 +43,7 @@ def check(document: Document, report: Report) -> Modelfile | None:
     check_variables(document, reader.variables, context)
     find_secrets(document.source, report)
     _judge_base(document, layer, report)
-    _judge_adapters(document, layer, report)
+    _judge_adapters((layer, *(stage.layer for stage in stages.values())), report)
     if any(found.severity is Severity.ERROR for found in report.found):
         return None
     source = document.source
@@ -60,7 +61,9 @@ def _judge_base(document: Document, layer: Layer, report: Report) -> None:
                    said_in_stages[0].keyword.span, hint="put a `FROM` at the top; a stage may then say its own")
 
 
-def _judge_adapters(document: Document, layer: Layer, report: Report) -> None:
-    ours = any(i.keyword.text.upper() not in OLLAMA_INSTRUCTIONS for i in document.all_instructions())
-    if layer.adapters and len(layer.adapters) > 1 and not ours and not any(document.blocks("STAGE")):
-        report.add(SEVERAL_ADAPTERS, "Ollama uses only the last of several `ADAPTER` lines", layer.adapters[0].span)
+def _judge_adapters(layers: Iterable[Layer], report: Report) -> None:
+    """Of the adapters that would be part of the model itself only one can be."""
+    for layer in layers:
+        for unused in [said for said in layer.adapters or () if said.value.name is None][:-1]:
+            report.add(SEVERAL_ADAPTERS, "of several `ADAPTER` lines without `AS` only the last counts", unused.span,
+                       hint="give it a model name of its own: `ADAPTER … AS name`")

@@ -366,11 +366,12 @@ POSSIBLE_SECRET = _warning(
     why="A Modelfile is committed and shared; its text even reaches the model.",
     help="Remove the token and revoke it. Credentials for downloads come from the environment.",
 )
-SEVERAL_ADAPTERS = _info(
+SEVERAL_ADAPTERS = _warning(
     "several-adapters",
-    "A file for Ollama has more than one ADAPTER.",
-    why="Ollama uses the last one only and ignores the others; modelkit serves all of them.",
-    help="Keep one, if Ollama is to load the file too.",
+    "More than one ADAPTER is to be part of the model itself.",
+    why="Without `AS` an adapter is part of the model that the file is about, and there it can only be one: as in "
+    "Ollama, the last one counts.",
+    help="Write `AS name` behind those that are to be models of their own beside it, or keep one.",
 )
 NAME_IS_PATH = _warning(
     "name-is-path",

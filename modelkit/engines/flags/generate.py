@@ -5,8 +5,8 @@
     python -m modelkit.engines.flags.generate llama-server 10434 --binary ./llama-server
 
 vLLM's Python files come from its source distribution; `--python` is one that has what they import (any environment
-of modelkit's will do). llama-server is asked for its `--help`; where there is no binary, its README says the same: it is made by that parser,
-and held against `common/arg.cpp`.
+of modelkit's will do). llama-server is asked for its `--help`; where there is no binary, its README says the same: it
+is made by that parser, and held against `common/arg.cpp`.
 """
 
 from __future__ import annotations

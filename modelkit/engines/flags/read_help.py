@@ -1,4 +1,4 @@
-"""llama-server's flags as its own parser prints them: `--help`, or the table that it wrote into `tools/server/README.md`.
+"""llama-server's flags as its own parser prints them: `--help`, or its table in `tools/server/README.md`.
 
 Both come from the same entries: words, the hint of a value, a text that states the default.
 """
@@ -22,7 +22,8 @@ Entry = tuple[tuple[str, ...], str, str]
 
 def table(version: str, text: str, source: str) -> FlagTable:
     """The table of a build's `--help`, or of its README. Raises ValueError where there are no flags in it."""
-    flags, gone = [], {}
+    flags: list[Flag] = []
+    gone: dict[str, str] = {}
     for words, hint, said in _of_readme(text) if "\n| `-" in text else _of_help(text):
         flag = _flag(words, hint, said)
         if "argument has been removed" in said:

@@ -44,8 +44,8 @@ class Flag:
         return (self.flag, *self.aliases, *self.negations)
 
     def as_json(self) -> dict[str, Any]:
-        return {key: value for key, value in asdict(self).items()
-                if key in ("flag", "type") or (value is not None and value != () and (key, value) != ("deprecated", False))}
+        said = {key: value for key, value in asdict(self).items() if value is not None and value != ()}
+        return said if self.deprecated else {key: value for key, value in said.items() if key != "deprecated"}
 
 
 @dataclass(frozen=True)

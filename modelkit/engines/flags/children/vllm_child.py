@@ -68,7 +68,7 @@ def described(action: argparse.Action, words: list[str], deprecated: bool) -> di
     names = [word for word in words if word not in negative]
     flag = next((word for word in names if word.startswith("--")), names[0])
     return {"flag": flag, "aliases": sorted(set(names) - {flag}),
-            "negations": sorted((word for word in words if word in negative), key=lambda word: (word not in shown, word)),
+            "negations": sorted(set(words) & set(negative), key=lambda word: (word not in shown, word)),
             "hidden": sorted(set(words) - shown), "type": type_of(action), "nargs": action.nargs or None,
             "choices": sorted((one for one in action.choices or () if one is not None), key=str),
             "default": plain(action.default), "deprecated": deprecated}
@@ -101,7 +101,8 @@ def main() -> None:
     tools = importlib.import_module("vllm.tool_parsers").ToolParserManager
     reasoning = importlib.import_module("vllm.reasoning").ReasoningParserManager
     json.dump({"version": importlib.import_module("vllm.version").__version__, "flags": rows,
-               "tool_parsers": sorted(tools.list_registered()), "reasoning_parsers": sorted(reasoning.list_registered()),
+               "tool_parsers": sorted(tools.list_registered()),
+               "reasoning_parsers": sorted(reasoning.list_registered()),
                "replaced": sorted(set(missing.replaced))}, sys.stdout)
 
 

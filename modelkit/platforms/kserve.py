@@ -15,7 +15,7 @@ from modelkit.engines.container import MODEL, Container
 from modelkit.failure import Failure
 from modelkit.planning.plan import Lowered, ModelSource, Plan
 from modelkit.platforms.dashboards import dashboard_file
-from modelkit.platforms.kubernetes import apply, kustomized
+from modelkit.platforms.kubernetes import apply, kustomized, sealed
 from modelkit.platforms.kubernetes_config import config_maps, config_volume
 from modelkit.platforms.kubernetes_lowering import RULES, lowered, says
 from modelkit.platforms.kubernetes_names import Object, metadata, object_name, secret_notes
@@ -42,7 +42,7 @@ def lower(plan: Plan) -> tuple[Lowered, ...]:
     """What an LLMInferenceService makes of a plan's settings."""
     gateway = "KServe makes the route; the Gateway's address is the stage's"
     return lowered(plan, {**RULES, "serve.host": says("translated", "Gateway", gateway),
-                          "serve.port": says("lost", "", "clients use the Gateway's port"),
+                          "serve.port": says("translated", "Gateway", "the Gateway's port"),
                           "serve.replicas": says("equal", "spec.replicas", "pods"),
                           "serve.max_replicas": says("translated", "spec.scaling", "KEDA adds pods while requests "
                                                      "wait")})
@@ -60,8 +60,8 @@ def manifests(plan: Plan) -> Manifests:
     maps = config_maps(plan, container.files)
     objects = {f"configmap-{number}.yaml": one for number, one in enumerate(maps, 1)}
     objects["llminferenceservice.yaml"] = inference_service(plan, container, maps)
-    return Manifests(plan, (*kustomized(objects), *dashboard_file(plan, container)), _client(plan),
-                     tuple(_notes(plan, container)))
+    files = (*kustomized(sealed(objects, "llminferenceservice.yaml")), *dashboard_file(plan, container))
+    return Manifests(plan, files, _client(plan), tuple(_notes(plan, container)))
 
 
 def inference_service(plan: Plan, container: Container, maps: tuple[Object, ...]) -> Object:

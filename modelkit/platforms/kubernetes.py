@@ -22,7 +22,10 @@ from modelkit.platforms.kubernetes_scaling import (
 )
 from modelkit.platforms.manifests import DIRECTORY, Client, Command, Manifests
 
-__all__ = ["lower", "manifests"]
+__all__ = ["BUNDLE", "lower", "manifests"]
+
+BUNDLE = "modelkit.dev/bundle"
+"""The annotation with the digest of what was applied together."""
 
 
 def manifests(plan: Plan) -> Manifests:
@@ -54,8 +57,13 @@ def workload(plan: Plan, container: Container) -> dict[str, Object]:
         objects["poddisruptionbudget.yaml"] = disruption_budget(plan)
     if most:
         objects["scaledobject.yaml"] = scaled_object(plan, most)
-    whole = digest(objects)
-    objects["deployment.yaml"]["metadata"]["annotations"]["modelkit.dev/bundle"] = whole
+    return sealed(objects, "deployment.yaml")
+
+
+def sealed(objects: dict[str, Object], main: str) -> dict[str, Object]:
+    """The objects, with the digest of them all on one of them: what the cluster says it has, and what we would write,
+    are compared by it."""
+    objects[main]["metadata"]["annotations"][BUNDLE] = digest(objects)
     return objects
 
 

@@ -10,13 +10,14 @@ from modelkit import engines
 from modelkit.engines.container import Container
 from modelkit.engines.launch import File
 from modelkit.failure import Failure
+from modelkit.models.digests import digest
 from modelkit.planning.plan import Lowered, Plan
 from modelkit.platforms import yaml
 from modelkit.platforms.dashboards import dashboard_file
-from modelkit.platforms.kubernetes import apply, kustomized
+from modelkit.platforms.kubernetes import BUNDLE, apply, kustomized
 from modelkit.platforms.kubernetes_config import config_maps, config_volume
 from modelkit.platforms.kubernetes_lowering import RULES, lowered, says
-from modelkit.platforms.kubernetes_names import Object, object_name, secret_name, secret_notes
+from modelkit.platforms.kubernetes_names import Object, object_name, provenance, secret_name, secret_notes
 from modelkit.platforms.kubernetes_nodes import node_affinity
 from modelkit.platforms.kubernetes_pod import (
     cache_room,
@@ -57,7 +58,9 @@ def manifests(plan: Plan) -> Manifests:
     container = engines.container(plan)
     maps = config_maps(plan, container.files)
     objects = {f"configmap-{number}.yaml": one for number, one in enumerate(maps, 1)}
-    values = File("values.yaml", yaml.dump(chart_values(plan, container, maps)), 0o644)
+    said = chart_values(plan, container, maps)
+    said["servingEngineSpec"]["modelSpec"][0]["annotations"][BUNDLE] = digest({**objects, "values.yaml": said})
+    values = File("values.yaml", yaml.dump(said), 0o644)
     return Manifests(plan, (values, *kustomized(objects), *dashboard_file(plan, container)), _client(plan, container),
                      _notes(plan, container))
 
@@ -68,6 +71,8 @@ def chart_values(plan: Plan, container: Container, maps: tuple[Object, ...]) -> 
     pods = max_replicas(plan) or replicas(plan)
     probe = {"httpGet": {"path": container.health, "port": container.port}}
     engine: Object = {
+        # The router takes every pod that has these: the chart's own are the same for all releases.
+        "labels": {"environment": plan.stage, "release": object_name(plan)},
         "containerPort": container.port, "servicePort": container.port, "imagePullPolicy": "IfNotPresent",
         **({} if container.gpus else {"runtimeClassName": ""}), **({"vllmApiKey": keyed} if keyed else {}),
         "securityContext": {"seccompProfile": {"type": "RuntimeDefault"}},
@@ -92,8 +97,8 @@ def _model(plan: Plan, container: Container, maps: tuple[Object, ...]) -> Object
     pods = most or replicas(plan)
     mounts = [one for one in volume_mounts(container) if one["name"] not in ("shm", "cache")]
     model: Object = {
-        "name": _MODEL, "repository": repository, "tag": tag, "modelURL": container.args[0],
-        "replicaCount": replicas(plan), "requestCPU": int(need["cpu"]), "requestMemory": need["memory"],
+        "name": _MODEL, "annotations": provenance(plan), "repository": repository, "tag": tag,
+        "modelURL": container.args[0], "replicaCount": replicas(plan), "requestCPU": int(need["cpu"]), "requestMemory": need["memory"],
         "requestGPU": container.gpus, "vllmConfig": _vllm(plan, container),
         "env": [one for one in environment(plan, container) if one["name"] != _API_KEY],
         "extraVolumes": [config_volume("config", maps, container.files), *image_volumes(container)],

@@ -43,8 +43,14 @@ def contracted(server: Any) -> Any:
             if not callable(getattr(app, "build_middleware_stack", None)) or not hasattr(self, "model"):
                 sys.exit("modelkit: the server of this TensorRT-LLM cannot be extended")
             self.model = name  # in answers; its own would be the folder's
-            build = app.build_middleware_stack
-            app.build_middleware_stack = lambda: Door(Contract(build()), PROBES)
+            build, contract = app.build_middleware_stack, Contract(app)
+            door = Door(contract, PROBES)  # now, not with the first event: uvicorn would go on without a profile
+
+            def built() -> Any:
+                contract.app = build()
+                return door
+
+            app.build_middleware_stack = built
 
     return Contracted
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,6 +43,34 @@ def fetch_adapter(reference: Reference, store: Store, on_progress: Progress = qu
     return _of(pull(reference, store=store, on_progress=on_progress, refresh=refresh), store)
 
 
+def adapter_of(artifact: Artifact, store: Store) -> Weights:
+    """An artifact of the form `adapter` that is here, as the rest of modelkit works with it."""
+    return _of(artifact, store)[1]
+
+
+def is_adapter_at(path: Path) -> bool:
+    """Is what lies at a path an adapter rather than a model?"""
+    from modelkit.models.formats.gguf_reader import read_header
+
+    if path.is_dir():
+        return (path / CONFIG).is_file() and not (path / "config.json").is_file()
+    try:
+        return path.is_file() and read_header(path, model=False).get("general.type", str, "") == "adapter"
+    except Failure:
+        return False
+
+
+def peft_digest(pieces: Iterable[Piece]) -> str | None:
+    """The digest that recipes call an adapter in PEFT's form by; None unless both of its files are there."""
+    from modelkit.models.digests import digest
+
+    named = {piece.path.rpartition("/")[2]: piece for piece in pieces}
+    if CONFIG not in named or WEIGHTS not in named:
+        return None
+    return digest({"files": {name: {"sha256": named[name].digest.removeprefix("sha256:"), "size": named[name].size}
+                             for name in (CONFIG, WEIGHTS)}})
+
+
 def _at(path: Path, store: Store) -> tuple[Artifact, Weights]:
     """An adapter at a path of the user's own: it is used where it is."""
     from modelkit.models.local import adapter_at
@@ -59,18 +88,14 @@ def _at(path: Path, store: Store) -> tuple[Artifact, Weights]:
 
 def _of(artifact: Artifact, store: Store) -> tuple[Artifact, Weights]:
     """An artifact that is here as an adapter: the folder that holds PEFT's two files, or its one GGUF."""
-    from modelkit.models.digests import digest
     from modelkit.models.local import adapter_at
     from modelkit.models.weights import Weights
 
-    pieces = {piece.path.rpartition("/")[2]: piece for piece in artifact.files}
-    if CONFIG in pieces and WEIGHTS in pieces:
-        two = (pieces[CONFIG], pieces[WEIGHTS])
-        known = {name: {"sha256": pieces[name].digest.removeprefix("sha256:"), "size": pieces[name].size}
-                 for name in (CONFIG, WEIGHTS)}
-        place = store.folder(artifact) / pieces[WEIGHTS].path
-        weights = Weights(reference=artifact.resolved, form="safetensors", path=str(place.parent),
-                          digest=digest({"files": known}), size=sum(piece.size for piece in two))
+    if (known := peft_digest(artifact.files)) is not None:
+        two = {name: piece for piece in artifact.files if (name := piece.path.rpartition("/")[2]) in (CONFIG, WEIGHTS)}
+        place = store.folder(artifact) / two[WEIGHTS].path
+        weights = Weights(reference=artifact.resolved, form="safetensors", path=str(place.parent), digest=known,
+                          size=sum(piece.size for piece in two.values()))
         return replace(artifact, form="adapter"), weights
     tensors = [piece for piece in artifact.files if piece.role in ("weights", "adapter")]
     if artifact.form == "safetensors" or not tensors:

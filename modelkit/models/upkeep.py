@@ -103,6 +103,11 @@ def _tail(reference: str, word: str) -> bool:
 
 def identity(artifact: Artifact) -> str:
     """The digest that recipes call an artifact by; that of its `Weights`."""
+    if artifact.form == "adapter":
+        from modelkit.models.adapter_files import peft_digest
+
+        tensors = sorted(piece.digest for piece in artifact.files if piece.role in ("weights", "adapter"))
+        return peft_digest(artifact.files) or tensors[0]
     weights = artifact.weights
     if artifact.form == "safetensors":
         return digest({"files": {p.path: {"sha256": p.digest.removeprefix("sha256:"), "size": p.size}

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.live_vllm, pytest.mark.timeout(900)]
 
 FILE = f"""NAME tiny
 FROM {BASE}
-{{adapters}}SYSTEM You are a helpful assistant.
+@ADAPTERS@SYSTEM You are a helpful assistant.
 PARAMETER temperature 0
 PARAMETER num_ctx 1024
 PARAMETER num_predict 12
@@ -35,6 +35,10 @@ STAGE prod {{
 QUESTIONS = ("What is the capital of France?", "Write one sentence about the sea.", "Name a colour.",
              "How many legs does a spider have?", "Who wrote Hamlet?", "What do bees make?",
              "Say hello in Spanish.", "What is 2 plus 2?")
+
+
+def with_adapters(lines: str) -> str:
+    return FILE.replace("@ADAPTERS@", lines)
 
 
 @dataclass
@@ -91,10 +95,10 @@ class Stages:
 def stages(folder: Path) -> Stages:
     file, port = folder / "Modelfile", str(free_port())
     url = f"http://127.0.0.1:{port}/v1"
-    file.write_text(FILE.format(adapters=""))
+    file.write_text(with_adapters(""))
     modelkit("up", str(folder), "-d", "--wait", "--port", port)
     bare = listen(url, "tiny")
-    file.write_text(FILE.format(adapters="ADAPTER ./kind AS org/kind\n"))
+    file.write_text(with_adapters("ADAPTER ./kind AS org/kind\n"))
     modelkit("up", str(folder), "-d", "--wait", "--port", port)
     dev = listen(url, "tiny", "org/kind")
     promoted = json_of("promote", "dev", "prod", str(folder), "--port", port)
@@ -157,7 +161,7 @@ def test_an_adapter_streams_with_the_modelfiles_defaults(stages: Stages) -> None
 
 def test_an_adapter_without_a_name_is_part_of_the_model(stages: Stages, folder: Path, tmp_path: Path) -> None:
     """On llama.cpp alone: to vLLM it is the same flag with another name in it."""
-    (tmp_path / "Modelfile").write_text(FILE.format(adapters=f"ADAPTER {folder / 'kind'}\n"))
+    (tmp_path / "Modelfile").write_text(with_adapters(f"ADAPTER {folder / 'kind'}\n"))
     port = str(free_port())
     try:
         modelkit("up", str(tmp_path), "-d", "--wait", "--port", port)

@@ -50,7 +50,9 @@ def _stages(word: str | None, arguments: Namespace, terminal: Terminal, progress
     for stage in arguments.stages or stages.lock.stages():
         found.append((stage, fetch(stages.look(stage), stages.lock, stage, stages.store, progress)))
     stages.settle(found, terminal)
-    return [_said(one.base, stage, one.asked.text) for stage, one in found]
+    return [said for stage, one in found for said in (
+        _said(one.base, stage, one.asked.text),
+        *(_said(lora.own, stage, lora.asked.text) | {"form": "adapter"} for lora in one.adapters))]
 
 
 def _reference(word: str, arguments: Namespace, progress: Progress) -> dict[str, Any]:
@@ -61,6 +63,10 @@ def _reference(word: str, arguments: Namespace, progress: Progress) -> dict[str,
         raise Failure("nothing-to-pull", f"{wanted.path} is a path: there is nothing to fetch",
                       "name a reference such as `hf.co/org/repo`, or a Modelfile")
     artifact = models.pull(wanted, store=store, on_progress=progress, refresh=arguments.refresh)
+    from modelkit.models.adapter_files import adapter_of
+
+    if artifact.form == "adapter":
+        return _said(adapter_of(artifact, store), None, wanted.text) | {"form": "adapter"}
     return _said(models.weights_of(artifact, store), None, wanted.text)
 
 

@@ -11,8 +11,9 @@ from modelkit.models.reference import Reference
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
-    """Put a model into an OCI registry."""
+    """Put a model, or a LoRA adapter, into an OCI registry."""
     from modelkit import models
+    from modelkit.models.adapter_files import fetch_adapter, is_adapter_at
     from modelkit.models.local import artifact_at
     from modelkit.models.sources import oci
 
@@ -21,7 +22,9 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         raise Failure("usage", f"`{arguments.target}` is not an OCI reference", "write `oci://host/namespace/name:tag`")
     store = models.Store()
     with terminal.progress() as progress:
-        if source.path is not None:
+        if source.path is not None and is_adapter_at(source.path):
+            artifact = fetch_adapter(source, store)[0]
+        elif source.path is not None:
             artifact = artifact_at(source.path, models.acquire(source, store=store, on_progress=progress), store)
         else:
             artifact = models.pull(source, store=store, on_progress=progress)

@@ -36,7 +36,8 @@ def _show(arguments: Namespace, terminal: Terminal) -> int:
 
     store = Store()
     holding = upkeep.find(arguments.model, store)
-    facts = models.facts(models.weights_of(holding.artifact, store)) if holding.whole else None
+    adapter = holding.artifact.form == "adapter"
+    facts = models.facts(models.weights_of(holding.artifact, store)) if holding.whole and not adapter else None
     terminal.document(_said(holding) | {"facts": None if facts is None else asdict(facts)})
     terminal.data(holding.artifact.resolved)
     for reference in holding.references:
@@ -49,6 +50,9 @@ def _show(arguments: Namespace, terminal: Terminal) -> int:
                 ("vocabulary", f"{facts.vocabulary} tokens"), ("template", "yes" if facts.chat_template else "none"))
         terminal.table(("WHAT", "VALUE"), rows)
         terminal.data("")
+    if adapter and holding.whole:
+        terminal.table(("WHAT", "VALUE"), _adapter(holding, store))
+        terminal.data("")
     terminal.table(("FILE", "ROLE", "SIZE", "DIGEST", "PATH"), [
         (piece.path, piece.role, amount(piece.size), piece.digest[:19], str(store.path(holding.artifact, piece)))
         for piece in holding.artifact.files])
@@ -56,6 +60,15 @@ def _show(arguments: Namespace, terminal: Terminal) -> int:
         arguments_ = ", ".join(f"{key} {value}" for key, value in made.recipe.get("arguments", {}).items())
         terminal.data(f"made from it: {made.recipe['tool']} ({arguments_}), {amount(made.size)}, {made.path}")
     return 0 if holding.whole else 1
+
+
+def _adapter(holding: Holding, store: Store) -> list[tuple[str, str]]:
+    from modelkit.models.adapter_files import adapter_of
+    from modelkit.models.adapters import adapter_facts
+
+    facts = adapter_facts(adapter_of(holding.artifact, store))
+    return [("rank", str(facts.rank)), ("changes", f"{len(facts.changes)} matrices"),
+            ("made for", facts.base or facts.architecture or "not said")]
 
 
 def _remove(arguments: Namespace, terminal: Terminal) -> int:

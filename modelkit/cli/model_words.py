@@ -39,10 +39,12 @@ def _lock(commands: Subcommands) -> None:
 
 
 def _build(commands: Subcommands) -> None:
-    parser = commands.add("build", "build", "make the weights of stages ahead of time",
+    parser = commands.add("build", "build", "make the weights of stages ahead of time, or write a stage's bundle",
                           example="modelkit build -s dev")
     parser.add_argument("file", metavar="FILE", nargs="?", help=_FILE)
     _stages(parser)
+    parser.add_argument("-o", "--output", metavar="DIR", help="write what the stage's platform is given there (default "
+                        "stage: prod)")
     lock_flags(parser)
 
 

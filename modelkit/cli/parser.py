@@ -125,6 +125,12 @@ def _up(commands: Subcommands) -> None:
     lock_flags(parser)
     parser.add_argument("-d", "--detach", action="store_true", help="leave it running and return")
     parser.add_argument("--wait", action="store_true", help="with --detach: return when it is ready, or failed")
+    parser.add_argument("--here", action="store_true", help="run it as a process, as the unit of PLATFORM systemd does")
+    _yes(parser)
+
+
+def _yes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("-y", "--yes", action="store_true", help="don't ask before other machines are changed")
 
 
 def _ps(commands: Subcommands) -> None:
@@ -144,6 +150,7 @@ def _status(commands: Subcommands) -> None:
 def _logs(commands: Subcommands) -> None:
     parser = commands.add("logs", "logs", "print what the engines said", example="modelkit logs --tail 20", json=False)
     _file(parser)
+    parser.add_argument("-s", "--stage", help="the stage, where several are on platforms of other programs")
     parser.add_argument("-f", "--follow", action="store_true", help="go on printing as they speak")
     parser.add_argument("--tail", type=int, default=None, metavar="N", help="only the last N lines")
 
@@ -151,9 +158,11 @@ def _logs(commands: Subcommands) -> None:
 def _down(commands: Subcommands) -> None:
     parser = commands.add("down", "down", "drain and stop what runs", example="modelkit down")
     _file(parser)
+    parser.add_argument("-s", "--stage", help="only this stage, which is on a platform of another program")
     parser.add_argument("--drain", type=_seconds, default=30.0, metavar="SECONDS",
                         help="how long requests in flight may take to finish (default: 30)")
     parser.add_argument("--all", action="store_true", help="every project of this user")
+    _yes(parser)
 
 
 def _chat(commands: Subcommands) -> None:

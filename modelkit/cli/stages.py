@@ -111,17 +111,23 @@ class Stages:
         from modelkit.cli import weights
 
         found = self.look(stage)
-        self._presume_possible(self.plan(stage, found), engine)
+        self.presume_possible(self.plan(stage, found), engine)
         if not found.fetched:
             found = weights.fetch(found, self.lock, stage, self.store, on_progress)
-            self._presume_possible(self.plan(stage, found), engine)
+            self.presume_possible(self.plan(stage, found), engine)
         found = weights.finish(found, self.store, on_progress)
         return found, self.plan(stage, found)
 
     def prepare(self, stages: Sequence[str], on_progress: Progress, terminal: Terminal) -> list[Bundle]:
-        """The bundles of stages that are ready; the lock is brought up to date, or held against them."""
-        from modelkit import platforms
+        """The bundles of stages that are ready; the lock is brought up to date, or held against them.
 
+        Raises Failure for a stage that another program than this machine's supervisor keeps running.
+        """
+        from modelkit import platforms
+        from modelkit.planning.forms import wanted
+
+        for stage in stages:
+            platforms.presume_process(wanted(self.modelfile, stage).platform, stage)
         ready = [self.ready(stage, on_progress) for stage in stages]
         for found, plan in ready:
             presume_policies(self.modelfile, plan, found)
@@ -225,7 +231,8 @@ class Stages:
         return next((one.version for one in SETS if one.engine == found.wanted.engine
                      and allowed.contains(one.version)), "")
 
-    def _presume_possible(self, plan: Plan, engine: bool) -> None:
+    def presume_possible(self, plan: Plan, engine: bool = True) -> None:
+        """Raise Failure for what nobody but a person can bring."""
         from modelkit.engines import presume_machine
 
         missing = [need for need in plan.needs if not need.automatic and (engine or need.code != "engine")]

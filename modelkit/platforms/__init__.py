@@ -72,10 +72,15 @@ def render(plan: Plan) -> Bundle:
     """How this machine's supervisor launches a plan that has its engine and weights."""
     from modelkit.platforms import process
 
-    if platform_row(plan.platform).where != "process":
-        raise Failure("platform-is-not-process", f"stage `{plan.stage}` runs on platform {plan.platform}, which this "
-                      "machine's supervisor does not keep", hint=f"`modelkit up -s {plan.stage}` applies it")
+    presume_process(plan.platform, plan.stage)
     return process.render(plan)
+
+
+def presume_process(platform: str, stage: str) -> None:
+    """Raise Failure where this machine's supervisor can't run a stage of that platform."""
+    if platform_row(platform).where != "process":
+        raise Failure("platform-is-not-process", f"stage `{stage}` runs on platform {platform}, which this machine's "
+                      "supervisor does not keep", hint=f"`modelkit up -s {stage}` applies it")
 
 
 def manifests(plan: Plan) -> Manifests:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from modelkit.cli import project
+from modelkit.cli.commands import deploy
 from modelkit.cli.terminal import Terminal
 
 
@@ -12,9 +13,10 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """Drain and stop; what a dead run left behind goes too. Nothing running is not an error."""
     from modelkit.runtime.client import Client, connect, runs, sweep
 
-    words = [str(run["project"]) for run in runs()] if arguments.all else [
-        project.project_of(project.find(arguments.file))]
-    stopped = []
+    path = None if arguments.all else project.find(arguments.file)
+    stopped = deploy.down(path, arguments, terminal)
+    words = [] if arguments.stage else [str(run["project"]) for run in runs()] if path is None else [
+        project.project_of(path)]
     for word in words:
         client: Client | None = connect(word)
         if client is None:

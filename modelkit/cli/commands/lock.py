@@ -24,6 +24,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     with terminal.progress() as progress:
         found = [(stage, inspect(stages.look(stage), lock, stage, stages.store, progress, refresh=arguments.upgrade))
                  for stage in lock.stages()]
+        for name, one in found:
+            stages.images.find(name, stages.plan(name, one), progress)
     changed = stages.settle(found, terminal)
     assert lock.lock is not None
     terminal.document({"path": str(lock.path), "changed": changed, "digest": lock.lock.digest,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import Any
 
+from modelkit.cli.commands import deploy
 from modelkit.cli.terminal import Terminal
 
 
@@ -14,11 +15,13 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     from modelkit.runtime.client import runs
 
     found = runs()
-    terminal.document(found)
+    elsewhere = deploy.ps()
+    terminal.document([*found, *elsewhere])
     rows = [row for run in found for row in _rows(run)]
     if rows:
         terminal.table(("NAME", "STAGE", "ENGINE", "STATUS", "UP", "MEMORY", "REQUESTS", "ADDRESS", "MODELFILE"), rows)
-    else:
+    deploy.say_ps(elsewhere, terminal)
+    if not rows and not elsewhere:
         terminal.note("nothing is running")
     return 0
 

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import project
+from modelkit.cli.commands import deploy
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
+from modelkit.runtime.service_manager import tell_ready
 
 if TYPE_CHECKING:
     from modelkit.platforms.bundle import Bundle
@@ -28,6 +30,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         raise Failure("usage", "--wait goes with --detach", hint="without --detach, `up` stays anyway")
     path, stage = project.one(arguments.files), project.stage_of(arguments)
     modelfile = project.load(path, terminal)
+    if deploy.belongs(modelfile, stage, arguments):
+        return deploy.up(path, modelfile, stage, arguments, terminal)
     with terminal.progress() as progress:
         (bundle,) = Stages(modelfile, arguments).prepare((stage,), progress, terminal)
     project.say_losses(bundle.plan, terminal)
@@ -64,6 +68,7 @@ def _attached(client: Client, bundle: Bundle, terminal: Terminal) -> int:
             owner.attach()
         result = client.apply(bundle, Narrator(terminal))
         _say_address(result, bundle, client, terminal)
+        tell_ready()
         if running:
             terminal.note("it runs detached already; `modelkit down` stops it")
             return 0

@@ -33,10 +33,17 @@ def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
     if not run["generations"]:
         return [("", "", "", "idle", duration(run["uptime"]), "", "", address, modelfile)]
     return [
-        (g["name"], g["stage"], g["engine"], g["phase"] + (", serving" if g["routed"] else ""), duration(g["uptime"]),
+        (g["name"], g["stage"], g["engine"], _status(g), duration(g["uptime"]),
          f"{g['rss'] / 1e6:.0f} MB", str(g["in_flight"]), address if g["routed"] else "", modelfile)
         for g in run["generations"]
     ]
+
+
+def _status(generation: dict[str, Any]) -> str:
+    words = [str(generation["phase"])]
+    if generation["wanted"] > 1:
+        words[0] += f" {generation['ready']}/{generation['wanted']}"
+    return ", ".join(words + (["serving"] if generation["routed"] else []))
 
 
 def duration(seconds: float) -> str:

@@ -145,6 +145,11 @@ class Narrator:
             text = f"{event['stage']}: {event['phase']}"
             if (failure := event.get("failure")) is not None:
                 text += f": {failure['message']}"
+        elif event["event"] == "replica":
+            who = f"replica {event['replica']}" if event["replica"] else "balancer"
+            text = f"{event['stage']}: {who} {event['phase']}"
+            if (failure := event.get("failure")) is not None:
+                text += f": {failure['message']}"
         elif event["event"] == "routed":
             text = f"{event['stage']}: has the address"
         elif event["event"] == "waiting":
@@ -158,7 +163,7 @@ def _say_address(result: dict[str, Any], bundle: Bundle, client: Client, termina
     plan, url = bundle.plan, f"{client.endpoint}/v1"
     terminal.document({"outcome": result["outcome"], "stage": plan.stage, "model": plan.name, "base_url": url,
                        "engine": plan.engine_name, "digest": bundle.digest})
-    said = {"unchanged": "already up", "starting": "starting"}.get(result["outcome"], "up")
+    said = {"unchanged": "already up", "starting": "starting", "scaled": "scaled"}.get(result["outcome"], "up")
     key = " -H 'Authorization: Bearer …'" if plan.api_key else ""
     terminal.data(f"{plan.name} ({plan.stage}, {plan.engine_name}) is {said}")
     terminal.data(f"  address  {url}")

@@ -15,7 +15,7 @@ from modelkit.engines.container import MODEL, Container
 from modelkit.failure import Failure
 from modelkit.planning.plan import Lowered, ModelSource, Plan
 from modelkit.platforms.dashboards import dashboard_file
-from modelkit.platforms.kubernetes import apply, kustomized, sealed
+from modelkit.platforms.kubernetes import KUBECTL, apply, difference, kustomized, sealed
 from modelkit.platforms.kubernetes_config import config_maps, config_volume
 from modelkit.platforms.kubernetes_lowering import RULES, lowered, says
 from modelkit.platforms.kubernetes_names import Object, metadata, object_name, secret_notes
@@ -61,7 +61,7 @@ def manifests(plan: Plan) -> Manifests:
     objects = {f"configmap-{number}.yaml": one for number, one in enumerate(maps, 1)}
     objects["llminferenceservice.yaml"] = inference_service(plan, container, maps)
     files = (*kustomized(sealed(objects, "llminferenceservice.yaml")), *dashboard_file(plan, container))
-    return Manifests(plan, files, _client(plan), tuple(_notes(plan, container)))
+    return Manifests(plan, files, _client(plan, container), tuple(_notes(plan, container)))
 
 
 def inference_service(plan: Plan, container: Container, maps: tuple[Object, ...]) -> Object:
@@ -147,17 +147,18 @@ def _texts(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
-def _client(plan: Plan) -> Client:
+def _client(plan: Plan, container: Container) -> Client:
     name = object_name(plan)
     mine = ("-l", f"app.kubernetes.io/instance={name}")
     pods = ("-l", f"app.kubernetes.io/name={name}")  # KServe's label
     return Client(
-        programs=("kubectl",),
-        up=(apply(), ("kubectl", "wait", "--for=condition=Ready", f"llminferenceservice/{name}", "--timeout=1800s")),
+        programs=("kubectl",), install=KUBECTL, up=(apply(),), diff=(difference(),),
+        ready=(("kubectl", "wait", "--for=condition=Ready", f"llminferenceservice/{name}",
+                f"--timeout={container.start_seconds}s"),),
         down=(("kubectl", "delete", "--ignore-not-found", "-k", DIRECTORY),
               ("kubectl", "delete", "configmap", "--ignore-not-found", *mine)),
         status=(("kubectl", "get", "llminferenceservice", name), ("kubectl", "get", "pod", *pods)),
-        logs=(("kubectl", "logs", "--prefix", "--tail=200", "--max-log-requests=20", "-c", "main", *pods),))
+        logs=(("kubectl", "logs", "--prefix", "--tail=-1", "--max-log-requests=20", "-c", "main", *pods),))
 
 
 def _notes(plan: Plan, container: Container) -> list[str]:

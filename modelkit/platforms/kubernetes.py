@@ -24,6 +24,8 @@ from modelkit.platforms.manifests import DIRECTORY, Client, Command, Manifests
 
 __all__ = ["BUNDLE", "lower", "manifests"]
 
+KUBECTL = "kubectl: https://kubernetes.io/docs/tasks/tools"
+
 BUNDLE = "modelkit.dev/bundle"
 """The annotation with the digest of what was applied together."""
 
@@ -103,18 +105,28 @@ def client(plan: Plan, container: Container) -> Client:
     name = object_name(plan)
     mine = ("-l", f"app.kubernetes.io/instance={name}")
     return Client(
-        programs=("kubectl",),
-        up=(apply(), ("kubectl", "rollout", "status", f"deployment/{name}", f"--timeout={container.start_seconds}s")),
+        programs=("kubectl",), install=KUBECTL, up=(apply(),), diff=(difference(),),
+        ready=(rolled_out(name, container.start_seconds),),
         # ConfigMaps of versions before this one go with it: they have its label, too.
         down=(("kubectl", "delete", "--ignore-not-found", "-k", DIRECTORY),
               ("kubectl", "delete", "configmap", "--ignore-not-found", *mine)),
         status=(("kubectl", "get", "deployment,pod,service", *mine),),
-        logs=(("kubectl", "logs", "--prefix", "--tail=200", "--max-log-requests=20", *mine),))
+        logs=(("kubectl", "logs", "--prefix", "--tail=-1", "--max-log-requests=20", *mine),))
 
 
 def apply() -> Command:
     """On the server's side: an object as large as the contract has no room for a copy of itself in an annotation."""
     return ("kubectl", "apply", "--server-side", "--field-manager=modelkit", "-k", DIRECTORY)
+
+
+def difference() -> Command:
+    """What `apply` would change; `kubectl diff` ends with 1 where that is anything."""
+    return ("kubectl", "diff", "--server-side", "--field-manager=modelkit", "-k", DIRECTORY)
+
+
+def rolled_out(deployment: str, seconds: int) -> Command:
+    """Waits until all pods of a Deployment are of its newest version, and ready."""
+    return ("kubectl", "rollout", "status", f"deployment/{deployment}", f"--timeout={seconds}s")
 
 
 def notes(plan: Plan, container: Container) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from modelkit.models.digests import digest
 from modelkit.planning.plan import Lowered, Plan
 from modelkit.platforms import yaml
 from modelkit.platforms.dashboards import dashboard_file
-from modelkit.platforms.kubernetes import BUNDLE, apply, kustomized
+from modelkit.platforms.kubernetes import BUNDLE, apply, kustomized, rolled_out
 from modelkit.platforms.kubernetes_config import config_maps, config_volume
 from modelkit.platforms.kubernetes_lowering import RULES, lowered, says
 from modelkit.platforms.kubernetes_names import Object, object_name, provenance, secret_name, secret_notes
@@ -98,7 +98,8 @@ def _model(plan: Plan, container: Container, maps: tuple[Object, ...]) -> Object
     mounts = [one for one in volume_mounts(container) if one["name"] not in ("shm", "cache")]
     model: Object = {
         "name": _MODEL, "annotations": provenance(plan), "repository": repository, "tag": tag,
-        "modelURL": container.args[0], "replicaCount": replicas(plan), "requestCPU": int(need["cpu"]), "requestMemory": need["memory"],
+        "modelURL": container.args[0], "replicaCount": replicas(plan), "requestCPU": int(need["cpu"]),
+        "requestMemory": need["memory"],
         "requestGPU": container.gpus, "vllmConfig": _vllm(plan, container),
         "env": [one for one in environment(plan, container) if one["name"] != _API_KEY],
         "extraVolumes": [config_volume("config", maps, container.files), *image_volumes(container)],
@@ -129,13 +130,15 @@ def _client(plan: Plan, container: Container) -> Client:
     mine = ("-l", f"app.kubernetes.io/instance={name}")
     pods = ("-l", f"app.kubernetes.io/instance={name},app.kubernetes.io/component=serving-engine")
     return Client(
-        programs=("kubectl", "helm"),
+        programs=("kubectl", "helm"), install="kubectl and Helm 3: https://helm.sh/docs/intro/install",
         up=(apply(), ("helm", "upgrade", "--install", name, CHART, "--repo", REPOSITORY, "--version", VERSION,
-                      "--values", f"{DIRECTORY}/values.yaml", "--wait", f"--timeout={container.start_seconds}s")),
+                      "--values", f"{DIRECTORY}/values.yaml")),
+        ready=tuple(rolled_out(f"{name}-{part}", container.start_seconds)
+                    for part in (f"{_MODEL}-deployment-vllm", "deployment-router")),
         down=(("helm", "uninstall", name, "--ignore-not-found", "--wait"),
               ("kubectl", "delete", "configmap", "--ignore-not-found", *mine)),
         status=(("helm", "status", name), ("kubectl", "get", "deployment,pod,service", *mine)),
-        logs=(("kubectl", "logs", "--prefix", "--tail=200", "--max-log-requests=20", *pods),))
+        logs=(("kubectl", "logs", "--prefix", "--tail=-1", "--max-log-requests=20", *pods),))
 
 
 def _notes(plan: Plan, container: Container) -> tuple[str, ...]:

@@ -27,6 +27,7 @@ _UNKNOWN_RANK = 16  # vLLM's own default
 
 def _row(value: Any, plan: Plan) -> Answer:
     """The flags themselves are `lora_words`: they need the adapters' paths, which no setting has."""
+    _rank(plan)  # so that a plan with one that vLLM can't have is no plan
     return Answer("equal", "--lora-modules", None, "each answers under its model name, in the base's own batches")
 
 

@@ -26,10 +26,13 @@ class Door:
     """ASGI middleware. `probes` are paths that anybody may read; every other path is for those who have the key."""
 
     def __init__(self, app: App, probes: Iterable[str] = PROBES, key: str | None = None) -> None:
-        """Raises ValueError for a key that no header can carry, so that a server fails at its start."""
-        key = os.environ.get(KEY) or None if key is None else key
-        if key is not None and not (key.isascii() and key.isprintable() and key == key.strip()):
-            raise ValueError(f"{KEY} must be printable ASCII without spaces around it")
+        """Raises ValueError for a key that no header can carry, so that a server fails at its start.
+
+        An empty one is such a key: a secret that has no value must not open the door.
+        """
+        key = os.environ.get(KEY) if key is None else key
+        if key is not None and not (key and key.isascii() and key.isprintable() and key == key.strip()):
+            raise ValueError(f"{KEY} must be printable ASCII, not empty, without spaces around it")
         self.app, self.probes = app, frozenset(probes)
         self.key = None if key is None else key.encode()
 

@@ -116,6 +116,7 @@ class Bench:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the engine ends with us, however we are told to
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--streams", type=int, default=16)
     parser.add_argument("--tokens", type=int, default=64)
@@ -151,6 +152,7 @@ def engine(run: Path, chosen: argparse.Namespace) -> Iterator[tuple[int, Profile
 
 def vllm(run: Path, streams: int) -> tuple[list[str], dict[str, str], Profile]:
     from modelkit import engines, models
+    from modelkit.cli.stages import cpu_flags
     from modelkit.engines import vllm as module
     from modelkit.language.check import compile_source
     from modelkit.language.source import Source
@@ -165,7 +167,7 @@ def vllm(run: Path, streams: int) -> tuple[list[str], dict[str, str], Profile]:
     assert modelfile is not None
     plan = resolve(modelfile, "prod", Facts(
         engines={"vllm": module.engine(environment)}, reference=BASE, gguf=gguf, model=models.facts(gguf),
-        safetensors=models.huggingface_folder(gguf), cpus=os.cpu_count() or 1))
+        safetensors=models.huggingface_folder(gguf), cpus=os.cpu_count() or 1, cpu_flags=cpu_flags()))
     launch = engines.launch(plan)
     for file in launch.files:
         path = run / file.path

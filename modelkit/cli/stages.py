@@ -40,7 +40,7 @@ def engines_found() -> dict[str, Engine]:
     return found
 
 
-def _cpu_flags() -> tuple[str, ...]:
+def cpu_flags() -> tuple[str, ...]:
     """The vector units of this machine's processor, where Linux says them."""
     try:
         text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
@@ -89,7 +89,7 @@ class Stages:
         return Facts(engines=engines, image=image, source=source, reference=found.reference.text, base=found.base,
                      steps=() if elsewhere else found.left, gguf=here if here and here.form == "gguf" else None,
                      safetensors=here if here and here.form == "safetensors" else None,
-                     model=found.facts, cpus=os.cpu_count() or 1, cpu_flags=() if elsewhere else _cpu_flags(),
+                     model=found.facts, cpus=os.cpu_count() or 1, cpu_flags=() if elsewhere else cpu_flags(),
                      tools=frozenset((*found.tools, *(one.tool.name for one in found.adapters if one.tool))),
                      inherited=base, adapters=tuple(adapters.served(found.adapters, where, stage)))
 

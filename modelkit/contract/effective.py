@@ -100,6 +100,19 @@ def _llama_server(app: Any, answer: Mapping[str, Any]) -> Effective:
         template=template_digest(_text(answer.get("chat_template"))))
 
 
+def _sglang(app: Any, answer: Mapping[str, Any]) -> Effective:
+    """SGLang says what it resolved its arguments to (0.5.23, `build_server_info`)."""
+    loras = answer.get("lora_paths") or ()
+    names = [one.get("lora_name") if isinstance(one, Mapping) else None for one in loras]
+    return Effective(
+        version=_text(answer.get("version")), model=_text(answer.get("model_path")),
+        revision=_text(answer.get("revision")), context_length=_whole(answer.get("context_length")),
+        max_concurrency=_whole(answer.get("max_running_requests")),
+        adapters=tuple(sorted(map(str, names))) if all(names) else None,
+        kv_cache=_text(answer.get("kv_cache_dtype")), kv_tokens=_whole(answer.get("max_total_num_tokens")),
+        tensor_parallel=_whole(answer.get("tp_size")))
+
+
 def _text(value: Any) -> str | None:
     return str(value) if value not in (None, "") else None
 
@@ -108,6 +121,6 @@ def _whole(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-READERS: Mapping[str, Reader] = {"vllm": Reader("/v1/models", _vllm),
+READERS: Mapping[str, Reader] = {"vllm": Reader("/v1/models", _vllm), "sglang": Reader("/server_info", _sglang),
                                  "llama-server": Reader("/modelkit/props", _llama_server)}
 """By the profile's dialect."""

@@ -97,3 +97,19 @@ def test_nothing_else_of_that_room_is_there(method: str, path: str) -> None:
 
 def test_a_final_line_break_is_no_difference() -> None:
     assert template_digest("a\n") == template_digest("a") != template_digest("b")
+
+
+SERVER_INFO = {"version": "0.5.23", "model_path": "/models/base", "revision": None, "context_length": 1024,
+               "max_running_requests": 16, "tp_size": 2, "kv_cache_dtype": "auto", "max_total_num_tokens": 5000,
+               "api_key": "secret", "lora_paths": [{"lora_name": "tone", "lora_path": "/a", "pinned": False}]}
+
+
+@pytest.mark.parametrize(("loras", "names"), [
+    (SERVER_INFO["lora_paths"], ["tone"]), (None, []), ([], []), (["tone=/a"], None)])
+def test_sglang_says_what_it_resolved(loras: Any, names: Any) -> None:
+    application = Application(chunks=(json.dumps({**SERVER_INFO, "lora_paths": loras}).encode(),))
+    status, said = effective("sglang", application)
+    assert status == 200 and application.scopes[0]["path"] == "/server_info"
+    assert (said["version"], said["model"], said["context_length"], said["max_concurrency"], said["tensor_parallel"],
+            said["kv_tokens"], said["adapters"]) == ("0.5.23", "/models/base", 1024, 16, 2, 5000, names)
+    assert "secret" not in json.dumps(said)

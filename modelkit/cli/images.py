@@ -33,10 +33,11 @@ class Images:
         locked = self._lock.stage(stage)
         if locked is not None and locked.engine and locked.requires == ask.requires and ask.image is None:
             with suppress(Failure):  # a version that this release does not know any more
-                engine, tag = image_engine(ask.engine, f"=={locked.engine}", None, ask.accelerator)
+                engine, tag = image_engine(ask.engine, f"=={locked.engine}", None, ask.accelerator,
+                                           ask.platform)
                 if self.known(stage, tag) is not None:
                     return engine, self.pinned(stage, tag)
-        engine, tag = image_engine(ask.engine, ask.specifier, ask.image, ask.accelerator)
+        engine, tag = image_engine(ask.engine, ask.specifier, ask.image, ask.accelerator, ask.platform)
         return engine, self.pinned(stage, tag)
 
     def known(self, stage: str, image: str) -> ImageName | None:

@@ -25,27 +25,32 @@ IMAGES: dict[str, tuple[Image, ...]] = {
              Image("docker.io/vllm/vllm-openai-cpu:v{version}", "cpu", _VLLM)),
     "sglang": (Image("docker.io/lmsysorg/sglang:v{version}", "cuda", ("0.5.23",)),),
     "tensorrt-llm": (Image("nvcr.io/nvidia/tensorrt-llm/release:{version}", "cuda", ("1.2.1",)),),
+    "vllm on ray": (Image("docker.io/rayproject/ray-llm:2.60.0-py312-cu130", "cuda", ("0.29.0",)),
+                    Image("", "cpu", ("0.29.0",))),  # Ray publishes none for CPUs that has vLLM in it
 }
 """The first version of each is the one that this release was tried with, and what is taken where nobody asks."""
 
 _TAGGED_VERSION = re.compile(r":v?(\d+\.\d+(?:\.\d+)?(?:rc\d+)?)")
 
 
-def image_engine(engine: str, specifier: str, said: str | None, accelerator: str | None) -> tuple[Engine, str]:
+def image_engine(engine: str, specifier: str, said: str | None, accelerator: str | None,
+                 platform: str = "") -> tuple[Engine, str]:
     """The engine in its image, and the image: what `SERVE image` says, else the engine's own of a fitting version.
 
-    Raises Failure for an engine that has no image, and for a version that none has.
+    A platform that brings the engine in images of its own (`ray`) has rows of its own. Raises Failure for an engine
+    that has no image, and for a version that none has.
     """
-    rows = IMAGES.get(engine)
+    own = f"{engine} on {platform}" in IMAGES
+    rows = IMAGES.get(f"{engine} on {platform}" if own else engine)
     if rows is None:
         raise Failure("engine-without-image", f"{engine} runs as a process of this machine, not in a container",
                       hint="write `ENGINE vllm` in this stage, or `PLATFORM process` or `systemd`")
     variant = "cpu" if (accelerator or "").lower() == "cpu" or (said and "-cpu" in said) else "cuda"
     row = next((one for one in rows if one.variant == variant), None)
-    if row is None:
+    if row is None or not (said or row.name):
         raise Failure("engine-without-image", f"{engine} has no image for CPUs",
-                      hint="name a GPU: `SERVE accelerator L4`")
-    if said is not None and (tagged := _TAGGED_VERSION.search(said)) is not None:
+                      hint="name a GPU: `SERVE accelerator L4`, or an image that runs on CPUs: `SERVE image`")
+    if said is not None and not own and (tagged := _TAGGED_VERSION.search(said)) is not None:
         version = tagged[1]
     else:
         version = _newest(row, engine, specifier)

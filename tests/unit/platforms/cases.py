@@ -150,7 +150,7 @@ def facts_of(case: str, modelfile: Modelfile) -> Facts:
     if where == "process" and ask.accelerator == "cpu":
         engines = {**engines, "vllm": engines["vllm"].model_copy(update={"variant": "cpu"})}
     elif where != "process":
-        engine, tag = image_engine(ask.engine, ask.specifier, ask.image, ask.accelerator)
+        engine, tag = image_engine(ask.engine, ask.specifier, ask.image, ask.accelerator, ask.platform)
         engines, image = {engine.name: engine}, digest_of(tag)
         source = _source(origin, where)
         adapters = tuple(one.model_copy(update={"source": _source(one.reference, where, one.path)}) for one in adapters)

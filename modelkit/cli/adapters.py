@@ -189,4 +189,8 @@ def _source(one: FoundAdapter, where: str, stage: str) -> ModelSource | None:
         raise Failure("weights-not-reachable", f"{one.name} is a GGUF, and stage `{stage}` runs on other machines, "
                       "which take it as it is", "`modelkit convert ADAPTER --base MODEL --to safetensors -o DIR`, then "
                       "`modelkit push DIR oci://…`, and write `ADAPTER oci://…`")
-    return remote_source(one.artifact, stage)
+    try:
+        return remote_source(one.artifact, stage)
+    except Failure as failure:
+        raise Failure(failure.code, f"other machines cannot fetch {one.name}, and stage `{stage}` runs on them",
+                      f"run `modelkit push {one.wanted.reference} oci://…` and write `ADAPTER oci://…`") from None

@@ -27,7 +27,8 @@ _UNKNOWN_RANK = 16  # vLLM's own default
 
 def _row(value: Any, plan: Plan) -> Answer:
     """The flags themselves are `lora_words`: they need the adapters' paths, which no setting has."""
-    _rank(plan)  # so that a plan with one that vLLM can't have is no plan
+    _rank(plan)  # both are refused where they are planned, before anything starts
+    _paths(plan, contained=plan.image is not None)
     return Answer("equal", "--lora-modules", None, "each answers under its model name, in the base's own batches")
 
 
@@ -51,7 +52,7 @@ def lora_words(plan: Plan, *, contained: bool = False) -> tuple[Word, ...]:
     asked = said.origin if said is not None else plan.adapters[0].origin
     rank, why = _rank(plan)
     at_once = min(len(plan.adapters), MOST_AT_ONCE)
-    modules = tuple(_module(name, path) for name, path in _paths(plan, contained).items())
+    modules = tuple(_module(name, path) for name, path in _paths(plan, contained=contained).items())
     words = [Word("--enable-lora", None, asked, "the base takes adapters", "adapters"),
              Word("--lora-modules", modules, asked, "each adapter answers under its own model name", "adapters"),
              Word("--max-lora-rank", str(rank), Origin(kind="model"), why, "adapters"),
@@ -83,15 +84,16 @@ def _rank(plan: Plan) -> tuple[int, str]:
     return fitting, of if rank == fitting else f"{of}; vLLM's next choice"
 
 
-def _paths(plan: Plan, contained: bool) -> dict[str, str]:
+def _paths(plan: Plan, *, contained: bool) -> dict[str, str]:
     """Where vLLM finds each adapter, by name."""
     if not contained:
         return {one.name: one.path or "" for one in plan.adapters}
     found: dict[str, str] = {}
     for one in plan.adapters:
         if one.source is not None and one.source.kind == "hub":
-            raise Failure("adapter-unpinned", f"{plan.engine_name} would fetch the adapter {one.reference} ({one.origin.where}) from "
-                          "the Hub by itself, whatever it is by then: its flags have no place for a revision",
+            raise Failure("adapter-unpinned", f"{plan.engine_name} would fetch the adapter {one.reference} "
+                          f"({one.origin.where}) from the Hub by itself, whatever it is by then: its flags have no "
+                          "place for a revision",
                           f"run `modelkit push {one.reference} oci://…` and write `ADAPTER oci://… AS {one.name}`")
         folder = re.sub(r"[^A-Za-z0-9._-]", "-", one.name)
         while f"{ADAPTERS}/{folder}" in found.values():

@@ -63,6 +63,13 @@ def test_an_adapter_is_chosen_by_its_place() -> None:
     assert "lora" not in request.chat(ask(model="support-fr"), FULL)
 
 
+def test_an_adapter_of_the_models_own_name_is_part_of_the_model() -> None:
+    own = replace(LLAMA, adapters=("fr", LLAMA.name))
+    assert own.models == (LLAMA.name, "fr")
+    assert request.chat(ask(), own)["lora"] == [{"id": 0, "scale": 0.0}, {"id": 1, "scale": 1.0}]
+    assert request.chat(ask(model="fr"), own)["lora"] == [{"id": 0, "scale": 1.0}, {"id": 1, "scale": 0.0}]
+
+
 @pytest.mark.parametrize(("asked", "sent"), [
     ({"logprobs": True}, None), ({"logprobs": True, "top_logprobs": 0}, 0), ({"logprobs": True, "top_logprobs": 5}, 5),
     ({"logprobs": False}, None), ({"top_logprobs": 0}, None), ({}, None),

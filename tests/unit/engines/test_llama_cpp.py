@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -293,3 +294,11 @@ def test_last_words_are_explained(line: str, message: str, hint: str) -> None:
 
 def test_words_that_nobody_knows_are_left_to_speak_for_themselves() -> None:
     assert llama_cpp.explain_exit(["0.00.1 I srv init: initializing", "all is well"]) is None
+
+
+def test_each_adapter_is_said_to_the_wheel_in_its_place() -> None:
+    wheel = SimpleNamespace(CommonAdapterLoraInfo=lambda path: path)
+    params = SimpleNamespace(lora_adapters=[])
+    for path in ("/a/one.gguf", "/a/two.gguf", "/a/one.gguf"):
+        attributes.apply(params, ("--lora", path), wheel)
+    assert params.lora_adapters == ["/a/one.gguf", "/a/two.gguf", "/a/one.gguf"]

@@ -266,3 +266,21 @@ def test_a_call_cut_off_by_the_limit_says_so() -> None:
     choice = folded(asked(tools=[TOOL], tool_choice="required"), stream)["choices"][0]
     assert choice["finish_reason"] == "length"
     assert choice["message"]["tool_calls"][0]["function"]["arguments"] == '{"c"'
+
+
+# adapters
+
+@pytest.mark.parametrize("more", [{}, {"logprobs": True}])
+def test_an_answer_is_the_adapters_that_was_asked_for(more: dict[str, Any]) -> None:
+    """llama-server calls every answer by its own one name."""
+    said = sse(delta({"role": "assistant", "content": None}), delta({"content": 'the "model":"demo" says hi'}),
+               delta({}, "stop"), usage(3, 2) | HEAD | {"choices": []}, "[DONE]")
+    lora = {"model": "org/kind", "lora": [{"id": 0, "scale": 1.0}], **more}
+    chunks = [one for one in streamed(asked(stream=True, **lora), said) if one != "[DONE]"]
+    assert {one["model"] for one in chunks} == {"org/kind"}
+    assert "".join(c["delta"].get("content") or "" for one in chunks for c in one["choices"]) \
+        == 'the "model":"demo" says hi'
+    answer = Answer(asked(**lora), "fp")
+    answer.feed(0, said)
+    assert answer.whole()["model"] == "org/kind"
+    assert {one["model"] for one in streamed(asked(stream=True, model="other"), said) if one != "[DONE]"} == {"demo"}

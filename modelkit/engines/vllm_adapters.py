@@ -22,6 +22,7 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 MOST_AT_ONCE = 8
 """Adapters whose requests are computed together at most: each takes its room on the device from the start."""
 
+_CALLED = {"vllm": "vLLM", "sglang": "SGLang"}  # both read an adapter from a path, or from the Hub as it is then
 _UNKNOWN_RANK = 16  # vLLM's own default
 
 
@@ -91,7 +92,8 @@ def _paths(plan: Plan, *, contained: bool) -> dict[str, str]:
     found: dict[str, str] = {}
     for one in plan.adapters:
         if one.source is not None and one.source.kind == "hub":
-            raise Failure("adapter-unpinned", f"{plan.engine_name} would fetch the adapter {one.reference} "
+            engine = _CALLED.get(plan.engine_name, plan.engine_name)
+            raise Failure("adapter-unpinned", f"{engine} would fetch the adapter {one.reference} "
                           f"({one.origin.where}) from the Hub by itself, whatever it is by then: its flags have no "
                           "place for a revision",
                           f"run `modelkit push {one.reference} oci://…` and write `ADAPTER oci://… AS {one.name}`")

@@ -189,12 +189,16 @@ def _promote(commands: Subcommands) -> None:
 
 
 def _engine(commands: Subcommands) -> None:
-    parser = commands.add("engine", "engine", "install and list engines", example="modelkit engine list")
-    parser.add_argument("action", choices=["install", "list"])
-    parser.add_argument("engine", nargs="?", help="for install: vllm or ray")
-    parser.add_argument("--version", dest="engine_version", help="for install: which (default: the newest pinned)")
-    parser.add_argument("--variant", choices=["cpu", "cuda"], help="for install (default: cuda where a driver is)")
+    parser = commands.add("engine", "engine", "install, list, compare and remove engines",
+                          example="modelkit engine list")
+    parser.add_argument("action", choices=["install", "list", "rm", "diff"])
+    parser.add_argument("engine", nargs="?", help="for install and rm: vllm; for diff: any engine")
+    parser.add_argument("versions", metavar="VERSION", nargs="*", help="for diff: from which version, to which")
+    parser.add_argument("--version", dest="engine_version", help="for install and rm: which (default: the newest "
+                        "pinned; all that are installed)")
+    parser.add_argument("--variant", choices=["cpu", "cuda"], help="for install (default: cuda where a driver is), rm")
     parser.add_argument("--reinstall", action="store_true", help="for install: make it anew")
+    parser.add_argument("--offline", action="store_true", help="for install: take only what is on this machine")
 
 
 def _doctor(commands: Subcommands) -> None:

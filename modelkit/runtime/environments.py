@@ -50,6 +50,7 @@ class EngineEnvironment:
     python: str
     tool: str  # what filled it: uv or pip
     installed: str  # when, ISO 8601 in UTC
+    size: int = 0  # bytes on disk; 0 where that was not counted
 
     @property
     def command(self) -> str:
@@ -62,13 +63,13 @@ class EngineEnvironment:
 
 def install(engine: str = "vllm", version: str | None = None, variant: str | None = None, *,
             index: PackageIndex | None = None, on_progress: Callable[[str], None] | None = None,
-            reinstall: bool = False) -> EngineEnvironment:
+            reinstall: bool = False, offline: bool = False) -> EngineEnvironment:
     """The environment of an engine, or of a tool (`quantizer`, `converter`, `compressor`), made if it is not here yet.
 
     `version` None is the newest with pins, `variant` None is `cuda` where an NVIDIA driver is present, else `cpu`;
     a tool has one of each. `index` says where packages come from; None means as pip is set up here. Installs of one
-    environment at the same time do the work once. Raises Failure `engine-install-failed`, `tool-install-failed` and
-    others, and then leaves what was there.
+    environment at the same time do the work once. `offline` asks no index: uv's cache and folders of wheels must have
+    all of it. Raises Failure `engine-install-failed`, `tool-install-failed` and others, and leaves what was there.
     """
     say = on_progress or (lambda line: None)
     wanted = tool_set(engine) or requirement_set(engine, version, variant or detect_variant())
@@ -79,7 +80,7 @@ def install(engine: str = "vllm", version: str | None = None, variant: str | Non
         if there is not None and there.requirements == wanted.digest and not reinstall:
             return there
         _presume_room(wanted, home)
-        return _make(wanted, home, index or users_index(), say, lock)
+        return _make(wanted, home, index or users_index(), say, lock=lock, offline=offline)
 
 
 def installed() -> list[EngineEnvironment]:
@@ -161,15 +162,15 @@ def detect_variant() -> str:
     return "cuda" if driver else "cpu"
 
 
-def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable[[str], None],
-          lock: int) -> EngineEnvironment:
+def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable[[str], None], *,
+          lock: int, offline: bool) -> EngineEnvironment:
     final, making = home / wanted.name, home / f".{wanted.name}.making"
     shutil.rmtree(making, ignore_errors=True)  # of an install that was killed
     making.mkdir(mode=0o700)
     log_path = private_directory(place("state") / "install") / f"{wanted.name}.log"
     try:
         with log_path.open("w", encoding="utf-8", errors="replace") as log:
-            build = VenvBuild(wanted, making, index, log=log, say=say, keep_open=lock)
+            build = VenvBuild(wanted, making, index, log=log, say=say, keep_open=lock, offline=offline)
             variant = f" ({wanted.variant})" if wanted.variant else ""
             say(f"installing {wanted.engine} {wanted.version}{variant} into {final}")
             tool = build.run()
@@ -179,7 +180,7 @@ def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable
         made = EngineEnvironment(
             engine=wanted.engine, version=wanted.version, variant=wanted.variant, path=str(final),
             requirements=wanted.digest, python=".".join(map(str, sys.version_info[:3])), tool=tool,
-            installed=datetime.now(UTC).isoformat(timespec="seconds"))
+            installed=datetime.now(UTC).isoformat(timespec="seconds"), size=_size(build.env))
         _write_receipt(build.env, made)
         if final.exists():
             final.rename(making / "old")
@@ -191,6 +192,49 @@ def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable
                       hint=f"check the disk and the permissions of {home}") from None
     finally:
         shutil.rmtree(making, ignore_errors=True)
+
+
+def remove(engine: str, version: str | None = None, variant: str | None = None) -> list[EngineEnvironment]:
+    """Take away the installed environments of an engine that fit; returns them.
+
+    Raises Failure `environment-missing` where none does, and `environment-in-use` while a process runs from one.
+    """
+    fitting = [one for one in installed() if one.engine == engine and version in (None, one.version)
+               and variant in (None, one.variant)]
+    if not fitting:
+        asked = " ".join(filter(None, (engine, version, variant)))
+        here = ", ".join(f"{one.engine} {one.version} ({one.variant})" for one in installed()) or "none"
+        raise Failure("environment-missing", f"there is no environment of {asked}", hint=f"there are: {here}")
+    for one in fitting:
+        _presume_idle(one)
+    for one in fitting:
+        folder = Path(one.path)
+        with _alone(folder.with_name(f".{folder.name}.lock"), lambda line: None):
+            going = folder.with_name(f".{folder.name}.making")  # a kill meanwhile leaves what the next install clears
+            shutil.rmtree(going, ignore_errors=True)
+            folder.rename(going)
+            shutil.rmtree(going, ignore_errors=True)
+    return fitting
+
+
+def _presume_idle(environment: EngineEnvironment) -> None:
+    import psutil
+
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        words = process.info["cmdline"] or ()
+        if any(word.startswith(environment.path + os.sep) for word in words[:2]):
+            raise Failure("environment-in-use", f"process {process.info['pid']} runs from {environment.path}",
+                          hint="`modelkit down` where it was started, then run it again")
+
+
+def _size(folder: Path) -> int:
+    """Bytes on disk, a file of several names once."""
+    found = {}
+    for root, _, names in os.walk(folder):
+        for name in names:
+            told = (Path(root) / name).lstat()
+            found[told.st_dev, told.st_ino] = told.st_blocks * 512
+    return sum(found.values())
 
 
 def _read(folder: Path) -> EngineEnvironment | None:

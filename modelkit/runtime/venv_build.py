@@ -38,12 +38,13 @@ class VenvBuild:
     """One environment in the making at `folder`/env. What the tools print goes to `log`, its gist to `say`.
 
     `keep_open` is a file descriptor that the tools inherit: a lock on it lasts as long as any of them runs, even
-    when we are killed.
+    when we are killed. `offline` takes what uv's cache and folders of wheels have, and asks nobody.
     """
 
     def __init__(self, wanted: RequirementSet, folder: Path, index: PackageIndex, *, log: IO[str], say: Say,
-                 keep_open: int) -> None:
+                 keep_open: int, offline: bool = False) -> None:
         self.wanted, self.folder, self.log, self.say, self.keep_open = wanted, folder, log, say, keep_open
+        self.offline = offline
         self.env = folder / "env"
         self.python = self.env / "bin" / "python"
         wheels = folder / "wheels"
@@ -51,8 +52,10 @@ class VenvBuild:
         for stub in wanted.stubs:
             stub_wheel.write(stub, wheels)
         self.index = index.with_folder(wheels)
-        self.requirements = folder / "requirements.txt"
-        self.requirements.write_text(wanted.text, "utf-8")
+        proved, unproved = by_digest(wanted)
+        self.requirements, self.without = folder / "requirements.txt", folder / "without-digests.txt"
+        self.requirements.write_text(proved, "utf-8")
+        self.without.write_text(unproved, "utf-8")
 
     def run(self) -> str:
         """Make the environment; returns the tool that filled it. Raises Failure `…-install-failed`."""
@@ -89,7 +92,7 @@ class VenvBuild:
 
     def _with_uv(self, uv: Sequence[str]) -> None:
         command = [*uv, "pip", "install", "--python", str(self.python), "--compile-bytecode", "-r",
-                   str(self.requirements)]
+                   str(self.requirements), "-r", str(self.without)]
         backend = self.wanted.torch_backend
         # The user's own indexes come first. Only where they lack the build is uv's knowledge of PyTorch's asked.
         again = [*command, "--torch-backend", backend] if backend and not os.environ.get("UV_TORCH_BACKEND") else None
@@ -103,12 +106,17 @@ class VenvBuild:
     def _with_pip(self) -> None:
         self.say("uv cannot be had: installing with pip, which takes a few minutes")
         command = [str(self.python), "-m", "pip", "install", "--no-deps", "--progress-bar", "off",
-                   "-r", str(self.requirements)]  # the set is complete: resolving it again would only cost minutes
-        code, said = self._run(command, self._pip_env())
-        if code:
-            raise self._failed("pip install", code, said, self._hint(said))
+                   "-r"]  # the set is complete: resolving it again would only cost minutes
+        for part in (self.requirements, self.without):  # pip wants digests of all that it is given at once, or of none
+            if not part.read_text("utf-8").strip():
+                continue
+            code, said = self._run([*command, str(part)], self._pip_env())
+            if code:
+                raise self._failed("pip install", code, said, self._hint(said))
 
     def _uv_of_its_own(self) -> list[str] | None:
+        if self.offline:
+            return None
         self.say("uv is not here: fetching it")
         code, _ = self._run([str(self.python), "-m", "pip", "install", "--quiet", "uv"], self._pip_env())
         return None if code else [str(self.env / "bin" / "uv")]
@@ -142,6 +150,11 @@ class VenvBuild:
                     script.write_bytes(content.replace(here, there))
 
     def _hint(self, said: str) -> str | None:
+        if re.search(r"hash mismatch|do not match the hashes|HASHES FROM|hashes are required", said, re.I):
+            return "an index gave other files than were pinned: use another index, and tell whoever runs that one"
+        if self.offline:
+            return ("not all of it is here: install it once with the network, or name a folder with its wheels in "
+                    "pip's settings (`pip config set global.find-links FOLDER`)")
         if self.wanted.torch_backend and re.search(r"\btorch\b.*\+" + self.wanted.torch_backend, said):
             return ("name a place that has this build of torch in pip's settings: "
                     "`pip config set global.extra-index-url URL`, or `global.find-links FOLDER`")
@@ -191,11 +204,26 @@ class VenvBuild:
 
     def _uv_env(self) -> dict[str, str]:
         own = self._environment()
-        return own | self.index.for_uv(own) | {"UV_PYTHON_DOWNLOADS": "never"} | dict(self.wanted.build)
+        more = {"UV_PYTHON_DOWNLOADS": "never", **({"UV_OFFLINE": "1"} if self.offline else {})}
+        return own | self.index.for_uv(own) | more | dict(self.wanted.build)
 
     def _pip_env(self) -> dict[str, str]:
         quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
-        return self._environment() | self.index.for_pip() | quiet | dict(self.wanted.build)
+        alone = {"PIP_NO_INDEX": "1"} if self.offline else {}
+        return self._environment() | self.index.for_pip() | quiet | alone | dict(self.wanted.build)
+
+
+def by_digest(wanted: RequirementSet) -> tuple[str, str]:
+    """The pins as two requirements files: those that have digests, with them, and those that have none."""
+    digests = wanted.digests
+    proved, unproved = [], []
+    for line in wanted.text.splitlines():
+        pin = line.partition(";")[0].strip()
+        if found := digests.get(pin):
+            proved.append(f"{line} " + " ".join(f"--hash={one}" for one in found))
+        elif pin and not pin.startswith("#"):
+            unproved.append(line)
+    return "\n".join([*proved, ""]), "\n".join([*unproved, ""])
 
 
 def take_out(payload: Payload, fetched: Path, target: Path) -> None:

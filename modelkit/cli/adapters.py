@@ -59,6 +59,14 @@ class FoundAdapter:
         return f"the adapter {self.wanted.reference} ({self.wanted.origin.where})"
 
 
+def presume_said(found: tuple[FoundAdapter, ...], base: Artifact | None, asked: Reference) -> None:
+    """Raise Failure where the base brings an adapter along, as Ollama's may, that no ADAPTER takes up."""
+    brought = base is not None and base.form != "adapter" and any(piece.role == "adapter" for piece in base.files)
+    if brought and not any(one.asked.text == asked.text for one in found):
+        raise Failure("adapter-in-base", f"{asked.text} brings a LoRA adapter of its own, which FROM leaves behind",
+                      f"write `ADAPTER {asked.text}` too, or name a model without one in FROM")
+
+
 def look(modelfile: Modelfile, around: Around) -> tuple[FoundAdapter, ...]:
     """What is here of a stage's adapters. Fetches and makes nothing.
 

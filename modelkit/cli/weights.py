@@ -69,7 +69,9 @@ def look(modelfile: Modelfile, stage: str, lock: LockFile, store: Store) -> Foun
         found = _with(found, base, lock, stage, store)
     elif (locked := lock.artifact(asked)) is not None:
         found = _far(found, locked.artifact(), locked.precision, None)
-    return replace(found, adapters=adapters.look(modelfile, Around(stage, ask, base, lock, store)))
+    lora = adapters.look(modelfile, Around(stage, ask, base, lock, store))
+    adapters.presume_said(lora, found.artifact, asked)
+    return replace(found, adapters=lora)
 
 
 def fetch(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress = quiet) -> Found:
@@ -94,6 +96,7 @@ def inspect(found: Found, lock: LockFile, stage: str, store: Store, on_progress:
 
 def _with_adapters(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress, *,
                    refresh: bool = False) -> Found:
+    adapters.presume_said(found.adapters, found.artifact, found.asked)
     around = Around(stage, found.wanted, found.base, lock, store)
     return replace(found, adapters=adapters.fetch(found.adapters, around, on_progress, refresh=refresh))
 

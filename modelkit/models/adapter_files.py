@@ -97,11 +97,12 @@ def _of(artifact: Artifact, store: Store) -> tuple[Artifact, Weights]:
         weights = Weights(reference=artifact.resolved, form="safetensors", path=str(place.parent), digest=known,
                           size=sum(piece.size for piece in two.values()))
         return replace(artifact, form="adapter"), weights
-    tensors = [piece for piece in artifact.files if piece.role in ("weights", "adapter")]
+    tensors = ([piece for piece in artifact.files if piece.role == "adapter"]  # beside a model, in Ollama's artifacts
+               or [piece for piece in artifact.files if piece.role == "weights"])
     if artifact.form == "safetensors" or not tensors:
         raise Failure("adapter-missing", f"{artifact.resolved} is no LoRA adapter", _INSTEAD)
     if len(tensors) > 1:
-        raise Failure("adapter-ambiguous", f"{artifact.resolved} holds {len(tensors)} adapters or a model beside one",
+        raise Failure("adapter-ambiguous", f"{artifact.resolved} holds {len(tensors)} adapters",
                       "name one file of it", tuple(piece.path for piece in tensors[:8]))
     found = adapter_at(store.path(artifact, tensors[0]), store)
     return replace(artifact, form="adapter"), found.model_copy(update={"reference": artifact.resolved,

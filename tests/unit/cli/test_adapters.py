@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
+from modelkit.models.artifact import Artifact, Piece, Role
+from modelkit.models.store import Store
 from tests.unit.cli.conftest import Run, write
 from tests.unit.models.small_model import HEAD, HEADS, LAYERS, WIDTH, small_model
 from tests.unit.models.test_adapters import QUERIES, in_gguf, peft
@@ -124,6 +126,26 @@ def test_llama_cpp_wants_the_converter_for_pefts_form(project: Run) -> None:
     assert code == 0 and needs["convert"]["automatic"] and "tool install converter" in needs["tool"]["message"]
     code, _, err = project("build", "-s", "dev")
     assert code == 2 and "stage-needs" in err and "tool install converter" in err
+
+
+def test_an_adapter_that_the_base_brings_along_is_not_left_behind(project: Run, tmp_path: Path) -> None:
+    store = Store()
+    pieces = []
+    for name, role in (("model.gguf", "weights"), ("tone.gguf", "adapter")):
+        digest = store.digest(Path(name))
+        store.adopt(Path(name), digest)
+        pieces.append(Piece(name, digest, Path(name).stat().st_size, cast(Role, role)))
+    store.remember(Artifact("ollama://tuned:latest", f"ollama://tuned:latest@sha256:{'a' * 64}", "gguf",
+                            tuple(pieces), "sha256:" + "a" * 64))
+    write("FROM tuned\n")
+    code, _, err = project("plan", "-s", "dev")
+    assert code == 2 and "adapter-in-base" in err and "ADAPTER ollama://tuned:latest" in err
+    write("FROM tuned\nADAPTER ollama://tuned:latest\n")
+    code, out, err = project("build", "-s", "dev", "--json")
+    assert code == 0, err
+    (adapter,) = json.loads(out)[0]["adapters"]
+    assert adapter["digest"] == store.digest(Path("tone.gguf"))
+    assert project("lock", "--check")[0] == 0
 
 
 @pytest.mark.parametrize(("lines", "code"), [

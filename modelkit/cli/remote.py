@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,10 +72,13 @@ def lock_digest(lock: Lock | None, stage: str) -> str:
 
 def _inspected(stages: Stages, stage: str, on_progress: Progress) -> Found:
     from modelkit.cli.weights import inspect
+    from modelkit.models.promised import promised
 
     found = inspect(stages.look(stage), stages.lock, stage, stages.store, on_progress)
+    if found.facts is None:  # the lock says which files, not what is in them; nothing may depend on who wrote it
+        found = replace(found, facts=promised(found.reference, stages.store, on_progress)[1])
     # vLLM makes fp8 while it loads; nobody makes anything else there.
-    left = [step for step in found.left
+    left = [step for step in found.route
             if (step.kind, step.precision, found.wanted.engine) != ("compress", "fp8", "vllm")]
     if left:
         raise Failure("weights-not-made-there", f"stage `{stage}` would have to {left[0]}, and the machines of "

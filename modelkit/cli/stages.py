@@ -76,9 +76,10 @@ class Stages:
         from modelkit.planning.reach import folder_source, remote_source
         from modelkit.platforms import platform_row
 
-        here, ask = found.weights, found.wanted
+        ask = found.wanted
         where = platform_row(ask.platform).where
         engines, image, source, elsewhere = {}, None, None, where == "elsewhere"
+        here = None if elsewhere else found.weights  # what was made here is not there
         if where == "process":
             engines = self.engines
         else:
@@ -258,3 +259,7 @@ def presume_policies(modelfile: Modelfile, plan: Plan, found: Found) -> None:
         raise Failure("policy-safetensors", f"{found.reference.text} is a GGUF, and stage `{plan.stage}` takes "
                       "safetensors only (`POLICY safetensors_only`)", "name a repository of safetensors in the stage's "
                       "FROM", exit_code=1)
+    unsafe = [one for one in found.adapters if one.own is not None and one.own.form != "safetensors"]
+    if "safetensors_only" in policies and unsafe:
+        raise Failure("policy-safetensors", f"{unsafe[0].name} is a GGUF, and stage `{plan.stage}` takes safetensors "
+                      "only (`POLICY safetensors_only`)", "name it in PEFT's form", exit_code=1)

@@ -107,8 +107,9 @@ def follow(deployment: Deployment, say: Say, *, tail: int | None, go_on: bool) -
     if tail is not None and client.tail:
         flags.append(f"{client.tail}={tail}")
     *before, last = client.logs
-    # Without --no-follow, a client that follows unless it is told not to goes on.
-    words = tuple(word for word in last if not (go_on and word == "--no-follow"))
+    # What the command says of both by itself gives way.
+    words = tuple(word for word in last if not (go_on and word == "--no-follow")
+                  and not (tail is not None and client.tail and word.startswith(f"{client.tail}=")))
     run(deployment, (*before, (*words[:_verbs(words)], *flags, *words[_verbs(words):])), say)
 
 

@@ -26,7 +26,8 @@ _RECORD = "deployment.json"
 
 @dataclass(frozen=True)
 class Deployment:
-    """One stage on its platform. `applied` is the index of what the client applied in full, None before that."""
+    """One stage on its platform. `begun` says whether its client was ever told to apply something, `applied` is the
+    index of what it applied in full, None before that."""
 
     folder: Path
     modelfile: str
@@ -35,6 +36,7 @@ class Deployment:
     platform: str
     engine: str
     client: Client
+    begun: bool = False
     applied: dict[str, Any] | None = None
 
     @property
@@ -71,7 +73,7 @@ def planned(modelfile: Path, manifests: Manifests) -> Deployment:
     before = next(all_of(modelfile, plan.stage), None)
     folder = place("state") / "deployed" / project_id(modelfile) / plan.stage
     return Deployment(folder, str(modelfile.resolve()), plan.name, plan.stage, plan.platform, plan.engine_name,
-                      manifests.client, before.applied if before and before.platform == plan.platform else None)
+                      manifests.client, before is not None and before.begun, before.applied if before else None)
 
 
 def changes(deployment: Deployment, manifests: Manifests) -> Changes:

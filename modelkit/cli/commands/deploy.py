@@ -55,6 +55,8 @@ def up(path: Path, modelfile: Modelfile, stage: str, arguments: Namespace, termi
     _say_plan(deployment, made, changes, secrets, terminal)
     if changes:
         _presume_wanted(deployment, "applied", arguments, terminal)
+    deployment = replace(deployment, begun=True)
+    deployments.record(deployment)  # first: what is left of a half of it is taken away by `down`
     apply.run(deployment, made.client.up, terminal.note, secrets)
     deployment = replace(deployment, applied=index)
     deployments.record(deployment)
@@ -72,7 +74,7 @@ def down(path: Path | None, arguments: Namespace, terminal: Terminal) -> list[st
 
     gone = []
     for deployment in list(deployments.all_of(path, arguments.stage)):
-        if deployment.applied is None:
+        if not deployment.begun:
             deployments.forget(deployment)
             continue
         if platform_row(deployment.platform).where == "elsewhere" and arguments.stage is None:
@@ -144,7 +146,7 @@ def _presume_same(path: Path, deployment: Deployment) -> None:
     from modelkit.runtime import deployments
 
     before = next(deployments.all_of(path, deployment.stage), None)
-    if before is None or before.applied is None:
+    if before is None or not before.begun:
         return
     if before.platform != deployment.platform or before.client.down != deployment.client.down:
         was = f"platform {before.platform}" if before.platform != deployment.platform else f"the name {before.model}"

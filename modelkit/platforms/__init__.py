@@ -98,8 +98,10 @@ def lower(plan: Plan) -> tuple[Lowered, ...]:
     """What a plan's settings become, on its engine and on its platform."""
     from modelkit import engines
 
-    lowered = {item.setting: item for item in engines.lower(plan)}
-    lowered |= {item.setting: item for item in platform_module(plan.platform).lower(plan)}
+    module = platform_module(plan.platform)
+    seen = getattr(module, "engine_plan", None)  # where a platform does a part of an engine's work
+    lowered = {item.setting: item for item in engines.lower(plan if seen is None else seen(plan))}
+    lowered |= {item.setting: item for item in module.lower(plan)}
     return (*lowered.values(), *_unsaid(plan, set(lowered)))
 
 

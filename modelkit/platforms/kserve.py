@@ -12,6 +12,7 @@ from typing import Any
 
 from modelkit import engines
 from modelkit.engines.container import MODEL, Container
+from modelkit.engines.vllm_adapters import RANKS, served_name  # KServe starts no other engine
 from modelkit.failure import Failure
 from modelkit.planning.plan import Lowered, ModelSource, Plan
 from modelkit.platforms.dashboards import dashboard_file
@@ -43,6 +44,7 @@ def lower(plan: Plan) -> tuple[Lowered, ...]:
     gateway = "KServe makes the route; the Gateway's address is the stage's"
     return lowered(plan, {**RULES, "serve.host": says("translated", "Gateway", gateway),
                           "serve.port": says("translated", "Gateway", "the Gateway's port"),
+                          "adapters": says("equal", "spec.model.lora", "KServe fetches them, each at its commit"),
                           "serve.replicas": says("equal", "spec.replicas", "pods"),
                           "serve.max_replicas": says("translated", "spec.scaling", "KEDA adds pods while requests "
                                                      "wait")})
@@ -53,10 +55,7 @@ def manifests(plan: Plan) -> Manifests:
     if plan.engine_name != "vllm":
         raise Failure("engine-not-on-platform", f"KServe starts vLLM, and stage `{plan.stage}` asks for "
                       f"{plan.engine_name}", hint="write `ENGINE vllm`, or `PLATFORM kubernetes`")
-    # KServe mounts the model and the adapters itself, and says where they are.
-    assert plan.source is not None
-    given = ModelSource(kind="oci", name="model")
-    container = engines.container(plan.model_copy(update={"source": given, "adapters": ()}))
+    container = engines.container(engine_plan(plan))
     maps = config_maps(plan, container.files)
     objects = {f"configmap-{number}.yaml": one for number, one in enumerate(maps, 1)}
     objects["llminferenceservice.yaml"] = inference_service(plan, container, maps)
@@ -64,11 +63,17 @@ def manifests(plan: Plan) -> Manifests:
     return Manifests(plan, files, _client(plan, container), tuple(_notes(plan, container)))
 
 
+def engine_plan(plan: Plan) -> Plan:
+    """The plan as the engine sees it: KServe mounts the model and the adapters itself, and says where they are."""
+    mounted = ModelSource(kind="oci", name="model") if plan.source is not None else None
+    return plan.model_copy(update={"source": mounted, "adapters": ()})
+
+
 def inference_service(plan: Plan, container: Container, maps: tuple[Object, ...]) -> Object:
     """The LLMInferenceService: one version of a model, in a route that other versions may share by weight."""
     most = max_replicas(plan)
     spec: Object = {
-        "model": {"uri": uri(plan.source), "name": plan.name, **_lora(plan)},
+        "model": {"uri": uri(plan.source), "name": served_name(plan), **_lora(plan)},
         **({"scaling": _scaling(plan, most)} if most else {"replicas": replicas(plan)}),
         "router": {"gateway": {}, "route": {"group": group(plan), "weight": WEIGHT}, "scheduler": {}},
         "template": _template(plan, container, maps)}
@@ -101,10 +106,14 @@ def _lora(plan: Plan) -> Object:
             raise Failure("adapter-not-reachable", f"KServe fetches adapters from the Hugging Face Hub only, and "
                           f"`{one.name}` is {one.reference} ({one.origin})",
                           hint="publish it there, or write `PLATFORM kubernetes` and take the adapter from a registry")
-    ranks = [one.rank for one in plan.adapters if one.rank is not None]
-    return {"lora": {"adapters": [{"name": one.name, "uri": uri(one.source)} for one in plan.adapters],
-                     **({"maxRank": next(r for r in (1, 8, 16, 32, 64, 128, 256, 320, 512) if r >= max(ranks))}
-                        if ranks else {}), "maxAdapters": len(plan.adapters)}}
+    said: Object = {"adapters": [{"name": one.name, "uri": uri(one.source)} for one in plan.adapters],
+                    "maxAdapters": len(plan.adapters)}
+    if ranks := [one.rank for one in plan.adapters if one.rank is not None]:
+        if max(ranks) > RANKS[-1]:
+            raise Failure("adapter-rank", f"an adapter has rank {max(ranks)}, and vLLM takes {RANKS[-1]} at most",
+                          hint="merge it into its base and name the result in FROM, or train one of a smaller rank")
+        said["maxRank"] = next(rank for rank in RANKS if rank >= max(ranks))
+    return {"lora": said}
 
 
 def _scaling(plan: Plan, most: int) -> Object:

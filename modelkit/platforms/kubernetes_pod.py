@@ -169,8 +169,8 @@ def quantity(size: int) -> str:
 
 
 def literal(word: str) -> str:
-    """A word of a command line or a variable as it is: the kubelet would replace `$(NAME)` in it."""
-    return word.replace("$(", "$$(")
+    """A word of a command line or a variable as it is: the kubelet replaces `$(NAME)` in it, and reads `$$` as `$`."""
+    return word.replace("$", "$$")
 
 
 def non_root(image: str) -> bool:

@@ -44,7 +44,8 @@ def manifests(plan: Plan) -> Manifests:
     said: dict[str, Any] = {"name": machine.unit_name(plan), "services": services}
     if machine.cache(container) is not None:
         said["volumes"] = {"cache": {}}
-    return Manifests(plan, (File("compose.yaml", dump(said), 0o644), *files), _client(container), _notes(container))
+    return Manifests(plan, (File("compose.yaml", dump(said), 0o644), *files), _client(plan, container),
+                     _notes(container))
 
 
 def _engine(plan: Plan, container: Container, copy: int, alone: bool) -> dict[str, Any]:
@@ -128,8 +129,8 @@ def _interpolated(reference: str, variable: str, optional: bool) -> str:
     return f"${{{variable}:-}}" if optional else f"${{{variable}:?it must hold the key of `{reference}`}}"
 
 
-def _client(container: Container) -> Client:
-    compose = ("docker", "compose", "--file", f"{DIRECTORY}/compose.yaml")
+def _client(plan: Plan, container: Container) -> Client:
+    compose = ("docker", "compose", "--project-name", machine.unit_name(plan), "--file", f"{DIRECTORY}/compose.yaml")
     waiting = ("--wait", "--wait-timeout", str(container.start_seconds))
     return Client(
         programs=("docker",), install="Docker Engine with its Compose plugin: https://docs.docker.com/compose/install/",

@@ -9,6 +9,7 @@ nothing may happen while it is imported.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from typing import Any
@@ -52,8 +53,55 @@ def stand_in_front(app: Any) -> None:
         sys.exit("modelkit: the middleware of this SGLang's application cannot be extended")
     # Its CORS rule lets any web page of any origin ask a server without a key.
     app.user_middleware[:] = [one for one in app.user_middleware if one.cls.__name__ != "CORSMiddleware"]
-    build = app.build_middleware_stack
-    app.build_middleware_stack = lambda: Door(Contract(build()))
+    build, contract = app.build_middleware_stack, Contract(app)
+    door = Door(contract)  # now, not with the first event: uvicorn would go on without a profile
+
+    def built() -> Any:
+        contract.app = Detokenize(build())
+        return door
+
+    app.build_middleware_stack = built
+
+
+class Detokenize:
+    """Makes of SGLang's `/detokenize` what the API has: special tokens are kept, the text is called `prompt`."""
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http" or scope["path"] != "/detokenize":
+            await self.app(scope, receive, send)
+            return
+        asked = json.loads((await receive())["body"])
+        question = json.dumps({**asked, "skip_special_tokens": False}).encode()
+        headers = [one for one in scope["headers"] if one[0] != b"content-length"]
+        first: list[Any] = [{"type": "http.request", "body": question, "more_body": False}]
+        start: list[Any] = []
+        said = b""
+
+        async def ask() -> Any:
+            return first.pop() if first else await receive()
+
+        async def answer(message: Any) -> None:
+            nonlocal said
+            if message["type"] == "http.response.start":
+                start.append(message)
+                return
+            said += message.get("body", b"")
+            if message.get("more_body"):
+                return
+            body = renamed(said) if start[0]["status"] == 200 else said
+            kept = [one for one in start[0]["headers"] if one[0].lower() != b"content-length"]
+            await send({**start[0], "headers": [*kept, (b"content-length", b"%d" % len(body))]})
+            await send({"type": "http.response.body", "body": body})
+
+        await self.app({**scope, "headers": [*headers, (b"content-length", b"%d" % len(question))]}, ask, answer)
+
+
+def renamed(body: bytes) -> bytes:
+    """`{"text": …}` as `{"prompt": …}`."""
+    return json.dumps({"prompt": json.loads(body)["text"]}, ensure_ascii=False).encode()
 
 
 def clamped(make: Any) -> Any:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from modelkit.engines.launch import File
-from modelkit.planning.plan import ModelSource
+
+if TYPE_CHECKING:
+    from modelkit.planning.plan import ModelSource
 
 CONFIG = "/etc/modelkit"
 """Where `Container.files` are found in the container."""

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from modelkit.failure import Failure
-from modelkit.planning.plan import Engine
+
+if TYPE_CHECKING:
+    from modelkit.planning.plan import Engine
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,8 @@ def image_engine(engine: str, specifier: str, said: str | None, accelerator: str
         version = tagged[1]
     else:
         version = _newest(row, engine, specifier)
+    from modelkit.planning.plan import Engine
+
     return (Engine(name=engine, provider="image", version=version, variant=variant, command=()),
             said or row.name.format(version=version))
 

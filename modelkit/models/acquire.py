@@ -74,6 +74,8 @@ def weights_of(artifact: Artifact, store: Store) -> Weights:
                               for p in artifact.files}}
         return Weights(reference=artifact.resolved, form="safetensors", path=str(store.folder(artifact)),
                        digest=digest(manifest), size=artifact.size)
+    if artifact.form == "adapter":
+        raise _adapter(artifact.resolved)
     if not artifact.weights:
         raise Failure("model-missing", f"{artifact.resolved} holds no weights that modelkit can use")
     first, *others = artifact.weights
@@ -111,6 +113,8 @@ def _at(path: Path, wanted: Reference, store: Store, on_progress: Progress) -> W
         if path.is_dir():
             from modelkit.models.convert.folder import users_folder
 
+            if (path / "adapter_config.json").is_file() and not (path / "config.json").is_file():
+                raise _adapter(str(path))
             if (path / "config.json").is_file():
                 supply.presume_safe_folder(path)
             return users_folder(path, wanted.text, store, on_progress)
@@ -133,7 +137,15 @@ def check_gguf(path: Path) -> Split:
     """The model that a GGUF file is, or is a part of. Raises Failure for what no engine should be given to read."""
     from modelkit.models.formats.splits import read_split
 
-    return read_split(path)
+    model = read_split(path)
+    if model.first.get("general.type", str, "") == "adapter":
+        raise _adapter(str(path))
+    return model
+
+
+def _adapter(name: str) -> Failure:
+    return Failure("model-is-adapter", f"{name} is a LoRA adapter, not a model",
+                   "name it in ADAPTER, and the model that it is for in FROM")
 
 
 def _missing(path: Path) -> Failure:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import tomllib
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
+from modelkit.cli.stages import Stages, presume_policies
+from modelkit.failure import Failure
+from modelkit.language.check import compile_source
+from modelkit.language.source import Source
 from modelkit.models.artifact import Artifact, Piece, Role
 from modelkit.models.store import Store
 from tests.unit.cli.conftest import Run, write
@@ -126,6 +131,18 @@ def test_llama_cpp_wants_the_converter_for_pefts_form(project: Run) -> None:
     assert code == 0 and needs["convert"]["automatic"] and "tool install converter" in needs["tool"]["message"]
     code, _, err = project("build", "-s", "dev")
     assert code == 2 and "stage-needs" in err and "tool install converter" in err
+
+
+def test_a_policy_of_safetensors_is_one_of_adapters_too(project: Run) -> None:
+    assert project("convert", "./model.gguf", "--to", "safetensors", "-o", "folder")[0] == 0
+    write("FROM ./folder\nADAPTER ./tone.gguf\nSTAGE prod {\n  POLICY safetensors_only\n}\n")
+    modelfile, _ = compile_source(Source.read(Path("Modelfile")))
+    assert modelfile is not None
+    stages = Stages(modelfile, Namespace())
+    found = stages.look("prod")
+    with pytest.raises(Failure) as caught:
+        presume_policies(modelfile, stages.plan("prod", found), found)
+    assert caught.value.code == "policy-safetensors" and "./tone.gguf" in caught.value.message
 
 
 def test_an_adapter_that_the_base_brings_along_is_not_left_behind(project: Run, tmp_path: Path) -> None:

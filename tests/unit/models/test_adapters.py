@@ -170,6 +170,14 @@ def test_a_model_is_no_adapter(tmp_path: Path, store: Store, bases: dict[str, We
     assert is_adapter_at(peft(tmp_path / "a", QUERIES)) and is_adapter_at(in_gguf(tmp_path / "a.gguf", "blk.0.x"))
 
 
+def test_an_adapter_is_no_model(tmp_path: Path, store: Store) -> None:
+    paths = [peft(tmp_path / "a", QUERIES), in_gguf(tmp_path / "a.gguf", "blk.0.attn_q.weight")]
+    for reference in (*map(str, paths), remembered(paths[0], store, "one").reference):
+        with pytest.raises(Failure, match="is a LoRA adapter") as caught:
+            models.acquire(reference, tmp_path, store=store)
+        assert caught.value.code == "model-is-adapter" and "ADAPTER" in str(caught.value.hint)
+
+
 def remembered(folder: Path, store: Store, name: str, prefix: str = "") -> Artifact:
     pieces = []
     for file in sorted(folder.iterdir()):

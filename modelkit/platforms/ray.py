@@ -44,10 +44,15 @@ def manifests(plan: Plan) -> Manifests:
     program = files("modelkit.platforms").joinpath(f"children/{PROGRAM}.py").read_text("utf-8")
     shown = (*(f for f in container.files if f.path != "vllm.yaml"), File(f"python/{PROGRAM}.py", program))
     config = serve_config(plan, container)
-    return Manifests(plan, (File("serve.yaml", dump(config), 0o644), *(File(f"etc/{f.path}", f.content, 0o644)
-                                                                     for f in shown),
-                            *cluster_files(plan, container, shown, config)),
-                     _client(container, object_name(plan)), _notes(plan, container))
+    written = [File("serve.yaml", dump(config), 0o644), *(File(f"etc/{f.path}", f.content, 0o644) for f in shown)]
+    if not _is_here(plan):  # a pod would have to mount it
+        written += cluster_files(plan, container, shown, config)
+    return Manifests(plan, tuple(written), _client(container, object_name(plan)), _notes(plan, container))
+
+
+def _is_here(plan: Plan) -> bool:
+    """Whether the model is a folder: of this machine, or of all of Ray's nodes under one path."""
+    return plan.source is not None and plan.source.kind == "folder"
 
 
 def _presume(plan: Plan) -> Container:
@@ -72,7 +77,8 @@ def _llm_config(plan: Plan, container: Container) -> dict[str, Any]:
         raise Failure("engine-version-unknown", f"the arguments of vLLM {plan.engine.version} are not known to this "
                       "release", hint="take the image of a Ray that has a vLLM which `modelkit check` knows")
     engine = arguments(said, flags)
-    model = next(str(word.value) for word in said if not word.flag)
+    assert plan.source is not None
+    model = plan.source.name if _is_here(plan) else next(str(word.value) for word in said if not word.flag)
     config: dict[str, Any] = {
         "model_loading_config": {"model_id": engine["served_model_name"][0], "model_source": model},
         "engine_kwargs": {name: value for name, value in engine.items() if name not in _TAKEN}}
@@ -129,4 +135,6 @@ def _notes(plan: Plan, container: Container) -> tuple[str, ...]:
     said = [f"Ray's nodes need {one.variable} in their environment, with what {one.reference} holds, when Ray is "
             "started there; without it no replica serves" for one in container.secrets if not one.optional]
     said.append(f"on a Ray cluster of several machines, put the folder `etc` at {CONFIG} of every node")
-    return (*said, *cluster_notes(plan, container))
+    said += [f"Ray's nodes must have {mount.source.name} at {mount.path}" for mount in container.mounts
+             if mount.source.kind != "folder"]
+    return (*said, *(() if _is_here(plan) else cluster_notes(plan, container)))

@@ -64,7 +64,7 @@ class Case:
     def text(self, platform: str) -> str:
         """The whole Modelfile."""
         body = f"PLATFORM {platform}\n{self.prod}"
-        if platform == "skypilot" and self.base and "accelerator" not in self.prod:
+        if platform == "skypilot" and (self.base or self.prod) and "accelerator" not in self.prod:
             body += "\nSERVE accelerator L4"  # without one there is little but its refusal to see
         inside = "".join(f"  {line}\n" for line in body.splitlines())
         return f"FROM {self.origin}\n{self.base}STAGE prod {{\n{inside}}}\n"

@@ -1,0 +1,1 @@
+# the contract's sources

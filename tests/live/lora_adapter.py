@@ -12,7 +12,7 @@ from modelkit.models.formats.safetensors_writer import SafetensorsWriter
 LAYERS, WIDTH, KEY_WIDTH = 30, 576, 192
 
 
-def random_adapter(folder: Path, seed: int, *, rank: int = 8, strength: float = 0.08, alpha: int = 16) -> Path:
+def random_adapter(folder: Path, seed: int, *, rank: int = 8, strength: float = 0.07, alpha: int = 16) -> Path:
     """The folder, with an adapter of the queries and values of every layer."""
     source, tensors = np.random.default_rng(seed), {}
     for layer in range(LAYERS):

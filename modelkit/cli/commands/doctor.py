@@ -6,14 +6,20 @@ import os
 import shutil
 import sys
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from modelkit.cli import project
 from modelkit.cli.stages import engines_found
 from modelkit.cli.terminal import Terminal
 from modelkit.places import place
+
+if TYPE_CHECKING:
+    from modelkit.planning.plan import Engine
+    from modelkit.runtime.environments import EngineEnvironment
+    from modelkit.runtime.machine import Gpu
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -31,7 +37,11 @@ class Finding:
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Look at what `up` needs; 1 when something makes it impossible."""
     del arguments
-    findings = [_python(), *_engines(), *_folders(), _disk(), _key()]
+    from modelkit.runtime import environments, machine
+
+    engines, installed, gpus = engines_found(), environments.installed(), machine.gpus()
+    findings = [_python(), *_engines(engines), *_gpus(gpus, installed), *_advisories(engines, installed), *_tools(),
+                *_clients(), *_folders(), _disk(), _key()]
     terminal.document({"schema": "modelkit.doctor/1", "findings": [vars(f) for f in findings]})
     terminal.table(("", "WHAT", "FOUND", "FIX"), [(f.verdict, f.what, f.found, f.fix) for f in findings])
     return 1 if any(f.verdict == "fail" for f in findings) else 0
@@ -41,19 +51,76 @@ def _python() -> Finding:
     return Finding("python", "ok", sys.version.split()[0])
 
 
-def _engines() -> list[Finding]:
-    found = engines_found()
-    findings = []
+def _engines(found: dict[str, Engine]) -> Iterator[Finding]:
     for word, role, fix in (("llama.cpp", "dev", "pip install 'modelkit-llm[llamacpp]'"),
                             ("vllm", "prod", "modelkit engine install vllm")):
         engine = found.get(word)
         if engine:
             variant = f" {engine.variant}" if engine.variant else ""
-            findings.append(Finding(f"engine {word} ({role})", "ok", f"{engine.version}{variant}, {engine.provider}"))
+            yield Finding(f"engine {word} ({role})", "ok", f"{engine.version}{variant}, {engine.provider}")
         else:
-            verdict: Verdict = "fail" if role == "dev" else "warn"
-            findings.append(Finding(f"engine {word} ({role})", verdict, "not installed", fix))
-    return findings
+            yield Finding(f"engine {word} ({role})", "fail" if role == "dev" else "warn", "not installed", fix)
+
+
+def _gpus(gpus: tuple[Gpu, ...] | str, installed: list[EngineEnvironment]) -> Iterator[Finding]:
+    """NVIDIA's driver and its GPUs; a vLLM for CPUs alone beside them wastes them."""
+    if isinstance(gpus, str):
+        yield Finding("gpu", "warn", f"the driver does not answer: {gpus}", "reinstall NVIDIA's driver, or reboot")
+        return
+    if not gpus:
+        yield Finding("gpu", "ok", "none of NVIDIA's: engines compute on the processor")
+        return
+    for gpu in gpus:
+        yield Finding("gpu", "ok", f"{gpu.name}, {gpu.memory / 2**30:.0f} GiB, driver {gpu.driver}")
+    variants = {one.variant for one in installed if one.engine == "vllm"}
+    if variants and "cuda" not in variants:
+        yield Finding("vllm on gpu", "warn", "only a build for CPUs is installed",
+                      "modelkit engine install vllm --variant cuda")
+
+
+def _advisories(engines: dict[str, Engine], installed: list[EngineEnvironment]) -> Iterator[Finding]:
+    """Known weaknesses of what is installed: grave ones fail, others warn, and those out of reach are counted."""
+    from modelkit.engines.advisories import GRAVE, advisories
+
+    here = {(one.engine, one.version): f"modelkit engine rm {one.engine} --version {one.version}" for one in installed}
+    here |= {(word, one.version): "pip install -U xllamacpp" if one.provider == "xllamacpp" else "update llama-server"
+             for word, one in engines.items() if word == "llama.cpp"}
+    for (name, version), away in here.items():
+        known = advisories(name, version)
+        reachable = [one for one in known if not one.unless]
+        for one in reachable:
+            fix = f"allow {name} {one.fixed} or later, then {away}" if one.fixed else away
+            rated = "not rated" if one.severity == "unrated" else one.severity
+            yield Finding(f"{name} {version}", "fail" if one.severity in GRAVE else "warn",
+                          f"{one.id} ({rated}): {one.summary}", fix)
+        if not reachable:
+            beside = f"; {len(known)} out of reach" if known else ""
+            yield Finding(f"{name} {version}", "ok", f"no weakness known{beside}")
+
+
+def _tools() -> Iterator[Finding]:
+    """Tools are made when they are first needed: that one is not here is no fault."""
+    from modelkit.engines.requirements import TOOLS
+    from modelkit.runtime.environments import installed_tools
+
+    here = {one.engine: one for one in installed_tools()}
+    for name in dict.fromkeys(one.engine for one in TOOLS):
+        one = here.get(name)
+        yield Finding(f"tool {name}", "ok", one.version if one else f"not installed (modelkit tool install {name})")
+
+
+def _clients() -> Iterator[Finding]:
+    """Programs of other platforms: absent ones are only named."""
+    from modelkit.runtime.machine import clients
+
+    for client in clients():
+        what, uses = f"client {client.name}", ", ".join(client.platforms)
+        if not client.present:
+            yield Finding(what, "ok", f"not here ({uses})")
+        elif client.problem:
+            yield Finding(what, "warn", client.problem, f"start or mend it before a stage on {uses}")
+        else:
+            yield Finding(what, "ok", f"{client.version or 'here'} ({uses})")
 
 
 def _folders() -> list[Finding]:

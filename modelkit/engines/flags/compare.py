@@ -45,12 +45,8 @@ def _changes(old: FlagTable, new: FlagTable) -> Iterator[Change]:
     for flag in old.flags:
         yield from _changes_of_flag(flag, old, new)
     for flag in new.flags:
-        if not any(word in old.by_word for word in flag.words) and flag.flag not in _successors(old, new):
+        if not any(word in old.by_word for word in flag.words):
             yield Change("added", flag.flag, f"`{flag.flag}` is new")
-
-
-def _successors(old: FlagTable, new: FlagTable) -> set[str]:
-    return {to for flag in old.flags if (to := _successor(flag, flag.flag, new)) is not None}
 
 
 def _changes_of_flag(flag: Flag, old: FlagTable, new: FlagTable) -> Iterator[Change]:
@@ -76,7 +72,7 @@ def _values(flag: Flag, now: Flag, old: FlagTable, new: FlagTable) -> Iterator[C
     name = flag.flag
     if flag.type != now.type and "bool" in (flag.type, now.type):
         yield Change("type", name, f"`{name}` takes {_value(now)} instead of {_value(flag)}", flag.type, now.type)
-    lost = [one for one in flag.choices if one not in now.choices] if now.choices else []
+    lost = [one for one in flag.choices if one not in now.choices and not _spelled(one, now)] if now.choices else []
     if lost:
         yield Change("choices", name, f"`{name}` has no {', '.join(map(str, lost))} any more",
                      list(flag.choices), list(now.choices))
@@ -88,6 +84,11 @@ def _values(flag: Flag, now: Flag, old: FlagTable, new: FlagTable) -> Iterator[C
         yield Change("deprecated", name, f"`{name}` is deprecated")
 
 
+def _spelled(choice: str | int | float, now: Flag) -> bool:
+    """Whether a choice that is not listed any more is none of its own: "None", or several choices in one."""
+    return choice == "None" or all(part in now.choices for part in str(choice).split(","))
+
+
 def _successor(flag: Flag, word: str, new: FlagTable) -> str | None:
     """The word of the newer version for one that it lacks, where its own tables tell."""
     said = new.gone.get(word, "")
@@ -95,7 +96,10 @@ def _successor(flag: Flag, word: str, new: FlagTable) -> str | None:
         if other in new.by_word:
             return other
     kin = flag.negations if word in flag.negations else (flag.flag, *flag.aliases)
-    return next((one for one in kin if one.startswith("--") and one in new.by_word), None)
+    now = next((new.by_word[one] for one in kin if one in new.by_word), None)
+    if now is None:
+        return None
+    return now.negations[0] if word in flag.negations and now.negations else now.flag
 
 
 def _value(flag: Flag) -> str:

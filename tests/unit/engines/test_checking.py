@@ -1,0 +1,91 @@
+"""What check says about engines: the rule, the place, and that versions that are fine are silent."""
+
+from __future__ import annotations
+
+import pytest
+
+from modelkit.engines import checking
+from modelkit.engines.checking import RULES, findings, picked
+from modelkit.language.check import compile_source
+from modelkit.language.rules import RULES as LANGUAGE_RULES
+from modelkit.language.source import Source
+
+
+def said(prod: str, top: str = "", locked: dict[str, str] | None = None) -> list[tuple[str, int, str]]:
+    """Rule, line and message of every finding."""
+    inside = "".join(f"  {line}\n" for line in prod.splitlines())
+    source = Source("Modelfile", f"FROM hf.co/org/model\n{top}STAGE prod {{\n{inside}}}\n")
+    checked, _ = compile_source(source)
+    return [(one.rule.id, source.line_column(one.span.start)[0], one.message) for one in findings(checked, locked)]
+
+
+@pytest.mark.parametrize(("engine", "specifier", "version"), [
+    ("vllm", "", "0.32.0"), ("vllm", ">=0.31,<0.33", "0.32.0"), ("vllm", "<0.32", "0.31.0"),
+    ("vllm", ">=0.33", "0.33.0"), ("vllm", "==0.30.*", "0.30.0"), ("vllm", ">=7", ""), ("vllm", "nonsense", ""),
+    ("llama.cpp", "", "11549"), ("sglang", "", "0.5.23"), ("tensorrt-llm", "", "1.2.1")])
+def test_the_version_that_a_range_means(engine: str, specifier: str, version: str) -> None:
+    assert picked(engine, specifier) == version
+
+
+def test_a_flag_that_the_version_lacks_is_an_error_where_it_is_said() -> None:
+    (found,) = said("ENGINE vllm >=0.32,<0.33\nFLAG --enforce-eager\nFLAG --enforce-eagre")
+    assert found == ("flag-not-in-engine", 5, "vllm 0.32.0 has no flag `--enforce-eagre`")
+    (found,) = said("FLAG --dtype float8")
+    assert found[:2] == ("flag-not-in-engine", 3) and "does not take `float8`" in found[2]
+
+
+def test_a_flag_for_all_stages_is_checked_on_the_engine_of_each() -> None:
+    found = said("ENGINE vllm", "FLAG --no-mmap\nSTAGE dev {\n}\n")
+    assert {(one[0], one[1]) for one in found} == {("flag-not-in-engine", 2)}
+    assert {one[2].split()[0] for one in found} == {"vllm", "llama-server"}  # it went from llama.cpp, too
+
+
+def test_a_range_that_lets_a_flag_break_is_a_warning_and_beyond_it_a_note() -> None:
+    assert said("ENGINE vllm >=0.31,<0.33\nFLAG --grpc-port 1") == [
+        ("flag-breaks-in-range", 4, "in vllm 0.31.0 (`>=0.31,<0.33` allows it) there is no `--grpc-port`"),
+        ("engine-advisory", 3, "`>=0.31,<0.33` allows vllm 0.31.0, which has CVE-2026-115911, PYSEC-2026-4349"),
+    ][::-1]
+    assert said("ENGINE vllm >=0.32,<0.33\nFLAG --no-enable-prefix-caching") == [
+        ("flag-changes", 4, "in vllm 0.33.0 (not in the range) `--no-enable-prefix-caching` is an old spelling of "
+                            "`--disable-prefix-caching`")]
+
+
+def test_a_choice_that_goes_matters_to_who_made_it() -> None:
+    (found,) = said("ENGINE vllm >=0.32,<0.33\nFLAG --spec-method medusa")
+    assert found[0] == "flag-changes" and "has no medusa, mlp_speculator any more" in found[2]
+    assert said("ENGINE vllm >=0.32,<0.33\nFLAG --spec-method ngram") == []
+
+
+def test_what_modelkit_says_itself_is_looked_after_too() -> None:
+    found = [one for one in said("ENGINE vllm >=0.30,<0.33") if one[0] == "flag-breaks-in-range"]
+    assert found == [("flag-breaks-in-range", 3, "in vllm 0.30.0 (`>=0.30,<0.33` allows it) there is no "
+                      "`--tool-strict-level`, which modelkit says itself for this stage")]
+
+
+def test_weaknesses_of_the_version_that_is_locked_or_taken() -> None:
+    grave = said("ENGINE vllm ==0.29.*")
+    assert ("engine-vulnerable", 3) in {one[:2] for one in grave}
+    assert any(one[0] == "engine-vulnerable" and "PYSEC-2026-4353 (high)" in one[2] for one in grave)
+    assert not any("CVE-2026-114053" in one[2] for one in grave)  # out of reach: it needs --trust-remote-code
+    locked = said("ENGINE vllm >=0.31", locked={"prod": "0.31.0"})
+    assert any("vllm 0.31.0 has CVE-2026-115911 (medium)" in one[2] for one in locked)
+    stale = said("ENGINE vllm >=0.32,<0.33", locked={"prod": "0.31.0"})
+    assert stale == []  # the lock names what the range forbids: whoever locks again is told
+
+
+@pytest.mark.parametrize("prod", ["", "ENGINE vllm >=0.32,<0.33", "PLATFORM kubernetes\nENGINE vllm ==0.32.*",
+                                  "ENGINE sglang", "ENGINE tensorrt-llm", "ENGINE llama.cpp\nFLAG --threads 4",
+                                  "ENGINE vllm >=7\nFLAG --anything"])
+def test_silence_where_nothing_is_wrong_or_nothing_is_known(prod: str) -> None:
+    assert said(prod) == []
+
+
+def test_a_stage_that_cannot_be_planned_is_checked_as_far_as_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checking, "_plan", lambda *_: (_ for _ in ()).throw(AssertionError("no")))
+    assert not [one for one in said("ENGINE vllm >=0.30,<0.33") if one[0] == "flag-breaks-in-range"]
+
+
+def test_rules_have_ids_of_their_own_and_prose() -> None:
+    assert not set(RULES) & set(LANGUAGE_RULES)
+    for rule in RULES.values():
+        assert rule.summary.endswith(".") and rule.why and rule.help

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelkit.language.modelfile import Modelfile
     from modelkit.models.lock import LockedArtifact, LockedStage
     from modelkit.planning.facts import Facts
+    from modelkit.planning.forms import Wanted
     from modelkit.planning.plan import Engine, Plan
     from modelkit.platforms.bundle import Bundle
 
@@ -62,6 +63,14 @@ class Stages:
     def engines(self) -> dict[str, Engine]:
         return engines_found()
 
+    def _fitting(self, ask: Wanted) -> dict[str, Engine]:
+        """The engines of this machine; of several versions of vLLM the newest that the stage allows."""
+        from modelkit.engines import vllm
+        from modelkit.runtime import environments
+
+        fitting = environments.find("vllm", ask.specifier) if ask.engine == "vllm" and ask.specifier else None
+        return self.engines if fitting is None else self.engines | {"vllm": vllm.engine(fitting)}
+
     def look(self, stage: str) -> Found:
         """What is here of a stage's model."""
         from modelkit.cli.weights import look
@@ -81,7 +90,7 @@ class Stages:
         engines, image, source, elsewhere = {}, None, None, where == "elsewhere"
         here = None if elsewhere else found.weights  # what was made here is not there
         if where == "process":
-            engines = self.engines
+            engines = self._fitting(ask)
         else:
             engine, image = self.images.engine(stage, ask)
             engines = {ask.engine: engine}

@@ -64,7 +64,7 @@ class Stub:
         try:
             while (head := await self._head(reader)) is not None:
                 method, path, headers = head
-                body = await reader.readexactly(int(headers.get("content-length", 0)))
+                body = await self._body(reader, headers)
                 await self._answer(method, path, body, writer)
                 await writer.drain()
                 if headers.get("connection", "").lower() == "close":
@@ -85,6 +85,16 @@ class Stub:
             name, _, value = line.partition(":")
             headers[name.strip().lower()] = value.strip()
         return method, path, headers
+
+    @staticmethod
+    async def _body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bytes:
+        if "transfer-encoding" not in headers:
+            return await reader.readexactly(int(headers.get("content-length", 0)))
+        body = b""
+        while (size := int(await reader.readline(), 16)):
+            body += (await reader.readexactly(size + 2))[:size]
+        await reader.readline()
+        return body
 
     async def _answer(self, method: str, path: str, body: bytes, writer: asyncio.StreamWriter) -> None:
         if path == "/health":

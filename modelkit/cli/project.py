@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,12 +45,10 @@ def find(word: str | None) -> Path:
     return path
 
 
-def one(words: list[str] | None) -> Path:
-    """The single Modelfile of commands that run one project."""
-    if words and len(words) > 1:
-        raise Failure("several-modelfiles", "several models behind one address are not possible yet",
-                      hint="run one Modelfile at a time, each with its own --port")
-    return find(words[0] if words else None)
+def all_of(words: list[str] | None) -> list[Path]:
+    """The Modelfiles that the words name, each once; without a word, the current folder's."""
+    found = {os.path.realpath(path): path for path in map(find, words or (None,))}
+    return list(found.values())
 
 
 def stage_of(arguments: Any) -> str:
@@ -148,28 +146,67 @@ def base_url(host: str, port: int) -> str:
 
 
 def project_of(path: Path) -> str:
-    """The runtime's id of the project of a Modelfile."""
-    from modelkit.runtime.project import project_id
+    """The runtime's id of the project that a Modelfile runs in, or would."""
+    from modelkit.runtime import client
 
-    return project_id(path)
+    return client.project_of(path).id
 
 
 def supervisor(path: Path, bundle: Bundle, terminal: Terminal) -> Client:
     """The project's supervisor at the plan's address, started where there is none."""
-    from modelkit.runtime.client import connect, ensure
+    return shared_supervisor([path], [bundle], terminal)
+
+
+def shared_supervisor(paths: Sequence[Path], bundles: Sequence[Bundle], terminal: Terminal) -> Client:
+    """The supervisor of Modelfiles that serve at one address, their plans' one. Raises Failure where they differ."""
+    from modelkit.runtime.client import Project, connect, ensure, project_id
     from modelkit.runtime.edge.access import Access, allowed_hosts, key_hash
 
-    plan = bundle.plan
-    host, port = plan.host, plan.port
-    asked = {s.origin.kind for s in (plan.setting("serve.host"), plan.setting("serve.port")) if s}
-    if not asked & {"command line", "environment"} and (there := connect(project_of(path))) is not None:
+    project = project_of(paths[0]) if len(paths) == 1 else project_id(*paths)
+    host, port, api_key, asked = _one_address(bundles)
+    if not asked & {"command line", "environment"} and (there := connect(project)) is not None:
         with there:  # nobody asked for another address now: what runs keeps the one it has
             host, port = str(there.hello["host"]), int(there.hello["port"])
-    key = key_of(plan.api_key)
+    key = key_of(api_key)
     hashes = (key_hash(key),) if key else ()  # what the edge compares with: never the key
-    return ensure(project_of(path), host=host, port=port, access=Access(hashes, allowed_hosts(host)),
-                  modelfile=str(path.resolve()),
+    members = [os.path.realpath(path) for path in paths]
+    if len(paths) > 1:
+        _presume_alone(paths, project)
+        Project(project).join(members)
+    elif together := Project(project).members:
+        members = list(together)
+    return ensure(project, host=host, port=port, access=Access(hashes, allowed_hosts(host)), modelfiles=members,
                   on_event=lambda event: terminal.note(str(event.get("reason", event["event"]))))
+
+
+def _one_address(bundles: Sequence[Bundle]) -> tuple[str, int, str | None, set[str]]:
+    """Host, port and key of what was said, and who said it; what only a default says gives way."""
+    found: dict[str, Any] = {"host": bundles[0].plan.host, "port": bundles[0].plan.port,
+                             "api_key": bundles[0].plan.api_key}
+    said: dict[str, Any] = {}
+    kinds: set[str] = set()
+    for bundle in bundles:
+        for name in found:
+            setting = bundle.plan.setting(f"serve.{name}")
+            if setting is None or setting.origin.kind == "default":
+                continue
+            value = getattr(bundle.plan, name)
+            if said.setdefault(name, value) != value:
+                raise Failure("different-addresses", f"these Modelfiles say different things about `SERVE {name}`: "
+                              f"{said[name]} and {value}", "Modelfiles at one address must agree; take it out of one")
+            kinds |= {setting.origin.kind} if name != "api_key" else set()
+    found |= said
+    return found["host"], found["port"], found["api_key"], kinds
+
+
+def _presume_alone(paths: Sequence[Path], project: str) -> None:
+    from modelkit.runtime.client import connect
+
+    for path in paths:
+        if (there := project_of(path)) != project and (client := connect(there)) is not None:
+            with client:
+                raise Failure("runs-elsewhere", f"{path} runs at {client.endpoint} already",
+                              f"`modelkit down {path}` first")
 
 
 def running(word: str | None) -> Client:

@@ -255,7 +255,7 @@ class _Models(_Exchange):
     def __init__(self, contract: Contract, receive: Receive, send: Send, name: str) -> None:
         super().__init__(contract, receive, send)
         profile = contract.profile
-        models = [_model(profile, served) for served in profile.models]
+        models = [card(profile, served) for served in profile.models]
         if not name:
             self.verdict = 200, json.dumps({"object": "list", "data": models}).encode()
         elif found := next((model for model in models if model["id"] == name), None):
@@ -334,7 +334,8 @@ def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _E
     return refusal
 
 
-def _model(profile: Profile, name: str) -> dict[str, Any]:
+def card(profile: Profile, name: str) -> dict[str, Any]:
+    """A served model as `/v1/models` shows it."""
     model: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "modelkit",
                              "max_model_len": profile.context_length}
     return model if name == profile.name else {**model, "parent": profile.name}

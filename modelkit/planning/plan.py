@@ -112,6 +112,7 @@ class Plan(Frozen):
     name: str
     modelfile: str
     stage: str
+    kind: str = ""  # the stage of the language that it is, or extends: `experiment`, `dev` or `prod`
     platform: str
     engine: Engine | None  # None while no engine is installed: see needs
     engine_name: str

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 from modelkit.engines.launch import File, Launch
+from modelkit.failure import Failure
 from modelkit.planning.plan import Plan, digest
 
 
@@ -23,6 +25,14 @@ class Bundle:
         """How many engines of this launch there are to be."""
         said = self.plan.setting("serve.replicas")
         return 1 if said is None else int(said.value)
+
+    @property
+    def keep_alive(self) -> float | None:
+        """Seconds without a request after which it is unloaded; None: it stays."""
+        said = self.plan.setting("serve.keep_alive")
+        if said is None or said.value < 0 or self.plan.kind == "prod":
+            return None
+        return float(said.value)
 
     @property
     def gpus(self) -> int:
@@ -47,3 +57,12 @@ class Bundle:
         launch["files"] = tuple(File(**f) for f in launch["files"])
         launch["argv"], launch["log_progress"] = tuple(launch["argv"]), tuple(launch["log_progress"])
         return cls(Plan.model_validate(value["plan"]), Launch(**launch))
+
+
+def presume_names_free(bundle: Bundle, others: Iterable[Bundle]) -> None:
+    """Raise Failure when a model of `bundle` is called like one of another Modelfile at the same address."""
+    for other in others:
+        if shared := {bundle.plan.name, *bundle.plan.profile.get("adapters", ())} & {
+                other.plan.name, *other.plan.profile.get("adapters", ())}:
+            raise Failure("same-name", f"two Modelfiles at one address serve a model called `{min(shared)}`",
+                          "give one of them another NAME")

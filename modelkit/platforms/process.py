@@ -21,6 +21,11 @@ def lower(plan: Plan) -> tuple[Lowered, ...]:
     if (replicas := plan.setting("serve.replicas")) is not None:
         found.append(Lowered(setting=replicas.name, verdict="equal", target="engines behind one address",
                              value=replicas.value))
+    if (keep_alive := plan.setting("serve.keep_alive")) is not None:
+        found.append(Lowered(setting=keep_alive.name, verdict="lost", target="", reason="prod is never unloaded")
+                     if plan.kind == "prod" and keep_alive.value >= 0 else
+                     Lowered(setting=keep_alive.name, verdict="equal", target="unloads an idle engine",
+                             value=keep_alive.value))
     if plan.setting("serve.max_replicas") is not None:
         found.append(Lowered(setting="serve.max_replicas", verdict="lost", target="",
                              reason="on one machine nothing adds engines under load; say SERVE replicas"))

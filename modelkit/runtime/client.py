@@ -10,7 +10,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,7 +18,7 @@ from modelkit.failure import Failure
 from modelkit.runtime import state
 from modelkit.runtime.identity import LINUX, Identity, command_of
 from modelkit.runtime.logs import follow, log_files, read_last
-from modelkit.runtime.project import Lock, Project, project_id, projects
+from modelkit.runtime.project import Lock, Project, project_id, project_of, projects
 from modelkit.runtime.sweep import sweep
 from modelkit.runtime.timing import Timing
 from modelkit.runtime.wire import PROTOCOL, Message, decode, encode, failure_from_json
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from modelkit.runtime.edge.access import Access
 
 __all__ = ["Client", "Event", "OnEvent", "Project", "Timing", "connect", "ensure", "follow", "log_files", "project_id",
-           "read_last", "runs", "sweep"]
+           "project_of", "read_last", "runs", "sweep"]
 
 Event = dict[str, Any]
 OnEvent = Callable[[Event], None]
@@ -62,12 +62,12 @@ class Client:
         `generation stage digest socket endpoint`. Interrupted before the address has changed hands, everything stays
         as it was, unless `keep`. Raises Failure `stage-busy` when another stage serves and `allow_switch` is not set.
         """
-        return self._request("apply", on_event, bundle=bundle.as_json(), environ=_environ(), keep=keep,
+        return self._request("apply", on_event, **_given(bundle), keep=keep,
                              allow_switch=allow_switch, drain=drain)
 
     def start(self, bundle: Bundle, on_event: OnEvent | None = None) -> Message:
         """Start it beside what serves; `generation` and `socket` say where. Stopped when this client goes away."""
-        return self._request("start", on_event, bundle=bundle.as_json(), environ=_environ())
+        return self._request("start", on_event, **_given(bundle))
 
     def switch(self, generation: int, on_event: OnEvent | None = None, *, drain: float | None = None) -> Message:
         """Give it the address; what served before is drained and stopped."""
@@ -182,9 +182,11 @@ def connect(project: Project | str) -> Client | None:
     return client
 
 
-def ensure(project: Project | str, *, host: str, port: int, access: Access, modelfile: str = "",
-           timing: Timing | None = None, on_event: OnEvent | None = None) -> Client:
+def ensure(project: Project | str, *, host: str, port: int, access: Access,
+           modelfiles: Sequence[str] = (), timing: Timing | None = None, on_event: OnEvent | None = None) -> Client:
     """The supervisor of a project at this address, started if there is none. Any number may do this at once.
+
+    `modelfiles` are the real paths of those that it serves.
 
     Raises Failure when it cannot start (`port-busy`, `run-directory` …) or runs at another address.
     """
@@ -201,7 +203,7 @@ def ensure(project: Project | str, *, host: str, port: int, access: Access, mode
                                 hosts=sorted(access.hosts))
             return client
         if Lock.free(project):
-            launch(project, host=host, port=port, access=access, modelfile=modelfile, timing=timing or Timing())
+            launch(project, host=host, port=port, access=access, modelfiles=modelfiles, timing=timing or Timing())
             continue
         if on_event is not None and not told:
             told = True
@@ -242,15 +244,17 @@ def runs() -> list[Message]:
             continue
         left = state.read(project.state)
         if left is not None:
-            found.append({"project": project.id, "modelfile": left.modelfile, "alive": False, "pid": left.pid,
-                          "endpoint": left.endpoint, "since": left.since, "routed": left.routed, "generations": []})
+            found.append({"project": project.id, "modelfile": next(iter(left.modelfiles), ""),
+                          "modelfiles": list(left.modelfiles), "alive": False, "pid": left.pid,
+                          "endpoint": left.endpoint, "since": left.since, "generations": []})
     return found
 
 
-def _environ() -> dict[str, str]:
+def _given(bundle: Bundle) -> Message:
     from modelkit.runtime.environment import passed_on
 
-    return passed_on(os.environ)
+    return {"bundle": bundle.as_json(), "modelfile": os.path.realpath(bundle.plan.modelfile),
+            "environ": passed_on(os.environ)}
 
 
 def _died(project: Project) -> Failure:

@@ -1,10 +1,9 @@
-"""The generations of one project: exactly one serves, others start beside it or drain behind it."""
+"""The generations of one Modelfile: exactly one serves, others start beside it or drain behind it."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,13 +20,25 @@ Say = Callable[[Message], None]
 
 
 class Gate(Protocol):
-    """What the fleet needs of the edge."""
+    """What the fleet needs of the edge: its model's place there."""
+
+    def announce(self, bundle: Bundle) -> None:
+        """These models there are to be."""
 
     def open(self, generation: Generation) -> None:
         """New requests go to this one."""
 
     def shut(self, reason: str | None = None) -> None:
         """New requests are told to come again."""
+
+    def sleep(self, wake: Callable[[], None]) -> None:
+        """New requests wait, and each calls `wake`, until the gate is opened, or shut."""
+
+    def fail(self, reason: str) -> None:
+        """Those that wait are told this; the next one is welcome."""
+
+    def idle_seconds(self) -> float | None:
+        """For how long there has been no request; None while there is one."""
 
     async def empty(self, directory: Path, seconds: float) -> None:
         """Wait for the requests in flight on sockets there; end those that are still there after `seconds`."""
@@ -59,19 +70,23 @@ class Order:
 
 
 class Fleet:
-    """Owns every generation of a run. All of its methods run on one loop, and one change is made at a time."""
+    """Owns every generation of one Modelfile in a run. It lives on one loop, and one change is made at a time.
 
-    def __init__(self, gate: Gate, make: Callable[[int, Bundle, Mapping[str, str]], Generation],
-                 observe: Say) -> None:
+    `numbers` are the run's: no two generations have the same.
+    """
+
+    def __init__(self, gate: Gate, make: Callable[[Fleet, int, Bundle, Mapping[str, str]], Generation],
+                 observe: Say, numbers: Iterator[int]) -> None:
         self.generations: dict[int, Generation] = {}
         self.routed: Generation | None = None
         self.closing = False
         self._gate, self._make, self._observe = gate, make, observe
-        self._numbers = itertools.count(1)
+        self._numbers = numbers
         self._changing = asyncio.Lock()
         self._orders: dict[tuple[str, int, bool], Order] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._listeners: dict[int, Say] = {}
+        self._waking: asyncio.Task[Any] | None = None
 
     @property
     def idle(self) -> bool:
@@ -134,6 +149,28 @@ class Fleet:
         await asyncio.shield(self._later(self._retire(generation, drain)))
         return {"generation": number}
 
+    def unload_idle(self) -> None:
+        """Stop what serves if nobody has asked it anything for as long as its `keep_alive`; the address stays."""
+        now = self.routed
+        if now is None or self.closing or now.phase is not Phase.READY or now.bundle.keep_alive is None:
+            return
+        idle = self._gate.idle_seconds()
+        if idle is not None and idle >= now.bundle.keep_alive:
+            self._gate.sleep(lambda: self._wake(now))  # first: from here on nothing reaches it
+            self._later(now.unload())
+
+    def _wake(self, generation: Generation) -> None:
+        """Start it again, once for all who ask."""
+        if generation is self.routed and not self.closing and (self._waking is None or self._waking.done()):
+            self._waking = self._later(self._start_again(generation))
+
+    async def _start_again(self, generation: Generation) -> None:
+        try:
+            await generation.wake()
+        except Failure as failure:
+            if generation is self.routed:
+                self._gate.fail(f"the engine could not be started again: {failure.message}")
+
     def plan(self, number: int) -> Message:
         """What a generation was started for."""
         return self._known(number).bundle.plan.model_dump(mode="json", by_alias=False)
@@ -175,7 +212,7 @@ class Fleet:
             self._gate.open(generation)
         elif generation.phase is Phase.FAILED:
             self._gate.shut("the engine crashed too often and is not restarted")
-        elif generation.phase in (Phase.BACKOFF, Phase.STARTING):
+        elif generation.phase in (Phase.BACKOFF, Phase.STARTING) and not generation.asleep:
             self._gate.shut()
 
     def _tell(self, generation: Generation, event: Message) -> None:
@@ -188,8 +225,12 @@ class Fleet:
             order.say({"event": "waiting", "reason": "another change of this project is under way"})
         async with self._changing:
             now, wanted = self.routed, order.bundle
-            if now is not None and now.phase is Phase.READY and now.digest == wanted.digest:
-                return await self._scale(now, order)
+            if now is not None and now.digest == wanted.digest:
+                if now.asleep:  # with the next request it is as it is wanted now
+                    now.bundle = wanted
+                    return self._about(now, "unchanged")
+                if now.phase is Phase.READY:
+                    return await self._scale(now, order)
             if now is not None and now.stage != wanted.plan.stage and not order.allow_switch:
                 raise Failure("stage-busy", f"stage `{now.stage}` has the address, not `{wanted.plan.stage}`",
                               f"`modelkit promote {now.stage} {wanted.plan.stage}` checks and switches; "
@@ -202,6 +243,7 @@ class Fleet:
         """As many engines as were asked for, of a launch that serves already; those that stay are left alone."""
         wanted, there = order.bundle, len(generation.replicas)
         if wanted.replicas == there:
+            generation.bundle = wanted
             return self._about(generation, "unchanged")
         self._listeners[generation.id] = order.say
         try:
@@ -218,8 +260,9 @@ class Fleet:
     async def _begin(self, bundle: Bundle, environment: Mapping[str, str], say: Say) -> Generation:
         """A generation that is ready; when it can't be, nothing of it is left."""
         self._presume_open()
+        self._gate.announce(bundle)
         number = next(self._numbers)
-        generation = self.generations[number] = self._make(number, bundle, environment)
+        generation = self.generations[number] = self._make(self, number, bundle, environment)
         self._listeners[number] = say
         try:
             await generation.start(self._progress(number, say))
@@ -241,6 +284,9 @@ class Fleet:
         return self._about(candidate, "switched" if before is not None else "started")
 
     async def _retire(self, generation: Generation, drain: float) -> None:
+        if generation.waking and self._waking is not None:
+            self._waking.cancel()
+            await asyncio.wait({self._waking})
         if generation.phase in (Phase.READY, Phase.STARTING, Phase.BACKOFF, Phase.FAILED):
             generation.draining()
             await self._gate.empty(generation.directory, drain)

@@ -5,19 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
 from modelkit.runtime.edge import Access, Edge, Metrics, Upstream, bind
 from modelkit.runtime.edge.access import is_loopback
+from modelkit.runtime.edge.replies import unavailable
 from modelkit.runtime.generation import Generation
 from modelkit.runtime.logs import RotatingFile
+
+if TYPE_CHECKING:
+    from modelkit.platforms.bundle import Bundle
 
 _FLUSH = 0.25  # seconds
 _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
 
 
 class EdgeGate:
-    """One address, and which generation is behind it."""
+    """One address, and a place behind it for each model."""
 
     def __init__(self, access_log: RotatingFile, measures: Callable[[], Iterable[str]]) -> None:
         self.endpoint = ""
@@ -43,28 +48,10 @@ class EdgeGate:
                           "set MODELKIT_API_KEY, or `modelkit down` and serve on 127.0.0.1")
         self._bound.access = _access(key_hashes, hosts)
 
-    def open(self, generation: Generation) -> None:
-        """New requests go to this one; those in flight elsewhere stay there."""
-        plan = generation.bundle.plan
-        models = frozenset({plan.name, *plan.profile.get("adapters", ())})
-        self._bound.route(_upstream(generation), models=models)
-        self._bound.reject(None)
-
-    def shut(self, reason: str | None = None) -> None:
-        """New requests get a 503 and are told to come again."""
-        self._bound.route(None)
-        self._bound.reject(reason)
-
-    async def empty(self, directory: Path, seconds: float) -> None:
-        """Let requests in flight on sockets there finish for up to `seconds`, then end them with an error saying so.
-
-        `directory` is a generation's, or one engine's.
-        """
-        async def leave(upstream: Upstream) -> None:
-            if not await self._bound.drained(upstream, seconds):
-                self._bound.cut(upstream)
-
-        await asyncio.gather(*(leave(upstream) for upstream in self._bound.in_flight if _below(upstream, directory)))
+    def slots(self, names: Sequence[str]) -> dict[str, SlotGate]:
+        """A place for each of several models; with one, requests are not looked into."""
+        self._bound.open_slots(names)
+        return {name: SlotGate(self._bound, name) for name in names}
 
     def in_flight(self, generation: Generation) -> int:
         """A generation may have more than one socket, while it grows."""
@@ -93,6 +80,59 @@ class EdgeGate:
         if self._lines:
             self._log.write("\n".join([*self._lines, ""]).encode())
             self._lines.clear()
+
+
+class SlotGate:
+    """One model's place at the edge."""
+
+    def __init__(self, edge: Edge, name: str) -> None:
+        self._edge, self._name = edge, name
+
+    def announce(self, bundle: Bundle) -> None:
+        """These models there are to be."""
+        self._edge.announce(_cards(bundle), self._name)
+
+    def open(self, generation: Generation) -> None:
+        """New requests go to this one; those in flight elsewhere stay there."""
+        cards = _cards(generation.bundle)
+        self._edge.reject(None, self._name)
+        self._edge.route(_upstream(generation), models=frozenset(cards), cards=cards, slot=self._name)
+
+    def shut(self, reason: str | None = None) -> None:
+        """New requests get a 503 and are told to come again."""
+        self._edge.route(None, slot=self._name)
+        self._edge.reject(reason, self._name)
+
+    def sleep(self, wake: Callable[[], None]) -> None:
+        """New requests wait, and each calls `wake`, until the gate is opened, or shut."""
+        self._edge.sleep(wake, self._name)
+
+    def fail(self, reason: str) -> None:
+        """Those that wait are told this; the next one is welcome."""
+        self._edge.fail(unavailable(reason, self._edge.limits.retry_after), self._name)
+
+    def idle_seconds(self) -> float | None:
+        """For how long there has been no request; None while there is one."""
+        return self._edge.idle_seconds(self._name)
+
+    async def empty(self, directory: Path, seconds: float) -> None:
+        """Let requests in flight on sockets there finish for up to `seconds`, then end them with an error saying so.
+
+        `directory` is a generation's, or one engine's.
+        """
+        async def leave(upstream: Upstream) -> None:
+            if not await self._edge.drained(upstream, seconds):
+                self._edge.cut(upstream)
+
+        await asyncio.gather(*(leave(upstream) for upstream in self._edge.in_flight if _below(upstream, directory)))
+
+
+def _cards(bundle: Bundle) -> dict[str, dict[str, Any]]:
+    """The bundle's models as `/v1/models` shows them."""
+    from modelkit.runtime.edge.slot import cards_of
+
+    plan = bundle.plan
+    return cards_of(plan.profile) if plan.profile else {plan.name: {"id": plan.name, "object": "model"}}
 
 
 def _access(key_hashes: Sequence[str], hosts: Sequence[str]) -> Access:

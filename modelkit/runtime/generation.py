@@ -55,6 +55,9 @@ class Generation:
         self.balancer: Balancer | None = None
         self._entered, self._shown = time.monotonic(), Path()
         self._begun = False  # from then on its phase is that of its engines
+        self._power = asyncio.Lock()
+        self.waking = False  # it was unloaded, and starts because somebody asked
+        self._unwoken: Failure | None = None
         self._around, self._environment, self._redaction = around, environment, redaction
         self._changed, self._noted = changed, noted
 
@@ -62,6 +65,34 @@ class Generation:
         """Start all of it for the first time: a failure now is not tried again. `progress` gets lines worth showing."""
         self._furnish()
         self._become(Phase.STARTING)
+        await self._load(progress)
+
+    async def unload(self) -> None:
+        """Stop all of it until `wake`; it keeps its place."""
+        self._begun = False
+        self._become(Phase.UNLOADED)
+        async with self._power:
+            await self._clear()
+
+    async def wake(self) -> None:
+        """Start all of it again. When that fails it stays unloaded, and `failure` says why."""
+        async with self._power:
+            if (before := self.phase) is not Phase.UNLOADED:
+                return
+            self.waking, self._unwoken = True, None
+            self._become(Phase.STARTING)
+            try:
+                await self._load(lambda line: None)
+            except BaseException as error:
+                self._unwoken = error if isinstance(error, Failure) else None
+                await asyncio.shield(self._clear())
+                if self.phase is Phase.STARTING:
+                    self._become(before)
+                raise
+            finally:
+                self.waking = False
+
+    async def _load(self, progress: Progress) -> None:
         several = self.bundle.replicas > 1
         balancer = self._new_balancer() if several else None  # now, so that what is missing is said at once
         self.replicas = [self._new_replica(number) for number in range(1, self.bundle.replicas + 1)]
@@ -70,8 +101,13 @@ class Generation:
             self.balancer = balancer
             self._show()
             await balancer.kept.start()
-        self._begun = True
+        self._begun, self.waking = True, False
         self._settle()
+
+    async def _clear(self) -> None:
+        """Nothing runs, and nothing is left of what did."""
+        await asyncio.gather(*(kept.stop() for kept in self.processes()))
+        self.replicas, self.balancer = [], None
 
     async def grow(self, bundle: Bundle, progress: Progress) -> None:
         """More engines of the same launch. When one of them can't start, there are as many as before."""
@@ -142,7 +178,12 @@ class Generation:
     @property
     def failure(self) -> Failure | None:
         """Why it does not run, or why one of its engines does not."""
-        return next((kept.failure for kept in self.processes() if kept.failure is not None), None)
+        return next((kept.failure for kept in self.processes() if kept.failure is not None), self._unwoken)
+
+    @property
+    def asleep(self) -> bool:
+        """Whether requests wait for it to start."""
+        return self.waking or self.phase is Phase.UNLOADED
 
     @property
     def restarts(self) -> int:

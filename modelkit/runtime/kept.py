@@ -30,6 +30,7 @@ class Phase(StrEnum):
     DRAINING = "draining"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    UNLOADED = "unloaded"  # a generation that nobody asked for a while; the next request starts it
     FAILED = "failed"  # it crashed too often; only a person brings it back
 
 

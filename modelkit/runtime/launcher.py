@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from modelkit.failure import Failure
@@ -19,10 +20,11 @@ if TYPE_CHECKING:
 _OWN_LOG = 1024 * 1024
 
 
-def launch(project: Project, *, host: str, port: int, access: Access, modelfile: str, timing: Timing) -> bool:
+def launch(project: Project, *, host: str, port: int, access: Access, modelfiles: Sequence[str],
+           timing: Timing) -> bool:
     """Start a supervisor that outlives us. False when another one was faster; Failure when it could not begin."""
     project.make()
-    settings = {"modelfile": modelfile, "host": host, "port": port, "hosts": sorted(access.hosts),
+    settings = {"modelfiles": list(modelfiles), "host": host, "port": port, "hosts": sorted(access.hosts),
                 "key_hashes": [key.hex() for key in access.key_hashes], "timing": timing.as_json()}
     log = _open_log(project)
     try:

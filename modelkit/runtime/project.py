@@ -9,7 +9,7 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,12 +17,14 @@ from modelkit.failure import Failure
 from modelkit.places import place
 
 _SOCKET_PATH = 100  # bytes; the kernels' limits are 104 (macOS) and 108 (Linux), a final NUL included
+_MEMBERS = "modelfiles.json"
 _LONGEST = "g999999/r1024/engine.sock"
 
 
-def project_id(modelfile: Path | str) -> str:
-    """Names the project of a Modelfile: the same for every path that leads to the same file."""
-    return hashlib.sha256(os.fsencode(os.path.realpath(modelfile))).hexdigest()[:12]
+def project_id(*modelfiles: Path | str) -> str:
+    """Names the project of a Modelfile, or of several in any order: the same for every path to the same files."""
+    real = sorted({os.fsencode(os.path.realpath(modelfile)) for modelfile in modelfiles})
+    return hashlib.sha256(b"\0".join(real)).hexdigest()[:12]
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,25 @@ class Project:
     @property
     def logs(self) -> Path:
         return place("state") / self.id
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The Modelfiles that run together here, where there are several; none is known of a project of one."""
+        try:
+            return tuple(map(str, json.loads((self.logs / _MEMBERS).read_bytes())))
+        except (OSError, ValueError):
+            return ()
+
+    def join(self, modelfiles: Sequence[str]) -> None:
+        """Write down which they are: each of them then leads to this project."""
+        self.make()
+        draft = self.logs / f"{_MEMBERS}.{os.getpid()}.tmp"
+        try:
+            draft.write_text(json.dumps(list(modelfiles)), "utf-8")
+            draft.replace(self.logs / _MEMBERS)
+        except OSError as error:
+            raise Failure("run-directory", f"cannot write into `{self.logs}`: {error.strerror or error}",
+                          "free some space there, or set MODELKIT_HOME to another place") from None
 
     @property
     def lock(self) -> Path:
@@ -82,6 +103,25 @@ class Project:
             except OSError as error:
                 raise Failure("run-directory", f"cannot use `{path}`: {error.strerror or error}",
                               "make it a writable directory of yours, or set MODELKIT_HOME to another place") from None
+
+
+def project_of(modelfile: Path | str) -> Project:
+    """Where a Modelfile runs, or ran last: in a project of its own, or together with others."""
+    own, real = Project(project_id(modelfile)), os.path.realpath(modelfile)
+    if not Lock.free(own):
+        return own
+    shared = [Project(found.parent.name) for found in place("state").glob(f"*/{_MEMBERS}")]
+    shared = [project for project in shared if real in project.members]
+    if running := [project for project in shared if not Lock.free(project)]:
+        return running[0]
+    return max((own, *shared), key=_last_said)
+
+
+def _last_said(project: Project) -> float:
+    try:
+        return (project.logs / "engine.log").stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def projects() -> Iterator[Project]:

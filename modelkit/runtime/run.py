@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
@@ -44,7 +45,7 @@ class Run:
         self._began = time.monotonic()
         self._log = EngineLog(project)
         self._gate = EdgeGate(RotatingFile(project.access_log), self._measures)
-        self._fleet = Fleet(self._gate, self._make, self._observe)
+        self._fleets: dict[str, Fleet] = {}  # by Modelfile
         self._control = Control(self._handle)
         self._keys = set(settings.key_hashes)
         self._watchers: set[Ask] = set()
@@ -58,6 +59,9 @@ class Run:
         settings = self.settings
         EngineLog.begin(self.project)
         await self._gate.bind(settings.host, settings.port, settings.key_hashes, settings.hosts)
+        numbers = itertools.count(1)
+        self._fleets = {modelfile: Fleet(place, self._make, self._observe, numbers)
+                        for modelfile, place in self._gate.slots(settings.modelfiles or ("",)).items()}
         self._reaper = Reaper(self.run_id, self.timing.orphan_grace, self._lock.fd)
         try:
             state.write(self.project.state, self._state())
@@ -82,13 +86,14 @@ class Run:
 
     async def close(self) -> None:
         """Drain, stop every engine, remove every trace, release the lock."""
-        self._fleet.closing = True
+        for fleet in self._fleets.values():
+            fleet.closing = True
         hurried = asyncio.create_task(self._hurry.wait())
         drained = asyncio.create_task(self._gate.close(0 if self._hurry.is_set() else self._drain))
         await asyncio.wait({hurried, drained}, return_when=asyncio.FIRST_COMPLETED)
         if not drained.done():
             await self._gate.close(0)
-        await self._fleet.down(self._hurry)
+        await asyncio.gather(*(fleet.down(self._hurry) for fleet in self._fleets.values()))
         hurried.cancel()
         if left := await asyncio.to_thread(kill_descendants, {self._reaper.pid}):
             say(f"ended processes that had left their engine: {left}")
@@ -104,7 +109,7 @@ class Run:
         request = ask.request
         match ask.op:
             case "hello":
-                return {"protocol": PROTOCOL, "run_id": self.run_id, "pid": self._who.pid, "idle": self._fleet.idle,
+                return {"protocol": PROTOCOL, "run_id": self.run_id, "pid": self._who.pid, "idle": self._idle,
                         "endpoint": self._gate.endpoint, "closing": self._leave.is_set(),
                         "host": self.settings.host, "port": self.settings.port,
                         "bound": int(self._gate.endpoint.rpartition(":")[2])}
@@ -115,15 +120,17 @@ class Run:
             case "apply":
                 return await self._apply(ask)
             case "start":
-                return await self._fleet.start(ask, _bundle(request), request["environ"])
+                bundle = _bundle(request)
+                return await self._fleet_for(request, bundle).start(ask, bundle, request["environ"])
             case "switch":
-                return await self._fleet.switch(request["generation"], self._seconds(request), ask.say)
+                fleet = self._fleet_of(request["generation"])
+                return await fleet.switch(request["generation"], self._seconds(request), ask.say)
             case "stop":
-                return await self._fleet.stop(request["generation"], self._seconds(request))
+                return await self._fleet_of(request["generation"]).stop(request["generation"], self._seconds(request))
             case "status":
                 return await self._status()
             case "plan":
-                return self._fleet.plan(request["generation"])
+                return self._fleet_of(request["generation"]).plan(request["generation"])
             case "own":
                 self._own(ask.connection)
                 return {}
@@ -138,10 +145,43 @@ class Run:
 
     async def _apply(self, ask: Ask) -> Message:
         request = ask.request
-        result = await self._fleet.apply(
-            ask, _bundle(request), request["environ"], keep=bool(request.get("keep")),
+        bundle = _bundle(request)
+        result = await self._fleet_for(request, bundle).apply(
+            ask, bundle, request["environ"], keep=bool(request.get("keep")),
             allow_switch=bool(request.get("allow_switch")), drain=self._seconds(request))
         return result | {"endpoint": self._gate.endpoint}
+
+    def _fleet_for(self, request: Message, bundle: Bundle) -> Fleet:
+        """Where a bundle belongs. Raises Failure for a Modelfile that is none of ours, and for a name that is taken."""
+        if len(self._fleets) == 1:
+            return next(iter(self._fleets.values()))
+        modelfile = str(request.get("modelfile"))
+        found = self._fleets.get(modelfile)
+        if found is None:
+            raise Failure("other-modelfiles", f"`{modelfile}` is not one of those that run together here",
+                          "`modelkit down` first, then `modelkit up` with all of them")
+        from modelkit.platforms.bundle import presume_names_free
+
+        presume_names_free(bundle, (g.bundle for g in self._generations() if g.id not in found.generations))
+        return found
+
+    def _fleet_of(self, number: int) -> Fleet:
+        return next((fleet for fleet in self._fleets.values() if number in fleet.generations),
+                    next(iter(self._fleets.values())))
+
+    def _generations(self) -> list[Generation]:
+        return sorted((g for fleet in self._fleets.values() for g in fleet.generations.values()), key=lambda g: g.id)
+
+    def _modelfile_of(self, generation: Generation) -> str:
+        return next((name for name, fleet in self._fleets.items() if generation.id in fleet.generations), "")
+
+    @property
+    def _routed(self) -> tuple[int, ...]:
+        return tuple(fleet.routed.id for fleet in self._fleets.values() if fleet.routed)
+
+    @property
+    def _idle(self) -> bool:
+        return all(fleet.idle for fleet in self._fleets.values())
 
     async def _tell(self, ask: Ask) -> Message:
         """Events until the run ends."""
@@ -161,29 +201,30 @@ class Run:
             connection.gone.add_done_callback(lost)
 
     async def _status(self) -> Message:
-        fleet = self._fleet
         sizes = await asyncio.to_thread(resident, list(self._identities()))
-        return {"project": self.project.id, "modelfile": self.settings.modelfile, "run_id": self.run_id, "alive": True,
+        routed, modelfiles = self._routed, self.settings.modelfiles
+        return {"project": self.project.id, "modelfile": modelfiles[0] if modelfiles else "",
+                "modelfiles": list(modelfiles), "run_id": self.run_id, "alive": True,
                 "pid": self._who.pid, "endpoint": self._gate.endpoint, "since": self.since,
                 "uptime": time.monotonic() - self._began, "closing": self._leave.is_set(),
-                "routed": fleet.routed.id if fleet.routed else None,
-                "generations": [self._about(generation, sizes) for generation in fleet.generations.values()]}
+                "routed": routed[0] if len(routed) == 1 else None,
+                "generations": [self._about(generation, sizes) for generation in self._generations()]}
 
     def _about(self, generation: Generation, sizes: Mapping[int, int]) -> Message:
         state = generation.state()
         processes = [_process(kept, sizes) for kept in generation.processes()]
         engines = [about for about in processes if about["replica"]]
         return {"id": state.id, "stage": state.stage, "engine": state.engine, "digest": state.digest,
-                "name": generation.bundle.plan.name, "phase": state.phase,
+                "name": generation.bundle.plan.name, "modelfile": self._modelfile_of(generation), "phase": state.phase,
                 "pid": engines[0]["pid"] if engines else None, "since": state.since, "uptime": generation.uptime,
-                "restarts": generation.restarts, "socket": state.socket, "routed": generation is self._fleet.routed,
+                "restarts": generation.restarts, "socket": state.socket, "routed": state.id in self._routed,
                 "in_flight": self._gate.in_flight(generation), "rss": sum(about["rss"] for about in processes),
                 "wanted": generation.bundle.replicas, "ready": generation.ready, "replicas": engines,
                 "balancer": next((about for about in processes if not about["replica"]), None),
                 "failure": failure_as_json(generation.failure) if generation.failure else None}
 
     def _identities(self) -> Iterator[Identity]:
-        for generation in self._fleet.generations.values():
+        for generation in self._generations():
             yield from (kept.identity for kept in generation.processes() if kept.identity is not None)
 
     def _seconds(self, request: Message) -> float:
@@ -195,10 +236,12 @@ class Run:
             await asyncio.sleep(self.timing.watch)
             reap_adopted({who.pid for who in self._identities()} | {self._reaper.pid})
             self._reaper.check()
+            for fleet in self._fleets.values():
+                fleet.unload_idle()
             if not self._lock.in_place():
                 self._drain = 0
                 self._told_to_leave("its run directory was removed")
-            alone = self._fleet.idle and not self._control.connections
+            alone = self._idle and not self._control.connections
             if alone and (self._control.ever or time.monotonic() - self._began > self.timing.idle):
                 self._told_to_leave("nothing to do")
 
@@ -224,21 +267,20 @@ class Run:
 
     def _state(self) -> state.RunState:
         return state.RunState(
-            run_id=self.run_id, modelfile=self.settings.modelfile, pid=self._who.pid, start=self._who.start,
+            run_id=self.run_id, modelfiles=self.settings.modelfiles, pid=self._who.pid, start=self._who.start,
             boot_id=self._boot, since=self.since, endpoint=self._gate.endpoint,
-            generations=tuple(g.state() for g in self._fleet.generations.values()),
-            routed=self._fleet.routed.id if self._fleet.routed else None)
+            generations=tuple(g.state() for g in self._generations()), routed=self._routed)
 
-    def _make(self, number: int, bundle: Bundle, environment: Mapping[str, str]) -> Generation:
+    def _make(self, fleet: Fleet, number: int, bundle: Bundle, environment: Mapping[str, str]) -> Generation:
         around = Surroundings(self.run_id, self._log, self.timing, self._spawned, self._reaper.forgets)
         return Generation(number, bundle, self.project.generation(number), around, environment=environment,
-                          redaction=Redaction(bundle.launch.env, self._keys), changed=self._fleet.changed,
-                          noted=self._fleet.noted)
+                          redaction=Redaction(bundle.launch.env, self._keys), changed=fleet.changed,
+                          noted=fleet.noted)
 
     def _measures(self) -> list[str]:
         """The engines' lines of /metrics."""
-        series = {(("stage", g.stage), ("version", g.version), ("generation", str(g.id))): g
-                  for g in self._fleet.generations.values()}
+        series = {(("stage", g.stage), ("model", g.bundle.plan.name), ("version", g.version),
+                   ("generation", str(g.id))): g for g in self._generations()}
         return [
             *family("modelkit_engine_up", "gauge", "Whether the engine is ready.",
                     ((labels, int(g.phase is Phase.READY)) for labels, g in series.items())),

@@ -12,7 +12,7 @@ from modelkit.runtime.wire import Message
 class Settings:
     """It comes over stdin: keys as hashes, and never on a command line."""
 
-    modelfile: str
+    modelfiles: tuple[str, ...]
     host: str
     port: int
     key_hashes: tuple[str, ...] = ()
@@ -20,10 +20,10 @@ class Settings:
     timing: Timing = field(default_factory=Timing)
 
     def as_json(self) -> Message:
-        return {"modelfile": self.modelfile, "host": self.host, "port": self.port, "hosts": list(self.hosts),
+        return {"modelfiles": list(self.modelfiles), "host": self.host, "port": self.port, "hosts": list(self.hosts),
                 "key_hashes": list(self.key_hashes), "timing": self.timing.as_json()}
 
     @classmethod
     def from_json(cls, value: Message) -> Settings:
-        return cls(value["modelfile"], value["host"], value["port"], tuple(value["key_hashes"]),
+        return cls(tuple(value["modelfiles"]), value["host"], value["port"], tuple(value["key_hashes"]),
                    tuple(value["hosts"]), Timing.from_json(value["timing"]))

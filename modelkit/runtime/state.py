@@ -55,14 +55,14 @@ class RunState:
     """One supervisor and what it runs. Holds no key and no prompt."""
 
     run_id: str
-    modelfile: str
+    modelfiles: tuple[str, ...]
     pid: int
     start: int
     boot_id: str
     since: float
     endpoint: str
     generations: tuple[GenerationState, ...] = field(default=())
-    routed: int | None = None
+    routed: tuple[int, ...] = ()
 
     @property
     def identity(self) -> Identity:
@@ -77,6 +77,7 @@ class RunState:
         fields = dict(value)
         if fields.pop("schema", None) != SCHEMA:
             raise ValueError(f"not a {SCHEMA} document")
+        fields["modelfiles"], fields["routed"] = tuple(fields["modelfiles"]), tuple(fields["routed"])
         fields["generations"] = tuple(GenerationState.from_json(g) for g in fields["generations"])
         return cls(**fields)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from argparse import Namespace
 
@@ -16,7 +17,9 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """One question from the command line or a pipe, or a conversation at the terminal."""
     with project.running(arguments.file) as client:
         status = client.status()
-    serving = next((g for g in status["generations"] if g["routed"]), None)
+    routed = [g for g in status["generations"] if g["routed"]]
+    real = os.path.realpath(project.find(arguments.file))
+    serving = next((g for g in routed if g["modelfile"] == real), routed[0] if len(routed) == 1 else None)
     if serving is None:
         raise Failure("not-ready", "nothing has the address yet", hint="modelkit ps", exit_code=1)
     variables = variables_of(arguments.file, terminal)

@@ -27,21 +27,21 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 
 
 def _rows(run: dict[str, Any]) -> list[tuple[str, ...]]:
-    modelfile, address = str(run.get("modelfile", "")), f"{run.get('endpoint', '')}/v1"
+    modelfile, address = " ".join(run.get("modelfiles", ())), f"{run.get('endpoint', '')}/v1"
     if not run["alive"]:
         return [("", "", "", "died; the next command cleans up", "", "", "", address, modelfile)]
     if not run["generations"]:
         return [("", "", "", "idle", duration(run["uptime"]), "", "", address, modelfile)]
     return [
         (g["name"], g["stage"], g["engine"], _status(g), duration(g["uptime"]),
-         f"{g['rss'] / 1e6:.0f} MB", str(g["in_flight"]), address if g["routed"] else "", modelfile)
+         f"{g['rss'] / 1e6:.0f} MB", str(g["in_flight"]), address if g["routed"] else "", g["modelfile"])
         for g in run["generations"]
     ]
 
 
 def _status(generation: dict[str, Any]) -> str:
-    words = [str(generation["phase"])]
-    if generation["wanted"] > 1:
+    words = ["idle (unloaded)" if generation["phase"] == "unloaded" else str(generation["phase"])]
+    if generation["wanted"] > 1 and generation["phase"] != "unloaded":
         words[0] += f" {generation['ready']}/{generation['wanted']}"
     return ", ".join(words + (["serving"] if generation["routed"] else []))
 

@@ -28,20 +28,35 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """Prepare the stage, start it behind the address; stay with it unless detached."""
     if arguments.wait and not arguments.detach:
         raise Failure("usage", "--wait goes with --detach", hint="without --detach, `up` stays anyway")
-    path, stage = project.one(arguments.files), project.stage_of(arguments)
-    modelfile = project.load(path, terminal)
-    if deploy.belongs(modelfile, stage, arguments):
-        return deploy.up(path, modelfile, stage, arguments, terminal)
+    paths, stage = project.all_of(arguments.files), project.stage_of(arguments)
+    modelfiles = [project.load(path, terminal) for path in paths]
+    elsewhere = [path for path, modelfile in zip(paths, modelfiles, strict=True)
+                 if deploy.belongs(modelfile, stage, arguments)]
+    if elsewhere and len(paths) == 1:
+        return deploy.up(paths[0], modelfiles[0], stage, arguments, terminal)
+    if elsewhere:
+        raise Failure("several-modelfiles", f"{elsewhere[0]} runs on another platform, and only engines of this "
+                      "machine's `process` can share an address", hint="bring it up by itself")
+    from modelkit.platforms.bundle import presume_names_free
+
     with terminal.progress() as progress:
-        (bundle,) = Stages(modelfile, arguments).prepare((stage,), progress, terminal)
-    project.say_losses(bundle.plan, terminal)
-    with project.supervisor(path, bundle, terminal) as client:
+        bundles = [Stages(modelfile, arguments).prepare((stage,), progress, terminal)[0] for modelfile in modelfiles]
+    for position, bundle in enumerate(bundles):
+        project.say_losses(bundle.plan, terminal)
+        presume_names_free(bundle, bundles[:position])
+    with project.shared_supervisor(paths, bundles, terminal) as client:
         if arguments.detach:
-            return _detached(client, bundle, arguments, terminal)
-        return _attached(client, bundle, terminal)
+            return _detached(client, bundles, arguments, terminal)
+        return _attached(client, bundles, terminal)
 
 
-def _detached(client: Client, bundle: Bundle, arguments: Namespace, terminal: Terminal) -> int:
+def _detached(client: Client, bundles: list[Bundle], arguments: Namespace, terminal: Terminal) -> int:
+    results = [_begun(client, bundle, arguments, terminal) for bundle in bundles]
+    _say_address(results, bundles, client, terminal)
+    return 0
+
+
+def _begun(client: Client, bundle: Bundle, arguments: Namespace, terminal: Terminal) -> dict[str, Any]:
     events = Narrator(terminal)
 
     def hear(event: dict[str, Any]) -> None:
@@ -50,15 +65,13 @@ def _detached(client: Client, bundle: Bundle, arguments: Namespace, terminal: Te
             raise _Accepted
 
     try:
-        result = client.apply(bundle, hear, keep=True)
+        return client.apply(bundle, hear, keep=True)
     except _Accepted:
-        result = {"outcome": "starting", "stage": bundle.plan.stage, "endpoint": client.endpoint}
         terminal.note("starting; `modelkit ps` shows when it is ready")
-    _say_address(result, bundle, client, terminal)
-    return 0
+        return {"outcome": "starting", "stage": bundle.plan.stage, "endpoint": client.endpoint}
 
 
-def _attached(client: Client, bundle: Bundle, terminal: Terminal) -> int:
+def _attached(client: Client, bundles: list[Bundle], terminal: Terminal) -> int:
     """Own the run until Ctrl-C, then drain; a second Ctrl-C ends it at once."""
     owner = _Owner(client, terminal)
     try:
@@ -66,8 +79,8 @@ def _attached(client: Client, bundle: Bundle, terminal: Terminal) -> int:
         running = client.status()["generations"]
         if not running:
             owner.attach()
-        result = client.apply(bundle, Narrator(terminal))
-        _say_address(result, bundle, client, terminal)
+        results = [client.apply(bundle, Narrator(terminal)) for bundle in bundles]
+        _say_address(results, bundles, client, terminal)
         tell_ready()
         if running:
             terminal.note("it runs detached already; `modelkit down` stops it")
@@ -159,15 +172,19 @@ class Narrator:
             self._last = text
 
 
-def _say_address(result: dict[str, Any], bundle: Bundle, client: Client, terminal: Terminal) -> None:
-    plan, url = bundle.plan, f"{client.endpoint}/v1"
-    terminal.document({"outcome": result["outcome"], "stage": plan.stage, "model": plan.name, "base_url": url,
-                       "engine": plan.engine_name, "digest": bundle.digest})
-    said = {"unchanged": "already up", "starting": "starting", "scaled": "scaled"}.get(result["outcome"], "up")
-    key = " -H 'Authorization: Bearer …'" if plan.api_key else ""
-    terminal.data(f"{plan.name} ({plan.stage}, {plan.engine_name}) is {said}")
+def _say_address(results: list[dict[str, Any]], bundles: list[Bundle], client: Client, terminal: Terminal) -> None:
+    url = f"{client.endpoint}/v1"
+    documents = [{"outcome": result["outcome"], "stage": bundle.plan.stage, "model": bundle.plan.name, "base_url": url,
+                  "engine": bundle.plan.engine_name, "digest": bundle.digest}
+                 for result, bundle in zip(results, bundles, strict=True)]
+    terminal.document(documents[0] if len(documents) == 1 else documents)
+    for result, bundle in zip(results, bundles, strict=True):
+        said = {"unchanged": "already up", "starting": "starting", "scaled": "scaled"}.get(result["outcome"], "up")
+        terminal.data(f"{bundle.plan.name} ({bundle.plan.stage}, {bundle.plan.engine_name}) is {said}")
+    plan = bundles[0].plan
+    key = " -H 'Authorization: Bearer …'" if any(bundle.plan.api_key for bundle in bundles) else ""
     terminal.data(f"  address  {url}")
-    terminal.data(f"  model    {plan.name}")
+    terminal.data(f"  model    {', '.join(bundle.plan.name for bundle in bundles)}")
     terminal.data(f"  try      curl {url}/chat/completions{key} -H 'Content-Type: application/json' \\")
     terminal.data(f"             -d '{{\"model\": \"{plan.name}\", \"messages\": [{{\"role\": \"user\", "
                   "\"content\": \"Hello\"}]}'")

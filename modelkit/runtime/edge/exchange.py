@@ -14,6 +14,7 @@ from modelkit.runtime.edge.upstream import Backend, Link
 
 if TYPE_CHECKING:
     from modelkit.runtime.edge.client import ClientConnection
+    from modelkit.runtime.edge.slot import Slot
 
 _BLANK_LINES = (b"\n\n", b"\r\n\r\n")
 _BLANK_LINES_CHUNKED = tuple(blank + b"\r\n" for blank in _BLANK_LINES)
@@ -34,6 +35,8 @@ class Exchange:
     connecting: asyncio.Task[None] | None = None
     body: Body | None = None  # of the answer
     streaming = paused = cutting = False
+    gathering = False  # its body is needed whole, to know whose it is
+    slot: Slot | None = None  # where it waits for an engine to wake
     _replay: list[bytes] | None = None  # what was sent, while it may have to be sent again
     _tail = b""  # a stream's last bytes
 
@@ -85,23 +88,40 @@ class Exchange:
             if self._pending:
                 self._send(self.link)
         elif self.backend is None:
-            edge, route = self.client.edge, self.request.route
-            if route.relayed and edge.serving is not None:
-                self._dispatch(edge.serving)
-            else:
-                self.reply = edge.reply_to(route)
+            edge = self.client.edge
+            if self.request.route.relayed and edge.serving is not None:
+                self.dispatch(edge.serving)
+            elif self.slot is None:
+                edge.place(self)
 
-    def _dispatch(self, backend: Backend) -> None:
+    def gathered(self) -> bytes | None:
+        """The whole body; None while it is not here, and then the client is asked to go on."""
+        if self.complete:
+            self.gathering = False
+            # A chunk's size, its bytes, its end; and so on.
+            return b"".join(self._pending[1::3] if self.request.chunked else self._pending)
+        if not self.gathering:
+            self.gathering = True
+            self._invite()
+            self.client.hold(False)
+        return None
+
+    def dispatch(self, backend: Backend) -> None:
+        """Give it to an engine."""
         self.backend = backend
         backend.exchanges.add(self)
-        if not self.complete and not self._pending and b"expect" in self.request.fields and not self.request.plain:
-            self.client.transport.write(CONTINUE)
+        self._invite()
         self._pending.insert(0, self.request.for_engine(self.id, self.length))
         link = backend.take()
         if link is not None:
             self._attach(link)
         else:
             self.connecting = asyncio.get_running_loop().create_task(self._connect(backend))
+
+    def _invite(self) -> None:
+        """Ask a client that waits for it to send the body."""
+        if not self.complete and not self._pending and b"expect" in self.request.fields and not self.request.plain:
+            self.client.transport.write(CONTINUE)
 
     async def _connect(self, backend: Backend) -> None:
         try:
@@ -264,6 +284,9 @@ class Exchange:
 
     def leave(self) -> None:
         """Out of the counts of what is in flight, into the metrics."""
+        if self.slot is not None:
+            self.slot.waiting.pop(self, None)
+            self.slot = None
         if self.backend is not None:
             self.backend.done(self)
         self.client.edge.record(self)

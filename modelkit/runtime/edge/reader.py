@@ -168,7 +168,8 @@ class RequestReader:
         self._unfinished = self._unfinished + self._size if only_framing else 0
         if self._unfinished > _FRAMING_BYTES:
             self._malformed("a chunked body without a body")
-        elif incoming.link is None and incoming.reply is None and incoming.waiting > limits.replay_bytes:
+        elif (incoming.link is None and incoming.reply is None and not incoming.gathering
+              and incoming.waiting > limits.replay_bytes):
             client.hold(True)  # until it has a connection
 
     def _malformed(self, what: str) -> None:

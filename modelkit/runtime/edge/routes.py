@@ -27,6 +27,7 @@ class Route:
 HEALTH = Route("/healthz", _GET, keyed=False, relayed=False)
 READY = Route("/readyz", _GET, keyed=False, relayed=False)
 METRICS = Route("/metrics", _GET, relayed=False)
+MODELS = Route("/v1/models", _GET)
 MODEL = Route("/v1/models/{id}", _GET)
 NOWHERE = Route("other", (), relayed=False)
 """Stands for every path that is not served, so that clients can't make up label values."""
@@ -34,7 +35,7 @@ NOWHERE = Route("other", (), relayed=False)
 ROUTES: dict[bytes, Route] = {
     b"/v1/chat/completions": Route("/v1/chat/completions", (b"POST",)),
     b"/v1/completions": Route("/v1/completions", (b"POST",)),
-    b"/v1/models": Route("/v1/models", _GET),
+    b"/v1/models": MODELS,
     effective.PATH.encode(): Route(effective.PATH, _GET),
     b"/healthz": HEALTH,
     b"/readyz": READY,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from time import monotonic
+from typing import Any
 
 from modelkit.runtime.edge.access import Access
 from modelkit.runtime.edge.client import ClientConnection
@@ -14,7 +15,8 @@ from modelkit.runtime.edge.journal import Journal
 from modelkit.runtime.edge.limits import EdgeLimits
 from modelkit.runtime.edge.metrics import CONTENT_TYPE, Labels, Metrics, Series
 from modelkit.runtime.edge.replies import Reply, json_reply, unavailable
-from modelkit.runtime.edge.routes import HEALTH, METRICS, READY, Route
+from modelkit.runtime.edge.routes import HEALTH, METRICS, MODEL, MODELS, READY, Route
+from modelkit.runtime.edge.slot import Slot, asked_for, listed, ready_reply
 from modelkit.runtime.edge.sockets import BACKLOG
 from modelkit.runtime.edge.upstream import Backend, Upstream
 
@@ -43,7 +45,8 @@ class Edge:
         self._sockets = list(sockets)
         self._servers: list[asyncio.Server] = []
         self._backends: dict[Upstream, Backend] = {}
-        self._routed: Backend | None = None
+        self._slots: dict[str, Slot] = {"": Slot()}
+        self._sole: Slot | None = self._slots[""]
         self._rejecting: str | None = None
         self._sweeping: asyncio.TimerHandle | None = None
 
@@ -54,16 +57,52 @@ class Edge:
             self._servers.append(await loop.create_server(lambda: ClientConnection(self), sock=opened, backlog=BACKLOG))
         self._sweep()
 
-    def route(self, upstream: Upstream | None, *, models: frozenset[str] = frozenset()) -> None:
-        """From now on new requests go to `upstream`, or get a 503; those in flight stay where they are."""
-        previous, self._routed = self._routed, None
-        if upstream is not None:
-            self._routed = self._backends.setdefault(upstream, Backend(upstream, self.limits, self.metrics))
-            self._routed.open_for(models)
-        self.version_header = self._routed.header if self._routed else b""
+    def open_slots(self, names: Iterable[str]) -> None:
+        """The places that there are to be at this address; with one, bodies are not read. Before any is used."""
+        self._slots = {name: Slot() for name in names}
+        self._sole = next(iter(self._slots.values())) if len(self._slots) == 1 else None
         self._choose()
-        if previous is not None and previous is not self._routed:
+
+    def route(self, upstream: Upstream | None, *, models: frozenset[str] = frozenset(),
+              cards: Mapping[str, Mapping[str, Any]] | None = None, slot: str = "") -> None:
+        """From now on a slot's new requests go to `upstream`, or get a 503; those in flight stay where they are."""
+        here = self._slots[slot]
+        previous, here.routed, here.wake = here.routed, None, None
+        if upstream is not None:
+            here.routed = self._backends.setdefault(upstream, Backend(upstream, self.limits, self.metrics))
+            here.routed.open_for(models)
+            here.cards = cards if cards is not None else {name: {"id": name, "object": "model"} for name in models}
+        self._choose()
+        if previous is not None and previous is not here.routed:
             previous.retire()
+        self._go_on(here)
+
+    def announce(self, cards: Mapping[str, Mapping[str, Any]], slot: str = "") -> None:
+        """The models that a slot is to have, before it has an engine."""
+        here = self._slots[slot]
+        here.cards = here.cards or cards
+
+    def sleep(self, wake: Callable[[], None], slot: str = "") -> None:
+        """A slot has no engine for now: its requests wait, and call `wake`, until there is a route again."""
+        here = self._slots[slot]
+        self.route(None, slot=slot)
+        here.wake, here.rejecting = wake, None
+        self._choose()
+
+    def fail(self, reply: Reply, slot: str = "") -> None:
+        """The engine did not wake: those that wait are told so; the next one is welcome to try."""
+        for exchange in self._slots[slot].release():
+            exchange.refuse(reply)
+            exchange.client.pump()
+
+    def idle_seconds(self, slot: str = "") -> float | None:
+        """For how long no request has been in flight on a slot's engine; None while one is, or there is no engine."""
+        backend = self._slots[slot].routed
+        return None if backend is None or backend.exchanges else monotonic() - backend.idle_since
+
+    def _go_on(self, slot: Slot) -> None:
+        for exchange in slot.release():
+            exchange.client.pump()
 
     async def drained(self, upstream: Upstream, seconds: float) -> bool:
         """Whether no request is in flight on `upstream`; waits for that for up to `seconds`."""
@@ -76,13 +115,29 @@ class Edge:
             for exchange in tuple(backend.exchanges):
                 exchange.cut()
 
-    def reject(self, reason: str | None) -> None:
-        """Answer new requests with 503 and this sentence, and be not ready; None takes it back."""
-        self._rejecting = reason
+    def reject(self, reason: str | None, slot: str | None = None) -> None:
+        """Answer new requests with 503 and this sentence, and be not ready; None takes it back.
+
+        Without a slot, all of them.
+        """
+        if slot is None:
+            self._rejecting = reason
+        else:
+            self._slots[slot].rejecting = reason
         self._choose()
+        for here in self._slots.values():
+            if self._rejecting is not None or here.rejecting is not None:
+                self._go_on(here)
 
     def _choose(self) -> None:
-        self.serving = self._routed if self._rejecting is None else None
+        routed = self._routed
+        self.serving = self._sole.serving if self._sole is not None and self._rejecting is None else None
+        self.version_header = routed.header if routed else b""
+
+    @property
+    def _routed(self) -> Backend | None:
+        """The only backend that there can be."""
+        return self._sole.routed if self._sole is not None else None
 
     async def close(self, drain: float) -> None:
         """Stop accepting, let what is in flight end for up to `drain` seconds, cut the rest, close everything.
@@ -115,9 +170,38 @@ class Edge:
     def in_flight(self) -> dict[Upstream, int]:
         """How many requests each engine is working on; one that is no longer routed stays until it has none."""
         return {upstream: len(backend.exchanges) for upstream, backend in self._backends.items()
-                if backend.exchanges or backend is self._routed}
+                if backend.exchanges or self._is_routed(backend)}
+
+    def _is_routed(self, backend: Backend) -> bool:
+        return any(backend is slot.routed for slot in self._slots.values())
 
     # For the connections.
+
+    def place(self, exchange: Exchange) -> None:
+        """Find out who answers a request: an engine, one that has to wake first, or the edge itself."""
+        route = exchange.request.route
+        if not route.relayed or self._rejecting is not None:
+            exchange.reply = self.reply_to(route)
+            return
+        slot = self._sole
+        if route in (MODELS, MODEL) and (slot is None or (slot.wake is not None and slot.rejecting is None)):
+            exchange.reply = listed(self._slots.values(), exchange.request.path, one=route is MODEL)
+            return
+        if slot is None:
+            body = exchange.gathered()
+            if body is None:
+                return
+            found = asked_for(body, self._slots.values())
+            if isinstance(found, Reply):
+                exchange.reply = found
+                return
+            slot = found
+        if slot.serving is not None:
+            exchange.dispatch(slot.serving)
+        elif slot.wake is not None and slot.rejecting is None:
+            slot.park(exchange)
+        else:
+            exchange.reply = self._unavailable(slot)
 
     def reply_to(self, route: Route) -> Reply:
         """The edge's own answer to a request that may pass: none of an engine is wanted, or to be had."""
@@ -125,10 +209,16 @@ class Edge:
             return json_reply({"status": "ok"})
         if route is METRICS:
             return Reply(200, self.exposition().encode(), content_type=CONTENT_TYPE)
-        if route is READY and self.serving is not None:
-            return json_reply({"status": "ready", **self._described(self.serving)})
-        draining = self._rejecting is not None and (self.closing or self._routed is not None)
-        return unavailable(self._rejecting or "the engine is not ready yet", self.limits.retry_after,
+        slots = self._slots.values()
+        if route is READY and self._rejecting is None and all(slot.available for slot in slots):
+            return ready_reply(slots)
+        return self._unavailable(next((slot for slot in slots if not slot.available), None))
+
+    def _unavailable(self, slot: Slot | None) -> Reply:
+        reason = self._rejecting or (slot.rejecting if slot is not None else None)
+        routed = any(one.routed is not None for one in ([slot] if slot is not None else self._slots.values()))
+        draining = reason is not None and (self.closing or routed)
+        return unavailable(reason or "the engine is not ready yet", self.limits.retry_after,
                            "draining" if draining else "engine_unavailable")
 
     def exposition(self) -> str:
@@ -138,13 +228,10 @@ class Edge:
         return self.metrics.render(in_flight, self._info(), len(self.connections))
 
     def _info(self) -> Iterator[Labels]:
-        if self._routed is not None:
-            yield tuple(self._described(self._routed).items())
-
-    @staticmethod
-    def _described(backend: Backend) -> dict[str, str]:
-        upstream = backend.upstream
-        return {"stage": upstream.stage, "version": upstream.version, "engine": upstream.engine}
+        for slot in self._slots.values():
+            if slot.routed is not None:
+                model = {} if self._sole is not None else {"model": next(iter(slot.cards), "")}
+                yield tuple((slot.routed.about | model).items())
 
     def record(self, exchange: Exchange) -> None:
         """One request is over: count it, and log it."""
@@ -167,6 +254,6 @@ class Edge:
             connection.sweep(now)
         for upstream, backend in tuple(self._backends.items()):
             backend.sweep(now)
-            if backend is not self._routed and not backend.exchanges:
+            if not backend.exchanges and not self._is_routed(backend):
                 del self._backends[upstream]
         self._sweeping = asyncio.get_running_loop().call_later(self.limits.tick, self._sweep)

@@ -43,8 +43,15 @@ class Backend:
         self._retired = False
         self._emptied: asyncio.Event | None = None
         self._now = monotonic()  # as of the last sweep, which is exact enough for the pool
+        self.idle_since = self._now  # without a request in flight, while there is none
         self._metrics = metrics
         self._counters: dict[tuple[str, int], Counter] = {}
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What the edge says of it."""
+        upstream = self.upstream
+        return {"stage": upstream.stage, "version": upstream.version, "engine": upstream.engine}
 
     def counter(self, route: str, status: int) -> Counter:
         """Where an answer is counted."""
@@ -107,8 +114,10 @@ class Backend:
 
     def done(self, exchange: Exchange) -> None:
         self.exchanges.discard(exchange)
-        if not self.exchanges and self._emptied is not None:
-            self._emptied.set()
+        if not self.exchanges:
+            self.idle_since = monotonic()
+            if self._emptied is not None:
+                self._emptied.set()
 
     async def drained(self, seconds: float) -> bool:
         """Whether nothing is in flight any more; waits for that for up to `seconds`."""

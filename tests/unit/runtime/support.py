@@ -43,6 +43,14 @@ def bundle(*vices: str, stage: str = "dev", start: float = 20, grace: float = 3,
     return Bundle(plan, Launch(words, start_seconds=start, grace_seconds=grace, **launch))
 
 
+def refused_by(flag: Path, what: Bundle) -> Bundle:
+    """The same, but its engine does not start while there is a file `flag`."""
+    python, _, *words = what.launch.argv
+    run = (f"import os, runpy, sys; os.path.exists({str(flag)!r}) and sys.exit('no memory left')\n"
+           "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')")
+    return Bundle(what.plan, replace(what.launch, argv=(python, "-S", "-c", run, *words)))
+
+
 class Home:
     """One MODELKIT_HOME with one project in it."""
 
@@ -51,8 +59,8 @@ class Home:
         self.project = Project(client.project_id(MODELFILE))
 
     def ensure(self, *, port: int = 0, access: Access | None = None, **timing: float) -> Client:
-        return client.ensure(self.project, host="127.0.0.1", port=port, access=access or Access(), modelfile=MODELFILE,
-                             timing=replace(self.timing, **timing))
+        return client.ensure(self.project, host="127.0.0.1", port=port, access=access or Access(),
+                             modelfiles=(MODELFILE,), timing=replace(self.timing, **timing))
 
     def up(self, what: Bundle | None = None, **options: Any) -> Client:
         """A supervisor that serves the bundle."""

@@ -19,7 +19,7 @@ from modelkit.platforms.bundle import Bundle
 from modelkit.runtime import balancer, environments
 from modelkit.runtime.devices import share
 from modelkit.runtime.kept import Phase
-from tests.unit.runtime.support import Home, bundle, get, kill, post, within
+from tests.unit.runtime.support import Home, bundle, get, kill, post, refused_by, within
 from tests.unit.runtime.test_supervisor_swap import DONE, chunks
 
 TOKENS = 20
@@ -185,19 +185,10 @@ def test_a_swap_of_several_under_load_loses_nothing(home: Home) -> None:
 def test_more_that_cannot_start_leave_what_there_was(home: Home) -> None:
     up = home.ensure()
     flag = home.path / "full"
-    once = f"import os, sys; os.path.exists({str(flag)!r}) and sys.exit('no memory left'); sys.argv = sys.argv[1:]"
-    what = replicas(1)
-    words = list(what.launch.argv)
-    run = f"{once}; import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
-
-    def wanted(count: int) -> Bundle:
-        made = replicas(count)
-        return Bundle(made.plan, type(made.launch)((words[0], "-S", "-c", run, *words[2:]), start_seconds=20))
-
-    up.apply(wanted(1))
+    up.apply(refused_by(flag, replicas(1)))
     flag.touch()
     with pytest.raises(Failure) as refused:
-        up.apply(wanted(3))
+        up.apply(refused_by(flag, replicas(3)))
     assert refused.value.detail[-1] == "no memory left"
     status = up.status()["generations"][0]
     assert (status["phase"], len(status["replicas"]), status["wanted"], status["balancer"]) == ("ready", 1, 1, None)

@@ -307,7 +307,7 @@ def test_the_state_says_what_runs(home: Home) -> None:
     up = home.up()
     written = state.read(home.project.state)
     assert written is not None
-    assert written.endpoint == up.endpoint and written.routed == 1 and written.identity.alive()
+    assert written.endpoint == up.endpoint and written.routed == (1,) and written.identity.alive()
     assert [(g.id, g.stage, g.phase) for g in written.generations] == [(1, "dev", "ready")]
     assert [p.pid for g in written.generations for p in g.processes] == home.engines()
     assert home.project.state.stat().st_mode & 0o777 == 0o600

@@ -25,9 +25,9 @@ from modelkit.runtime.wire import decode, encode, failure_as_json, failure_from_
 from tests.unit.runtime.support import Home, within
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
-STATE = RunState(run_id="f00d", modelfile="/x/Modelfile", pid=1, start=2, boot_id="b", since=3.5, endpoint="http://x",
+STATE = RunState(run_id="f00d", modelfiles=("/x/Modelfile",), pid=1, start=2, boot_id="b", since=3.5, endpoint="http://x",
                  generations=(GenerationState(1, "dev", "stub", "sha256:00", "ready", 4.5, "/s", (
-                     ProcessState(1, "ready", 4.5, 5, 6, 7, "/s"),)),), routed=1)
+                     ProcessState(1, "ready", 4.5, 5, 6, 7, "/s"),)),), routed=(1,))
 
 
 class TestIdentity:

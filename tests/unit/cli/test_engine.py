@@ -1,0 +1,158 @@
+"""`modelkit engine`, and what doctor and check say of engines."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from modelkit.cli.commands import doctor
+from modelkit.engines import llama_cpp
+from modelkit.planning.plan import Engine
+from modelkit.runtime import environments, machine
+from modelkit.runtime.environments import EngineEnvironment
+from modelkit.runtime.machine import Client, Gpu
+from tests.unit.cli.conftest import Run
+
+Found = tuple[int, dict[str, list[doctor.Finding]]]
+Look = Callable[..., Found]
+
+
+def environment(home: Path, version: str, variant: str = "cpu") -> EngineEnvironment:
+    """An installed vLLM that is only there."""
+    folder = home / "data" / "engines" / f"vllm-{version}-{variant}"
+    (folder / "bin").mkdir(parents=True)
+    for name in ("python", "vllm"):
+        (folder / "bin" / name).write_text("")
+    made = EngineEnvironment("vllm", version, variant, str(folder), "sha256:" + "ab" * 32, "3.11.7", "uv",
+                             "2026-11-23T12:00:00+00:00", 3_600_000_000)
+    (folder / "modelkit.json").write_text(json.dumps(made.as_json()))
+    return made
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MODELKIT_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(environments, "detect_variant", lambda: "cpu")
+    monkeypatch.setattr(llama_cpp, "probe", lambda: Engine(name="llama.cpp", provider="xllamacpp",
+                                                           version="2026.10.11549", command=("/usr/bin/python3",)))
+    return tmp_path / "home"
+
+
+def test_list_shows_every_environment_and_which_is_taken(home: Path, run: Run) -> None:
+    environment(home, "0.31.0")
+    environment(home, "0.32.0")
+    code, out, _ = run("engine", "list")
+    lines = [line.split() for line in out.splitlines() if "vllm" in line]
+    assert code == 0 and [line[:4] for line in lines] == [["*", "vllm", "0.32.0", "cpu"], ["vllm", "0.31.0", "cpu",
+                                                                                          "environment"]]
+    assert "abababababab" in out and "3.6 GB" in out
+    code, out, _ = run("engine", "list", "--json")
+    rows = {one["version"]: one for one in json.loads(out)}
+    assert rows["0.32.0"]["taken"] and not rows["0.31.0"]["taken"]
+    assert rows["0.31.0"]["requirements"].startswith("sha256:") and rows["0.31.0"]["size"] == 3_600_000_000
+
+
+def test_rm_takes_one_version_and_says_what_there_is(home: Path, run: Run) -> None:
+    old, new = environment(home, "0.31.0"), environment(home, "0.32.0")
+    assert run("engine", "rm", "vllm", "--version", "0.31.0")[0] == 0
+    assert not Path(old.path).exists() and Path(new.path).exists()
+    assert not [one for one in Path(new.path).parent.iterdir() if ".making" in one.name]
+    code, _, err = run("engine", "rm", "vllm", "--version", "0.31.0")
+    assert code == 2 and "environment-missing" in err and "vllm 0.32.0 (cpu)" in err
+    assert run("engine", "rm")[0] == 2
+
+
+def test_rm_leaves_what_is_running(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = environment(home, "0.31.0")
+    python = Path(made.path) / "bin" / "python"
+    python.unlink()
+    python.symlink_to(sys.executable)
+    with subprocess.Popen([str(python), "-c", "print(1, flush=True); import time; time.sleep(60)"],
+                          stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline()
+        code, _, err = run("engine", "rm", "vllm")
+        process.kill()
+    assert code == 2 and "environment-in-use" in err and str(process.pid) in err and Path(made.path).exists()
+
+
+def test_diff_says_what_changes_for_people_and_programs(run: Run) -> None:
+    code, out, err = run("engine", "diff", "vllm", "0.31", "0.32")
+    assert code == 0 and "`--allowed-origins` is `[]` by default" in out and "changes of" in err
+    _, out, _ = run("engine", "diff", "vllm", "0.32.0", "0.33.0", "--json")
+    said = json.loads(out)
+    assert (said["schema"], said["from"], said["to"]) == ("modelkit.engine-diff/1", "0.32.0", "0.33.0")
+    assert {"kind": "hidden", "word": "--no-enable-prefix-caching", "to": "--disable-prefix-caching"}.items() <= next(
+        one for one in said["changes"] if one["word"] == "--no-enable-prefix-caching").items()
+
+
+@pytest.mark.parametrize("words", [["vllm"], ["vllm", "0.32"], ["vllm", "0.1", "0.32"], ["nobody", "1", "2"], []])
+def test_diff_wants_two_versions_that_it_knows(run: Run, words: list[str]) -> None:
+    code, _, err = run("engine", "diff", *words)
+    assert code == 2 and "hint" in err
+
+
+# doctor
+
+
+@pytest.fixture
+def looked(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Look:
+    """Findings of doctor by what they are about, on a machine with these GPUs and clients."""
+    def look(found: object = (), there: tuple[Client, ...] = ()) -> Found:
+        monkeypatch.setattr(machine, "gpus", lambda: found)
+        monkeypatch.setattr(machine, "clients", lambda: there)
+        code, out, _ = run("doctor", "--json")
+        by: dict[str, list[doctor.Finding]] = {}
+        for one in json.loads(out)["findings"]:
+            by.setdefault(one["what"], []).append(doctor.Finding(**one))
+        return code, by
+    return look
+
+
+def test_doctor_on_a_machine_with_a_gpu(home: Path, looked: Look) -> None:
+    environment(home, "0.32.0")
+    code, found = looked((Gpu("NVIDIA L4", 24 << 30, "550.54.15", "8.9"),))
+    assert code == 0 and found["gpu"][0].found == "NVIDIA L4, 24 GiB, driver 550.54.15"
+    assert found["vllm on gpu"][0].verdict == "warn" and "--variant cuda" in found["vllm on gpu"][0].fix
+    assert found["vllm 0.32.0"][0].verdict == found["llama.cpp 2026.10.11549"][0].verdict == "ok"
+    environment(home, "0.32.0", "cuda")
+    assert "vllm on gpu" not in looked((Gpu("NVIDIA L4", 24 << 30, "550.54.15"),))[1]
+    assert looked("it has failed")[1]["gpu"][0].verdict == "warn"
+
+
+def test_doctor_fails_where_a_grave_weakness_is_installed(home: Path, looked: Look) -> None:
+    environment(home, "0.29.0")
+    code, found = looked()
+    grave = [one for one in found["vllm 0.29.0"] if one.verdict == "fail"]
+    assert code == 1 and grave and "PYSEC-2026-4353 (high)" in grave[0].found
+    assert all("0.3" in one.fix and "engine rm vllm --version 0.29.0" in one.fix for one in grave)
+    assert not [one for one in found["vllm 0.29.0"] if "CVE-2026-114053" in one.found]  # out of our reach
+
+
+def test_doctor_names_clients_that_are_absent_and_warns_of_broken_ones(looked: Look) -> None:
+    code, found = looked((), (Client("helm", ("production-stack",), False),
+                              Client("kubectl", ("kserve",), True, "1.32"),
+                              Client("docker", ("compose",), True, "27.3", "cannot connect")))
+    assert [found[f"client {name}"][0].verdict for name in ("helm", "kubectl", "docker")] == ["ok", "ok", "warn"]
+    assert found["client docker"][0].fix and code == 0
+    assert found["gpu"][0].verdict == "ok"
+
+
+# check
+
+
+def test_check_says_what_it_knows_of_engines_at_the_locked_version(tmp_path: Path, run: Run) -> None:
+    path = tmp_path / "Modelfile"
+    path.write_text("FROM hf.co/org/model\nSTAGE prod {\n  ENGINE vllm >=0.31\n  FLAG --grpc-port 1\n}\n")
+    assert run("check", str(path))[0] == 0
+    (tmp_path / "Modelfile.lock").write_text('version = 1\n[[stage]]\nname = "prod"\nengine = "0.31.0"\n')
+    code, out, _ = run("check", str(path), "--json")
+    (error,) = [one for one in json.loads(out)["diagnostics"] if one["severity"] == "error"]
+    assert code == 1 and error["rule"] == "flag-not-in-engine" and error["start"]["line"] == 4
+    assert "vllm 0.31.0 has no flag `--grpc-port`" in error["message"]
+    (tmp_path / "Modelfile.lock").write_text("no lock at all")
+    assert run("check", str(path))[0] == 0

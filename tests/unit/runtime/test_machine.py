@@ -1,0 +1,64 @@
+"""GPUs and clients of platforms, as their own programs tell them; the programs are stand-ins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from modelkit.runtime import machine
+from modelkit.runtime.machine import Gpu, clients, gpus
+
+
+def answers(**said: tuple[int, str]) -> Callable[[Sequence[str]], tuple[int, str]]:
+    """A machine on which only these programs are, by their first two words."""
+    return lambda words: said.get("_".join(words[:2]).replace("-", "_"), said.get(words[0].replace("-", "_"),
+                                                                                 (127, "")))
+
+
+@pytest.mark.parametrize(("code", "said", "found"), [
+    (127, "", ()),
+    (0, "NVIDIA H100 80GB HBM3, 81559, 550.54.15, 9.0\nNVIDIA L4, 23034, 550.54.15, 8.9\n",
+     (Gpu("NVIDIA H100 80GB HBM3", 81559 << 20, "550.54.15", "9.0"),
+      Gpu("NVIDIA L4", 23034 << 20, "550.54.15", "8.9"))),
+    (0, "NVIDIA GB10, [N/A], 580.1, 12.1\n", ()),  # memory that is the machine's own is not told
+    (9, "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\nMake sure\n",
+     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."),
+    (124, "", "nvidia-smi ended with status 124"),
+])
+def test_gpus(code: int, said: str, found: tuple[Gpu, ...] | str) -> None:
+    assert gpus(answers(nvidia_smi=(code, said))) == found
+
+
+def test_clients_that_are_here_and_those_that_are_not() -> None:
+    found = {one.name: one for one in clients(answers(
+        docker_version=(0, "27.3.1\n"), docker_info=(1, "Client:\nerror: cannot connect to the daemon\n"),
+        docker=(1, "docker: 'compose' is not a docker command\n"), kubectl=(0, "Client Version: v1.32.4\n"),
+        systemctl=(0, "systemd 252 (252.39-1)\n+PAM\n"), podman=(126, "exec format error\n"),
+        helm=(0, "v3.16.2+g13654a5\n"), ray=(0, "ray, version 2.60.0\n")))}
+    assert found["docker"].version == "27.3.1" and found["docker"].problem == "error: cannot connect to the daemon"
+    assert not found["docker compose"].present and not found["sky"].present
+    assert (found["kubectl"].version, found["systemctl"].version, found["helm"].version) == ("1.32.4", "252", "3.16.2")
+    assert found["podman"].present and found["podman"].problem == "exec format error"
+    assert found["ray"].platforms == ("ray",) and found["ray"].version == "2.60.0"
+
+
+def test_every_platform_with_a_client_is_looked_after() -> None:
+    from modelkit.language.engine_words import PLATFORMS
+
+    named = {platform for one in clients(answers()) for platform in one.platforms}
+    assert named <= set(PLATFORMS)
+    assert named == {name for name, row in PLATFORMS.items() if row.effective} - {"process"}
+
+
+def test_a_program_that_hangs_or_cannot_run_is_an_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, body in (("slow", "#!/bin/sh\nexec sleep 30\n"), ("broken", "\x7fELF nonsense"),
+                       ("well", "#!/bin/sh\necho 1\n")):
+        (tmp_path / name).write_text(body)
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(machine, "_SECONDS", 0.3)
+    assert machine.run(["slow"])[0] == 124
+    assert machine.run(["broken"])[0] != 0
+    assert machine.run(["well"]) == (0, "1\n") and machine.run(["not-here"])[0] == 127

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from modelkit.language.checking.context import Context, shown
 from modelkit.language.checking.parts import Operands, place
+from modelkit.language.checking.references import check_reference
 from modelkit.language.document import Value, Word
 from modelkit.language.engine_words import ENGINES
 from modelkit.language.instructions import INSTRUCTIONS
@@ -19,7 +20,7 @@ from modelkit.language.modelfile import Adapter, Expectation, Flag, Unset
 from modelkit.language.names import MODEL_NAME
 from modelkit.language.parameters import PARAMETERS
 from modelkit.language.policies import POLICIES
-from modelkit.language.rules import BAD_FLAG, BAD_UNSET, BAD_VALUE, SECRET_IN_FILE, UNKNOWN_METRIC
+from modelkit.language.rules import BAD_FLAG, BAD_NAME, BAD_UNSET, BAD_VALUE, SECRET_IN_FILE, UNKNOWN_METRIC
 from modelkit.language.serve import SERVE_KEYS
 from modelkit.language.source import Span
 
@@ -49,9 +50,15 @@ def read_flag(value: Value, context: Context) -> Flag | None:
 
 def read_adapter(value: Value, context: Context) -> Adapter | None:
     """`./tone.gguf`, `./tone.gguf AS support-kind`."""
-    match = re.fullmatch(r"(?P<reference>.*?\S)\s+[Aa][Ss]\s+(?P<name>\S.*)", value.text, re.DOTALL)
+    match = re.fullmatch(r"(?P<reference>.*?\S)\s+[Aa][Ss](?:\s+(?P<name>\S.*)?)?", value.text, re.DOTALL)
     if match is None:
+        check_reference(value, context)
         return Adapter(value.text)
+    at = place(value, *match.span("reference"))
+    check_reference(Value(match["reference"], at, at), context)
+    if match["name"] is None:
+        context.report.add(BAD_NAME, "`AS` names no model", value.span, hint="write a name after it, or leave it out")
+        return None
     if not context.name("an adapter", MODEL_NAME, match["name"], place(value, *match.span("name"))):
         return None
     return Adapter(match["reference"], match["name"])

@@ -159,13 +159,13 @@ def _run(command: Command, folder: Path, environment: Mapping[str, str], say: Sa
     except OSError as error:
         raise Failure("client-missing", f"`{command[0]}` can't be run: {(error.strerror or str(error)).lower()}",
                       hint="look at its installation") from None
-    output, errors = list[str](), list[str]()
-    assert process.stdout is not None and process.stderr is not None
-    readers = [threading.Thread(target=_read, args=(stream, lines, say), daemon=True)
-               for stream, lines in ((process.stdout, output), (process.stderr, errors))]
-    for reader in readers:
-        reader.start()
     try:
+        output, errors = list[str](), list[str]()
+        assert process.stdout is not None and process.stderr is not None
+        readers = [threading.Thread(target=_read, args=(stream, lines, say), daemon=True)
+                   for stream, lines in ((process.stdout, output), (process.stderr, errors))]
+        for reader in readers:
+            reader.start()
         process.wait()
     except BaseException:
         _end(process)

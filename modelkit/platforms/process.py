@@ -38,10 +38,13 @@ def render(plan: Plan) -> Bundle:
 
 
 def manifests(plan: Plan) -> Manifests:
-    """What `up` would launch, to be read: `launch.json`, and the files of the engine's run directory under `run/`."""
+    """What `up` would launch, to be read: `launch.json`, the files of the engine's run directory under `run/`, and what
+    Prometheus and Grafana need for the edge under `monitoring/`."""
+    from modelkit.platforms.dashboards import edge_monitoring  # writes YAML, which `up` never does
+
     launch = engines.launch(plan)
     said = {"argv": list(launch.argv), "env": launch.env, "files": {f.path: f"{f.mode:04o}" for f in launch.files},
             "start_seconds": launch.start_seconds, "grace_seconds": launch.grace_seconds}
     files = (File("launch.json", json.dumps(said, ensure_ascii=False, indent=2) + "\n"),
-             *(File(f"run/{f.path}", f.content, f.mode) for f in launch.files))
+             *(File(f"run/{f.path}", f.content, f.mode) for f in launch.files), *edge_monitoring(plan))
     return Manifests(plan, files, notes=("`@RUN@` stands for the engine's run directory, which `modelkit up` makes",))

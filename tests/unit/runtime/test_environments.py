@@ -18,12 +18,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from modelkit.engines.requirements import SETS, TOOLS, RequirementSet, requirement_set
+from modelkit.engines.requirements import SETS, RequirementSet, requirement_set
 from modelkit.failure import Failure
 from modelkit.runtime import environments, package_index, stub_wheel, venv_build
 from modelkit.runtime.environments import EngineEnvironment, find, install, installed
 from modelkit.runtime.package_index import PackageIndex, users_index
-from modelkit.runtime.venv_build import by_digest
 
 # uv, a Python and a Python's pip in one: which it is, its words say. It writes down how it was called.
 _TOOL = r"""#!/bin/sh
@@ -117,18 +116,6 @@ def test_a_set_pins_everything_and_names_no_place(one: RequirementSet) -> None:
     assert versions[one.engine].startswith(one.version)
     for stub in one.stubs:
         assert versions[canonicalize_name(stub.name)] == stub.version
-
-
-@pytest.mark.parametrize("one", [*SETS, *TOOLS], ids=lambda one: one.name)
-def test_every_pin_that_is_the_same_bytes_for_all_has_its_digests(one: RequirementSet) -> None:
-    pins = {line.partition(";")[0].strip() for line in one.text.splitlines() if line and not line.startswith("#")}
-    assert set(one.digests) <= pins
-    without = {pin for pin in pins - set(one.digests) if "+" not in pin}
-    assert not without
-    assert all(digest.startswith("sha256:") and len(digest) == 71 for row in one.digests.values() for digest in row)
-    proved, unproved = by_digest(one)
-    assert proved.count(" --hash=") == sum(map(len, one.digests.values()))
-    assert "--hash" not in unproved and all("+" in line for line in unproved.split())
 
 
 @pytest.mark.parametrize(("wanted", "code"), [

@@ -117,7 +117,7 @@ def _sbom(commands: Subcommands) -> None:
 
 
 def _tool(commands: Subcommands) -> None:
-    parser = commands.add("tool", "tool", "install and list what converts and quantizes", example="modelkit tool list")
+    parser = commands.add("tool", "tool", "install and list what converts and balances", example="modelkit tool list")
     parser.add_argument("action", choices=["install", "list"])
-    parser.add_argument("tool", nargs="?", help="for install: quantizer, converter or compressor")
+    parser.add_argument("tool", nargs="?", help="for install: quantizer, converter, compressor or balancer")
     parser.add_argument("--reinstall", action="store_true", help="for install: make it anew")

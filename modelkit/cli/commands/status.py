@@ -49,7 +49,7 @@ def _of_this_machine(path: Path) -> list[tuple[Plan, Effective, bool]]:
     seen = []
     with project.running(str(path)) as client:
         for generation in client.status()["generations"]:
-            if generation["phase"] == "ready":
+            if generation["phase"] == "ready" and generation["modelfile"] in ("", os.path.realpath(path)):
                 plan = Plan.model_validate(client.plan(generation["id"]))
                 seen.append((plan, effective_at(generation["socket"]), bool(generation["routed"])))
     if not seen:

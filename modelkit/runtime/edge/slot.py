@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote_to_bytes
 
-from modelkit.runtime.edge.replies import Reply, json_reply
+from modelkit.runtime.edge.replies import Reply, json_reply, unavailable
 
 if TYPE_CHECKING:
     from modelkit.contract.errors import ContractError
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from modelkit.runtime.edge.upstream import Backend
 
 _MODELS = b"/v1/models/"
+_SOON = 2  # seconds, to come again after
 
 
 class Slot:
@@ -67,11 +68,13 @@ def listed(slots: Iterable[Slot], path: bytes, *, one: bool) -> Reply:
     cards = {name: card for slot in slots for name, card in slot.cards.items()}
     if not one:
         return Reply(200, json.dumps({"object": "list", "data": list(cards.values())}).encode())
+    if not cards:
+        return unavailable("the engine is not ready yet", _SOON)
     name = unquote_to_bytes(path.removeprefix(_MODELS)).decode("utf-8", "replace")
     return Reply(200, json.dumps(cards[name]).encode()) if name in cards else refused(_unknown(name, cards))
 
 
-def asked_for(body: bytes, slots: Iterable[Slot]) -> Slot | Reply:
+def asked_for(body: bytes, slots: Collection[Slot]) -> Slot | Reply:
     """The slot of the model that a request's body names, else what the client is told, in the contract's words."""
     from modelkit.contract import body as json_body
     from modelkit.contract.errors import ContractError, missing, wrong_type
@@ -85,6 +88,8 @@ def asked_for(body: bytes, slots: Iterable[Slot]) -> Slot | Reply:
         if not isinstance(name, str):
             raise wrong_type("model", "a string", name)
         if name not in by_name:
+            if (unnamed := next((slot for slot in slots if not slot.cards), None)) is not None:
+                return unnamed  # nothing has been started there yet: it may be called so
             raise _unknown(name, by_name)
         return by_name[name]
     except ContractError as error:
@@ -109,4 +114,3 @@ def _unknown(name: str, names: Iterable[str]) -> ContractError:
 
     first, *others = names
     return no_such_model(name, Profile(first, "", 0, adapters=tuple(others)))
-

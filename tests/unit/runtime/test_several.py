@@ -118,8 +118,10 @@ def test_one_that_is_down_leaves_the_other_alone(both: Home) -> None:
     home.project.join(FILES)
     connected = client.ensure(home.project, host="127.0.0.1", port=0, access=Access(), modelfiles=FILES,
                               timing=client.Timing(**{**FAST.as_json(), "backoff_first": 30, "backoff_most": 30}))
+    assert code(post(connected.endpoint, model="a")) == (503, "engine_unavailable")
+    assert get(connected.endpoint, "/v1/models/a")[0] == 503
     connected.apply(named("a"))
-    assert code(post(connected.endpoint, model="b")) == (404, "model_not_found"), "it is not known yet"
+    assert code(post(connected.endpoint, model="b")) == (503, "engine_unavailable"), "it may be the other's name"
     connected.apply(named("b"))
     kill(next(g["pid"] for g in connected.status()["generations"] if g["name"] == "a"))
     assert within(30, lambda: {g["name"]: g["phase"] for g in connected.status()["generations"]}["a"] == "backoff")

@@ -40,7 +40,8 @@ def start(config: Config) -> Server:
     """Start llama-server. Raises StartFailed for what is known to fail at once."""
     os.umask(0o077)  # its socket is ours alone
     Path(config.upstream).unlink(missing_ok=True)
-    _expect_gguf(Path(config.model))
+    for path in (config.model, *(words[1] for words in config.flags if words[0] == "--lora")):
+        _expect_gguf(Path(path))
     cores = usable_cores()
     if cores <= FEW:
         # Before libgomp is loaded: threads that sleep while they wait leave the other cores their work.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +15,8 @@ from modelkit.contract.profile import Profile
 from modelkit.engines import llama_cpp
 from modelkit.engines.launch import RUN, Launch
 from modelkit.engines.llama_host import attributes
+from modelkit.engines.llama_host.config import Config
+from modelkit.engines.llama_host.server import StartFailed, start
 from modelkit.engines.llama_host.config import Config
 from modelkit.failure import Failure
 from modelkit.language.parameters import DEPRECATED, PARAMETERS
@@ -302,3 +305,16 @@ def test_each_adapter_is_said_to_the_wheel_in_its_place() -> None:
     for path in ("/a/one.gguf", "/a/two.gguf", "/a/one.gguf"):
         attributes.apply(params, ("--lora", path), wheel)
     assert params.lora_adapters == ["/a/one.gguf", "/a/two.gguf", "/a/one.gguf"]
+
+
+def test_an_adapter_that_is_gone_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "umask", lambda mask: mask)
+    model, gone = tmp_path / "model.gguf", tmp_path / "tone.gguf"
+    model.write_bytes(b"GGUF")
+    config = Config(provider="llama-server", command=("/none",), flags=(("--lora", str(gone)),), optional=(),
+                    model=str(model), socket="", upstream=str(tmp_path / "l.sock"), profile="", fingerprint="",
+                    context_length=1, slots=1)
+    with pytest.raises(StartFailed, match=r"cannot read .*tone\.gguf") as caught:
+        start(config)
+    explained = llama_cpp.explain_exit([str(caught.value)])
+    assert explained is not None and "tone.gguf is gone" in explained[0]

@@ -17,7 +17,6 @@ from modelkit.engines.launch import RUN, Launch
 from modelkit.engines.llama_host import attributes
 from modelkit.engines.llama_host.config import Config
 from modelkit.engines.llama_host.server import StartFailed, start
-from modelkit.engines.llama_host.config import Config
 from modelkit.failure import Failure
 from modelkit.language.parameters import DEPRECATED, PARAMETERS
 from modelkit.language.serve import SERVE_KEYS

@@ -5,6 +5,7 @@ engine's arguments). Ray's common ingress is left out: it validates requests bef
 fill them, answers fewer paths, and writes errors in words of its own.
 """
 
+import asyncio
 import json
 import os
 from typing import Any
@@ -24,7 +25,45 @@ class Engine(LLMServer):  # type: ignore[misc]
         missing = [name for name in os.environ.get(NEEDS, "").split() if not os.environ.get(name)]
         if missing:
             raise RuntimeError(f"{missing[0]} is not set on this node: start Ray with it in the environment")
-        return await super().__serve_build_asgi_app__()
+        api = await super().__serve_build_asgi_app__()
+        api.add_middleware(Leaving)
+        return api
+
+
+class Leaving:
+    """Tells the application that its client left, as web servers do.
+
+    Ray cancels the request's task instead. vLLM's handlers of whole answers wait in tasks of their own for
+    `http.disconnect`: they would never hear of it, and go on computing for nobody.
+    """
+
+    def __init__(self, app: Any) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        gone = asyncio.Event()
+
+        async def hear() -> Any:
+            heard, left = asyncio.ensure_future(receive()), asyncio.ensure_future(gone.wait())
+            try:
+                await asyncio.wait({heard, left}, return_when=asyncio.FIRST_COMPLETED)
+                return heard.result() if heard.done() else {"type": "http.disconnect"}
+            finally:
+                heard.cancel()
+                left.cancel()
+
+        answer = asyncio.create_task(self.app(scope, hear, send))
+        try:
+            await asyncio.shield(answer)
+        except asyncio.CancelledError:
+            gone.set()
+            await asyncio.wait({answer}, timeout=1)
+            answer.cancel()  # a stream, which only stops when it can't be sent
+            await asyncio.wait({answer}, timeout=10)
+            raise
 
 
 def application(arguments: dict[str, Any]) -> Any:

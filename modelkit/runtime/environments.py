@@ -75,7 +75,7 @@ def install(engine: str = "vllm", version: str | None = None, variant: str | Non
     wanted = tool_set(engine) or requirement_set(engine, version, variant or detect_variant())
     _presume_fits(wanted)
     home = private_directory(place("data") / f"{wanted.kind}s")
-    with _alone(home / f".{wanted.name}.lock", say) as lock:
+    with alone(home / f".{wanted.name}.lock", say) as lock:
         there = _read(home / wanted.name)
         if there is not None and there.requirements == wanted.digest and not reinstall:
             return there
@@ -194,39 +194,6 @@ def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable
         shutil.rmtree(making, ignore_errors=True)
 
 
-def remove(engine: str, version: str | None = None, variant: str | None = None) -> list[EngineEnvironment]:
-    """Take away the installed environments of an engine that fit; returns them.
-
-    Raises Failure `environment-missing` where none does, and `environment-in-use` while a process runs from one.
-    """
-    fitting = [one for one in installed() if one.engine == engine and version in (None, one.version)
-               and variant in (None, one.variant)]
-    if not fitting:
-        asked = " ".join(filter(None, (engine, version, variant)))
-        here = ", ".join(f"{one.engine} {one.version} ({one.variant})" for one in installed()) or "none"
-        raise Failure("environment-missing", f"there is no environment of {asked}", hint=f"there are: {here}")
-    for one in fitting:
-        _presume_idle(one)
-    for one in fitting:
-        folder = Path(one.path)
-        with _alone(folder.with_name(f".{folder.name}.lock"), lambda line: None):
-            going = folder.with_name(f".{folder.name}.making")  # a kill meanwhile leaves what the next install clears
-            shutil.rmtree(going, ignore_errors=True)
-            folder.rename(going)
-            shutil.rmtree(going, ignore_errors=True)
-    return fitting
-
-
-def _presume_idle(environment: EngineEnvironment) -> None:
-    import psutil
-
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        words = process.info["cmdline"] or ()
-        if any(word.startswith(environment.path + os.sep) for word in words[:2]):
-            raise Failure("environment-in-use", f"process {process.info['pid']} runs from {environment.path}",
-                          hint="`modelkit down` where it was started, then run it again")
-
-
 def _size(folder: Path) -> int:
     """Bytes on disk, a file of several names once."""
     found = {}
@@ -262,7 +229,7 @@ def _write_receipt(folder: Path, environment: EngineEnvironment) -> None:
 
 
 @contextlib.contextmanager
-def _alone(path: Path, say: Callable[[str], None]) -> Iterator[int]:
+def alone(path: Path, say: Callable[[str], None]) -> Iterator[int]:
     """Hold the lock at `path`, waiting for who holds it. Yields its descriptor."""
     try:
         fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)

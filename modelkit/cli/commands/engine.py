@@ -64,11 +64,11 @@ def _list(arguments: Namespace, terminal: Terminal) -> int:
 
 
 def _remove(arguments: Namespace, terminal: Terminal) -> int:
-    from modelkit.runtime import environments
+    from modelkit.runtime.removal import remove
 
     if arguments.engine is None:
         raise Failure("usage", "which engine shall be removed?", hint="modelkit engine rm vllm --version 0.31.0")
-    gone = environments.remove(arguments.engine, arguments.engine_version, arguments.variant)
+    gone = remove(arguments.engine, arguments.engine_version, arguments.variant)
     for one in gone:
         terminal.data(f"removed {one.engine} {one.version} ({one.variant}) from {one.path}")
     terminal.document([one.as_json() for one in gone])

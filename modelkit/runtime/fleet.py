@@ -154,6 +154,8 @@ class Fleet:
         now = self.routed
         if now is None or self.closing or now.phase is not Phase.READY or now.bundle.keep_alive is None:
             return
+        if self._changing.locked():  # engines are being added to it, or it is about to be replaced
+            return
         idle = self._gate.idle_seconds()
         if idle is not None and idle >= now.bundle.keep_alive:
             self._gate.sleep(lambda: self._wake(now))  # first: from here on nothing reaches it

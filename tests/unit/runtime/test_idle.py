@@ -27,7 +27,9 @@ def phase(home: Home) -> str:
 
 
 def unloaded(home: Home) -> bool:
-    return phase(home) == "unloaded" and not home.engines()
+    with home.connect() as connected:
+        (generation,) = connected.status()["generations"]
+    return generation["phase"] == "unloaded" and not generation["replicas"] and not home.engines()
 
 
 def test_idle_is_unloaded_and_the_next_request_waits(home: Home) -> None:

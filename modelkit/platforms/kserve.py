@@ -6,7 +6,6 @@ and fills Go templates in the whole object. So arguments are few, quoted for tha
 
 from __future__ import annotations
 
-import re
 import shlex
 from typing import Any
 
@@ -180,6 +179,4 @@ def _notes(plan: Plan, container: Container) -> list[str]:
     if max_replicas(plan):
         said.append("pods are added by KEDA, which must be installed: put your Prometheus' address into "
                     "llminferenceservice.yaml")
-    if not re.fullmatch(r"[A-Za-z0-9._/-]+", plan.name):
-        said.append(f"the name `{plan.name}` goes through KServe's shell")
     return said

@@ -14,6 +14,7 @@ from modelkit.engines.launch import File
 from modelkit.failure import Failure
 from modelkit.planning.plan import Lowered, Plan
 from modelkit.platforms import machine
+from modelkit.platforms.asking import asking
 from modelkit.platforms.manifests import DIRECTORY, Client, Manifests
 from modelkit.platforms.yaml import dump
 
@@ -139,6 +140,7 @@ def _client(plan: Plan, container: Container) -> Client:
         diff=((*compose, "up", "--detach", "--remove-orphans", "--dry-run"),),
         down=((*compose, "down", "--remove-orphans"),), status=((*compose, "ps", "--all"),),
         logs=((*compose, "logs", "--no-color"),),
+        effective=((*compose, "exec", "-T", "engine-1", *asking(container)),),
         variables={machine.variable_of(one): one.reference for one in container.secrets if not one.optional})
 
 

@@ -8,6 +8,7 @@ from modelkit.engines.launch import File
 from modelkit.models.digests import digest
 from modelkit.planning.plan import Plan
 from modelkit.platforms import yaml
+from modelkit.platforms.asking import asking
 from modelkit.platforms.dashboards import monitoring
 from modelkit.platforms.kubernetes_config import config_maps
 from modelkit.platforms.kubernetes_lowering import lower
@@ -111,7 +112,8 @@ def client(plan: Plan, container: Container) -> Client:
         down=(("kubectl", "delete", "--ignore-not-found", "-k", DIRECTORY),
               ("kubectl", "delete", "configmap", "--ignore-not-found", *mine)),
         status=(("kubectl", "get", "deployment,pod,service", *mine),),
-        logs=(("kubectl", "logs", "--prefix", "--tail=-1", "--max-log-requests=20", *mine),))
+        logs=(("kubectl", "logs", "--prefix", "--tail=-1", "--max-log-requests=20", *mine),),
+        effective=(("kubectl", "exec", f"deployment/{name}", "--", *asking(container)),))
 
 
 def apply() -> Command:

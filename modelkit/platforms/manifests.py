@@ -19,9 +19,10 @@ class Client:
     """The commands of a platform's own client. `programs` must all be on the PATH for them to work.
 
     A verb without a command (an empty tuple) is one that the platform does not have. `diff` says what `up` would
-    change, `ready` waits until everything answers. `follow` and `tail` are the flags of the last of `logs` that go on
-    printing and that take a number of lines; `install` says where the programs come from. `variables` are secrets that
-    the commands read from their environment: its name there, and the Modelfile's reference to it.
+    change, `ready` waits until everything answers, `effective` has an engine print what it has (`platforms.asking`).
+    `follow` and `tail` are the flags of the last of `logs` that go on printing and that take a number of lines;
+    `install` says where the programs come from. `variables` are secrets that the commands read from their environment:
+    its name there, and the Modelfile's reference to it.
     """
 
     programs: tuple[str, ...]
@@ -31,6 +32,7 @@ class Client:
     logs: tuple[Command, ...]
     diff: tuple[Command, ...] = ()
     ready: tuple[Command, ...] = ()
+    effective: tuple[Command, ...] = ()
     follow: str = "--follow"
     tail: str = "--tail"
     install: str = ""

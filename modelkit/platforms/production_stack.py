@@ -13,6 +13,7 @@ from modelkit.failure import Failure
 from modelkit.models.digests import digest
 from modelkit.planning.plan import Lowered, Plan
 from modelkit.platforms import yaml
+from modelkit.platforms.asking import asking
 from modelkit.platforms.dashboards import dashboard_file
 from modelkit.platforms.kubernetes import BUNDLE, apply, kustomized, rolled_out
 from modelkit.platforms.kubernetes_config import config_maps, config_volume
@@ -138,7 +139,8 @@ def _client(plan: Plan, container: Container) -> Client:
         down=(("helm", "uninstall", name, "--ignore-not-found", "--wait"),
               ("kubectl", "delete", "configmap", "--ignore-not-found", *mine)),
         status=(("helm", "status", name), ("kubectl", "get", "deployment,pod,service", *mine)),
-        logs=(("kubectl", "logs", "--prefix", "--tail=-1", "--max-log-requests=20", *pods),))
+        logs=(("kubectl", "logs", "--prefix", "--tail=-1", "--max-log-requests=20", *pods),),
+        effective=(("kubectl", "exec", f"deployment/{name}-{_MODEL}-deployment-vllm", "--", *asking(container)),))
 
 
 def _notes(plan: Plan, container: Container) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from modelkit.engines.launch import File
 from modelkit.failure import Failure
 from modelkit.planning.plan import Lowered, Plan
 from modelkit.platforms import machine
+from modelkit.platforms.asking import asking
 from modelkit.platforms.manifests import DIRECTORY, Client, Command, Manifests
 from modelkit.platforms.unit_file import Line, command, text, unit, word
 
@@ -153,6 +154,7 @@ def _client(container: Container, name: str, names: tuple[str, ...]) -> Client:
         status=(("systemctl", "--user", "status", "--no-pager", "--lines=0", *services),),
         logs=(("journalctl", "--user", "--no-pager", "--output=cat",
                *(f"--user-unit={service}" for service in services)),),
+        effective=(("podman", "exec", names[0], *asking(container)),),
         tail="--lines", variables={machine.variable_of(one): one.reference for one in required})
 
 

@@ -14,6 +14,7 @@ from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:
+    from modelkit.contract.effective import Effective
     from modelkit.language.modelfile import Modelfile
     from modelkit.platforms.manifests import Manifests
     from modelkit.runtime.deployments import Changes, Deployment
@@ -63,8 +64,40 @@ def up(path: Path, modelfile: Modelfile, stage: str, arguments: Namespace, termi
     waited = not arguments.detach or arguments.wait
     if waited:
         apply.run(deployment, made.client.ready, terminal.note, secrets)
+        _presume_as_planned(deployment, made)
     _say_up(deployment, made, changes, waited and bool(made.client.ready), terminal)
     return 0
+
+
+def effective(deployment: Deployment) -> Effective | None:
+    """What an engine of a deployment says that it has; None on platforms whose client can't ask.
+
+    Raises Failure when it does not say.
+    """
+    import json
+
+    from modelkit.release.drift import effective_of
+    from modelkit.runtime import apply
+
+    if not deployment.client.effective:
+        return None
+    (ran,) = apply.ask(deployment, deployment.client.effective, 60)
+    if ran.code:
+        raise apply.failed(ran, deployment)
+    try:
+        return effective_of(json.loads("\n".join(ran.output)))
+    except ValueError:
+        return effective_of(ran.output[:1])
+
+
+def _presume_as_planned(deployment: Deployment, made: Manifests) -> None:
+    """What runs must be what was planned, wherever it runs. Raises Failure; nothing is taken back."""
+    from modelkit.release.drift import engine_drift
+
+    found = effective(deployment)
+    if found is not None and (drift := list(engine_drift(made.plan, found))):
+        raise Failure("engine-not-as-planned", f"{_title(deployment)} runs, but not as planned: {drift[0]}",
+                      hint=f"`modelkit logs -s {deployment.stage}` may say why", detail=tuple(map(str, drift[1:])))
 
 
 def down(path: Path | None, arguments: Namespace, terminal: Terminal) -> list[str]:

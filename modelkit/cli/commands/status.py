@@ -25,7 +25,10 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """What of a Modelfile runs, and with `--drift` in what it is not what the file says; 1 when it is not."""
     path = project.find(arguments.file)
     stages = Stages(project.load(path, Terminal(quiet=True, stderr=terminal.stderr)), arguments)
-    seen = _at_url(arguments, stages) if arguments.url else _of_this_machine(path)
+    seen = _at_url(arguments, stages) if arguments.url else [*_deployed(path, stages, arguments), *_local(path)]
+    if not seen:
+        raise Failure("not-running", f"no engine of {path} is ready", hint="`modelkit ps` says what it waits for",
+                      exit_code=1)
     documents, drifted = [], False
     for plan, found, routed in seen:
         drift = _drift(stages, plan, found) if arguments.drift else []
@@ -41,20 +44,38 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     return 1 if drifted else 0
 
 
-def _of_this_machine(path: Path) -> list[tuple[Plan, Effective, bool]]:
-    """Each engine of the project that is ready, asked itself."""
-    from modelkit.planning.plan import Plan
-    from modelkit.release.drift import effective_at
+def _deployed(path: Path, stages: Stages, arguments: Namespace) -> list[tuple[Plan, Effective, bool]]:
+    """An engine of each deployment on other platforms, asked through the platform's client."""
+    from modelkit.cli.commands import deploy
+    from modelkit.runtime import apply, deployments
 
     seen = []
-    with project.running(str(path)) as client:
+    for one in deployments.all_of(path, arguments.stage):
+        if one.applied is None:
+            continue
+        apply.presume_programs(one.client, one.platform, one.stage)
+        if (found := deploy.effective(one)) is None:
+            raise Failure("not-readable", f"stage `{one.stage}` on {one.platform} can't be asked through its client",
+                          hint=f"name its address: `modelkit status -s {one.stage} --url http://…`")
+        seen.append((stages.plan(one.stage), found, True))
+    return seen
+
+
+def _local(path: Path) -> list[tuple[Plan, Effective, bool]]:
+    """Each engine of this machine's supervisor that is ready, asked itself."""
+    from modelkit.planning.plan import Plan
+    from modelkit.release.drift import effective_at
+    from modelkit.runtime.client import connect
+
+    seen: list[tuple[Plan, Effective, bool]] = []
+    client = connect(project.project_of(path))
+    if client is None:
+        return seen
+    with client:
         for generation in client.status()["generations"]:
             if generation["phase"] == "ready" and generation["modelfile"] in ("", os.path.realpath(path)):
                 plan = Plan.model_validate(client.plan(generation["id"]))
                 seen.append((plan, effective_at(generation["socket"]), bool(generation["routed"])))
-    if not seen:
-        raise Failure("not-running", f"no engine of {path} is ready", hint="`modelkit ps` says what it waits for",
-                      exit_code=1)
     return seen
 
 

@@ -10,9 +10,11 @@ import json
 import os
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from modelkit.contract.effective import SCHEMA
 from tests.unit.cli.conftest import Run, write
 from tests.unit.cli.test_bundle import PINNED, modelfile
 from tests.unit.models.hub import ask_only, hub_server
@@ -29,7 +31,8 @@ exit 0
 @pytest.fixture
 def calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Programs called docker and kubectl that write down how they are called; what they say is in `answers`."""
-    put(tmp_path, "*\" ps \"*) echo 'engine-1 running (healthy)';; *\" logs \"*) echo 'Starting vLLM';;")
+    put(tmp_path, "*\" ps \"*) echo 'engine-1 running (healthy)';; *\" logs \"*) echo 'Starting vLLM';;"
+        + says())
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     return tmp_path / "calls"
 
@@ -40,6 +43,11 @@ def put(folder: Path, cases: str) -> None:
         program = folder / "bin" / name
         program.write_text(STUB.format(calls=folder / "calls", cases=cases))
         program.chmod(program.stat().st_mode | stat.S_IXUSR)
+
+
+def says(**values: Any) -> str:
+    """What the engine in the container answers when it is asked what it has."""
+    return f" *\" exec \"*) echo '{json.dumps({'schema': SCHEMA, **values})}';;"
 
 
 def verbs(calls: Path) -> list[str]:
@@ -53,7 +61,7 @@ def test_up_applies_waits_and_is_read_back(run: Run, calls: Path) -> None:
     code, out, err = run("up", "-s", "prod")
     assert code == 0, err
     assert "bot (prod, vllm) on compose is up" in out and "http://127.0.0.1:8484/v1" in out
-    assert [one.split()[0] for one in verbs(calls)] == ["up", "up", "up"]
+    assert [one.split()[0] for one in verbs(calls)] == ["up", "up", "up", "exec"]
     assert "--dry-run" in verbs(calls)[0] and "--wait" in verbs(calls)[2]
     assert "  + compose.yaml" in err.splitlines()
 
@@ -69,6 +77,22 @@ def test_up_applies_waits_and_is_read_back(run: Run, calls: Path) -> None:
     assert code == 0 and "bot (prod, vllm) on compose is down" in out
     assert verbs(calls)[-1].startswith("down")
     assert json.loads(run("ps", "--json")[1]) == []
+
+
+def test_what_runs_must_be_what_was_planned(run: Run, calls: Path, tmp_path: Path) -> None:
+    modelfile(more="PARAMETER num_ctx 128")
+    put(tmp_path, says(context_length=64))
+    code, _, err = run("up", "-s", "prod")
+    assert code == 2 and "error[engine-not-as-planned]" in err and "128 is wanted, 64 runs" in err
+    code, out, _ = run("status", "--drift")
+    assert code == 1 and "engine: context length: 128 is wanted, 64 runs" in out
+    put(tmp_path, says(context_length=128))
+    assert run("up", "-s", "prod")[0] == 0
+    code, out, _ = run("status", "--drift")
+    assert code == 0 and "drift         none" in out
+    put(tmp_path, "*\" exec \"*) echo not json;;")
+    code, _, err = run("status")
+    assert code == 2 and "error[not-effective]" in err
 
 
 def test_what_changed_is_shown(run: Run, calls: Path) -> None:

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FILE   := examples/quickstart/Modelfile
 
-.PHONY: quickstart test check unit live golden fuzz bench clean
+.PHONY: quickstart test check unit live live-ray golden fuzz bench clean
 
 quickstart: $(VENV)/.setup-quickstart
 	$(BIN)/modelkit up $(FILE) -s dev -d --wait
@@ -21,7 +21,7 @@ check: $(VENV)/.setup-dev
 
 # Everything that needs no engine.
 unit: $(VENV)/.setup-dev
-	$(BIN)/pytest -m "not live_llamacpp and not live_vllm"
+	$(BIN)/pytest -m "not live_llamacpp and not live_vllm and not live_ray"
 
 # The promises, on real llama.cpp and real vLLM.
 live: $(VENV)/.setup-dev
@@ -29,10 +29,16 @@ live: $(VENV)/.setup-dev
 	$(BIN)/modelkit tool install quantizer
 	$(BIN)/modelkit tool install converter
 	$(BIN)/modelkit tool install compressor
+	$(BIN)/modelkit tool install balancer
 	$(BIN)/pytest -m "live_llamacpp or live_vllm"
 
+# Ray Serve LLM with vLLM on CPUs: its own environment, and ten slow minutes.
+live-ray: $(VENV)/.setup-dev
+	$(BIN)/modelkit engine install ray
+	$(BIN)/pytest -m live_ray
+
 golden: $(VENV)/.setup-dev
-	$(BIN)/pytest -m "not live_llamacpp and not live_vllm" --update-golden
+	$(BIN)/pytest -m "not live_llamacpp and not live_vllm and not live_ray" --update-golden
 
 # Longer than the suite allows: hostile headers of models, 10,000 mutations of each form.
 fuzz: $(VENV)/.setup-dev
@@ -45,6 +51,8 @@ bench: $(VENV)/.setup-dev
 	$(BIN)/python benchmarks/edge.py
 	$(BIN)/python benchmarks/contract_overhead.py
 	$(BIN)/python benchmarks/dev_overhead.py
+	$(BIN)/python benchmarks/prod_overhead.py --null
+	$(BIN)/python benchmarks/prod_overhead.py
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/download.py
 

@@ -29,12 +29,11 @@ live: $(VENV)/.setup-dev
 	$(BIN)/modelkit tool install quantizer
 	$(BIN)/modelkit tool install converter
 	$(BIN)/modelkit tool install compressor
-	$(BIN)/modelkit tool install balancer
 	$(BIN)/pytest -m "live_llamacpp or live_vllm"
 
 # Ray Serve LLM with vLLM on CPUs: its own environment, and ten slow minutes.
 live-ray: $(VENV)/.setup-dev
-	$(BIN)/modelkit engine install ray
+	$(BIN)/modelkit engine install ray --variant cpu
 	$(BIN)/pytest -m live_ray
 
 golden: $(VENV)/.setup-dev

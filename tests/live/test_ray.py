@@ -155,7 +155,7 @@ def test_a_limit_beyond_the_context_is_refused_by_this_vllm(server: Server) -> N
 
 
 def test_what_is_asked_of_it_is_reached_on_loopback_only(deployed: Deployed) -> None:
-    """The API's port. Ray's own parts listen on every address, which no option of it changes."""
+    """The API's port; Ray's own parts have others."""
     found = {c.laddr.ip for process in deployed.ray.processes() for c in process.net_connections("inet")
              if c.status == psutil.CONN_LISTEN and c.laddr.port == deployed.plan.port}
     assert found and found <= {"127.0.0.1", LOOPBACK}

@@ -50,8 +50,8 @@ METADATA = closed("name labels", name=NAME, labels=LABELS,
 POD_PART = {"type": "object"}  # held against Kubernetes' own schema, inside a Pod
 
 
-def _kind(version: str, kind: str, spec: Schema) -> Schema:
-    return closed("apiVersion kind metadata spec", apiVersion={"const": version}, kind={"const": kind},
+def kind(version: str, name: str, spec: Schema) -> Schema:
+    return closed("apiVersion kind metadata spec", apiVersion={"const": version}, kind={"const": name},
                   metadata=METADATA, spec=spec)
 
 
@@ -72,32 +72,32 @@ _MODEL = {"uri": text("^(hf|oci)://[^@]+([:@].+)$"), "name": text()}
 
 SHAPES: dict[tuple[str, str], Schema] = {(schema["properties"]["apiVersion"]["const"],
                                           schema["properties"]["kind"]["const"]): schema for schema in (
-    _kind("inference.networking.k8s.io/v1", "InferencePool", closed(
+    kind("inference.networking.k8s.io/v1", "InferencePool", closed(
         "selector targetPorts", selector=closed("matchLabels", matchLabels=LABELS), targetPorts=some(PORT, 8),
         appProtocol=text("", "http", "kubernetes.io/h2c"), endpointPickerRef=closed(
             "name port", name=NAME, kind=text("", "Service"), port=PORT, failureMode=text("", "FailOpen", "FailClose"),
             group=text()))),
-    _kind("llm-d.ai/v1alpha2", "InferenceModelRewrite", closed(
+    kind("llm-d.ai/v1alpha2", "InferenceModelRewrite", closed(
         "poolRef rules", poolRef=closed("name", **_REFERENCE), rules=some(closed(
             "targets", matches=some(closed("model", model=closed("value", type=text("", "Exact"), value=text()))),
             targets=some(closed("modelRewrite", modelRewrite=text(), weight=whole(1, 1_000_000))))))),
-    _kind("gateway.networking.k8s.io/v1", "HTTPRoute", closed(
+    kind("gateway.networking.k8s.io/v1", "HTTPRoute", closed(
         parentRefs=some(closed("name", **_REFERENCE), 32), rules=some(closed(
             matches=some(closed(path=closed("type value", type=text("", "PathPrefix", "Exact"), value=text("^/")))),
             backendRefs=some(closed("name", **_REFERENCE)), timeouts=closed(
                 request=text(r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"),
                 backendRequest=text(r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))), 16))),
-    _kind("keda.sh/v1alpha1", "ScaledObject", closed(
+    kind("keda.sh/v1alpha1", "ScaledObject", closed(
         "scaleTargetRef triggers", scaleTargetRef=closed("name", name=NAME), minReplicaCount=whole(0),
         maxReplicaCount=whole(1), **_KEDA)),
-    _kind("monitoring.coreos.com/v1", "ServiceMonitor", closed(
+    kind("monitoring.coreos.com/v1", "ServiceMonitor", closed(
         "selector endpoints", selector=closed(matchLabels=LABELS), endpoints=some(closed(
             port=text(), path=text("^/"), interval=text(r"^\d+s$"))))),
-    _kind("monitoring.coreos.com/v1", "PrometheusRule", closed(groups=some(closed(
+    kind("monitoring.coreos.com/v1", "PrometheusRule", closed(groups=some(closed(
         "name rules", name=text(), rules=some(closed(
             "alert expr", alert=text("^[A-Z][A-Za-z]+$"), expr=text(), for_=text(r"^\d+m$"), labels=LABELS,
             annotations={"type": "object", "additionalProperties": text()})))))),
-    _kind("serving.kserve.io/v1alpha2", "LLMInferenceService", {**closed(
+    kind("serving.kserve.io/v1alpha2", "LLMInferenceService", {**closed(
         "model router template", model=closed("uri name", **_MODEL, lora=closed(
             adapters=some(closed("uri name", **_MODEL)), maxRank=whole(1), maxAdapters=whole(1))),
         replicas=whole(0), scaling=closed("maxReplicas keda", minReplicas=whole(0), maxReplicas=whole(1),

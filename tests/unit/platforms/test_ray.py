@@ -24,6 +24,7 @@ from modelkit.platforms.manifests import DIRECTORY, Manifests
 from modelkit.platforms.ray_arguments import arguments
 from modelkit.platforms.ray_lowering import _TYPES
 from tests.unit.platforms.cases import CASES, plan_of, rendered
+from tests.unit.platforms.shapes import LABELS, NAME, POD_PART, YES, closed, kind, some, text, whole
 from tests.unit.platforms.written import VERSIONS, as_pod, core_faults
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
@@ -188,22 +189,16 @@ def test_a_word_that_cannot_be_said_is_refused_with_its_place(said: Word, messag
 
 # KubeRay.
 
-def _closed(schema: Any, key: str = "") -> Any:
-    """The definition, but that a field which it does not know is a mistake, as it is to the person who wrote it."""
-    if isinstance(schema, list):
-        return [_closed(one) for one in schema]
-    if not isinstance(schema, dict):
-        return schema
-    found = {name: _closed(one, name) for name, one in schema.items()}
-    if found.pop("x-kubernetes-int-or-string", False):
-        found.pop("type", None)
-    if schema.get("type") == "object" and "properties" in schema and key not in ("metadata",):
-        found.setdefault("additionalProperties", False)
-    return found
-
-
-DEFINITION = json.loads((SCHEMAS / "kuberay/rayservice-v1.json").read_text("utf-8"))["schema"]
-SERVICE = Draft202012Validator(_closed(DEFINITION))
+_START = {"type": "object", "additionalProperties": {"type": "string"}}  # flags of `ray start`: never numbers
+_POD = closed("metadata spec", metadata=closed("labels", labels=LABELS, annotations={"type": "object"}), spec=POD_PART)
+_HEAD = closed("rayStartParams template", rayStartParams=_START, template=_POD)
+_GROUP = closed("groupName minReplicas maxReplicas rayStartParams template", groupName=NAME, replicas=whole(0),
+                minReplicas=whole(0), maxReplicas=whole(1), rayStartParams=_START, template=_POD)
+_CLUSTER = closed("headGroupSpec", rayVersion=text(), enableInTreeAutoscaling=YES, headGroupSpec=_HEAD,
+                  workerGroupSpecs=some(_GROUP))
+SERVICE = Draft202012Validator(kind("ray.io/v1", "RayService", closed(
+    "serveConfigV2 rayClusterConfig", serveConfigV2=text(), excludeHeadPodFromServeSvc=YES, rayClusterConfig=_CLUSTER)))
+"""The fields that we write, and no others, as KubeRay 1.7 defines them (`ray-operator/config/crd/bases`)."""
 
 
 def service_of(case: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""TensorRT-LLM's table, options file and container. Its options and fields are those that its own source declares."""
+"""TensorRT-LLM's table, options file and container. Its options and fields are those of its source, carried over."""
 
 from __future__ import annotations
 

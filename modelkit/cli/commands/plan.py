@@ -8,6 +8,7 @@ from modelkit.cli import project
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.planning.plan import Plan
+from modelkit.platforms import platform_row
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
@@ -37,7 +38,7 @@ def _say(plan: Plan, stale: str | None, terminal: Terminal) -> None:
         ("weights", _weights(plan), plan.reference),
         ("context", f"{plan.context_length} tokens x {plan.max_concurrency} conversations", _why(plan, "num_ctx")),
         ("template", "the Modelfile's" if plan.chat_template else "the model's own", _why(plan, "template")),
-        ("address", project.base_url(plan.host, plan.port), _why(plan, "serve.port")),
+        ("address", _address(plan), _why(plan, "serve.port")),
         ("api key", plan.api_key or "none asked for", ""),
         ("lock", "up to date" if stale is None else stale, ""),
     ]
@@ -58,6 +59,12 @@ def _say(plan: Plan, stale: str | None, terminal: Terminal) -> None:
         terminal.data("")
         for need in plan.needs:
             terminal.data(f"needs {need.code}: {need.message}" + (" (`up` does it)" if need.automatic else ""))
+
+
+def _address(plan: Plan) -> str:
+    if platform_row(plan.platform).where == "elsewhere":
+        return f"port {plan.port}, where the platform makes it known"
+    return project.base_url(plan.host, plan.port)
 
 
 def _why(plan: Plan, name: str) -> str:

@@ -128,7 +128,7 @@ def _fields(plan: Plan) -> dict[str, tuple[Any, Origin, str, str]]:
                            "conversations at once; who comes later waits", "serve.max_concurrency"),
         "enable_chunked_prefill": own(plan.context_length > _AT_ONCE, "longer prompts than it works on at once"),
         "guided_decoding_backend": own("xgrammar", "JSON schemas and choices are refused without one"),
-        "sampler_type": own("TRTLLMSampler", "it takes penalties, min_p and seed; which the other one takes was not seen"),
+        "sampler_type": own("TRTLLMSampler", "it takes penalties, min_p and seed"),
         "return_perf_metrics": own(True, "what the platform reads at /prometheus/metrics", "platform"),
         "trust_remote_code": own(False, "no code comes with a model"),
         "kv_cache_config.free_gpu_memory_fraction": own(0.9, "the language's default", "default"),

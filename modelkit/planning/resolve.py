@@ -303,4 +303,6 @@ class _Resolution:
             return "vLLM is not installed: run `modelkit engine install vllm`"
         if name == "llama-server":
             return "no `llama-server` is on PATH: install llama.cpp, or write `ENGINE llama.cpp`"
+        if name not in ("llama.cpp", "llama-server"):
+            return f"{name} runs in a container: write `PLATFORM compose`, `kubernetes` or another that has containers"
         return "llama.cpp is not installed: run `pip install 'modelkit-llm[llamacpp]'`, or put `llama-server` on PATH"

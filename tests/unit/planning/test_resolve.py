@@ -213,3 +213,9 @@ def test_a_model_without_a_chat_template_is_refused() -> None:
     with pytest.raises(Failure) as caught:
         plan("FROM ./m.gguf\n", known=facts(model=bare))
     assert caught.value.code == "no-chat-template"
+
+
+@pytest.mark.parametrize("engine", ["sglang", "tensorrt-llm"])
+def test_an_engine_of_images_is_told_so_on_this_machine(engine: str) -> None:
+    (need,) = [n for n in plan(f"FROM ./m.gguf\nENGINE {engine}").needs if n.code == "engine"]
+    assert engine in need.message and "PLATFORM compose" in need.message and not need.automatic

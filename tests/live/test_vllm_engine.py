@@ -60,11 +60,15 @@ def environment() -> environments.EngineEnvironment:
 
 @pytest.fixture(scope="module")
 def plan(environment: environments.EngineEnvironment) -> Plan:
+    return planned(environment, MODELFILE)
+
+
+def planned(environment: environments.EngineEnvironment, text: str) -> Plan:
     reference = models.Reference.parse(BASE, Path("/"))
     gguf = models.acquire(reference)
     known = Facts(engines={"vllm": vllm.engine(environment)}, reference=reference.text, gguf=gguf,
                   safetensors=models.huggingface_folder(gguf), model=models.facts(gguf), cpus=os.cpu_count() or 1)
-    modelfile, diagnostics = compile_source(Source("Modelfile", MODELFILE))
+    modelfile, diagnostics = compile_source(Source("Modelfile", text))
     assert modelfile is not None, diagnostics
     return resolve(modelfile, "prod", known)
 
@@ -88,6 +92,17 @@ class Running:
 
     def ask(self, path: str, **body: Any) -> dict[str, Any]:
         return call(self.socket, path, {"model": "tiny", **body})
+
+    def get(self, path: str) -> str:
+        connection = http.client.HTTPConnection("localhost")
+        connection.sock = socket.socket(socket.AF_UNIX)
+        connection.sock.settimeout(60)
+        connection.sock.connect(self.socket)
+        connection.request("GET", path)
+        try:
+            return connection.getresponse().read().decode()
+        finally:
+            connection.close()
 
     def until_ready(self) -> None:
         deadline = time.monotonic() + self.launch.start_seconds
@@ -188,6 +203,26 @@ def test_nothing_can_be_reached_from_elsewhere(engine: Running) -> None:
         listening = [c.laddr.ip for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
         assert set(listening) <= {"127.0.0.1", "::1"}
     assert list(engine.directory.glob("*.sock")) == [Path(engine.socket)]
+
+
+def test_guessing_ahead_changes_nothing_but_the_time(environment: environments.EngineEnvironment,
+                                                     engine: Running) -> None:
+    """`SERVE speculative ngram`: the same texts, and some of the guesses were right."""
+    guessing = start(engines.launch(planned(environment, MODELFILE.replace(
+        "  SERVE max", "  SERVE speculative ngram\n  SERVE max"))))
+    prompts = ["Write the word echo ten times.", "Count from one to ten, twice.", "List three primary colours."]
+    try:
+        guessing.until_ready()
+        for prompt in prompts:
+            asked = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 48, "stop": ["@never@"]}
+            answers = [one.ask("/v1/chat/completions", **asked) for one in (engine, guessing)]
+            assert text(answers[0]) == text(answers[1])
+            assert answers[0]["usage"] == answers[1]["usage"]
+        metrics = guessing.get("/metrics")
+        accepted = re.search(r"^vllm:spec_decode_num_accepted_tokens_total\{[^}]*\} ([\d.]+)", metrics, re.M)
+        assert accepted is not None and float(accepted[1]) > 0
+    finally:
+        end(guessing)
 
 
 def test_a_kill_reaches_every_process_through_the_group(engine: Running) -> None:

@@ -63,6 +63,12 @@ class Stages:
     def engines(self) -> dict[str, Engine]:
         return engines_found()
 
+    @cached_property
+    def gpu(self) -> str | None:
+        from modelkit.runtime.devices import gpu_name
+
+        return gpu_name()
+
     def _fitting(self, ask: Wanted) -> dict[str, Engine]:
         """The engines of this machine; of several versions of vLLM the newest that the stage allows."""
         from modelkit.engines import vllm
@@ -99,7 +105,8 @@ class Stages:
         return Facts(engines=engines, image=image, source=source, reference=found.reference.text, base=found.base,
                      steps=() if elsewhere else found.left, gguf=here if here and here.form == "gguf" else None,
                      safetensors=here if here and here.form == "safetensors" else None,
-                     model=found.facts, cpus=os.cpu_count() or 1, cpu_flags=() if elsewhere else cpu_flags(),
+                     model=found.facts, gpu=None if elsewhere else self.gpu, cpus=os.cpu_count() or 1,
+                     cpu_flags=() if elsewhere else cpu_flags(),
                      tools=frozenset((*found.tools, *(one.tool.name for one in found.adapters if one.tool))),
                      inherited=base, adapters=tuple(adapters.served(found.adapters, where, stage)))
 

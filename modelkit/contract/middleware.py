@@ -9,6 +9,7 @@ key check further in) still does. A successful answer passes as it comes; only a
 
 from __future__ import annotations
 
+import hmac
 import json
 import logging
 import os
@@ -41,6 +42,9 @@ FILLERS = {
 
 MODELS = "/v1/models"
 
+_KEYLESS = ("/tokenize", "/detokenize")
+"""Paths that vLLM answers without its own key, whatever VLLM_API_KEY says (`serve/middleware/authenticate.py`)."""
+
 _LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
 _REWRITTEN = frozenset((b"content-length", b"content-type", b"content-encoding", b"transfer-encoding", b"etag"))
 _GONE: Message = {"type": "http.disconnect"}
@@ -55,6 +59,7 @@ class Contract:
         """Raises ValueError or OSError for a profile that can't be used, so that a server fails at its start."""
         self.app = app
         self.profile = request.checked_profile(profile if profile is not None else profile_of_environment())
+        self.key = os.environ.get("VLLM_API_KEY", "").encode()  # set in containers; behind our edge, the edge asks
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -315,6 +320,11 @@ def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _E
     root = scope.get("root_path", "")
     if root and path.startswith(root + "/"):
         path = path[len(root) :]
+    if contract.key and path in _KEYLESS and not _has_key(scope, contract.key):
+        refused = _Refusal(contract, receive, send)
+        refused.refuse(of_status(401, "this API wants a key; send it as `Authorization: Bearer KEY`"))
+        refused.extra_headers = [(b"www-authenticate", b"Bearer")]
+        return refused
     models = path == MODELS or path.startswith(MODELS + "/")
     if method == "POST" and path in FILLERS:
         return _Generation(contract, receive, send, path)
@@ -332,6 +342,12 @@ def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _E
     else:
         refusal.refuse(of_status(404, "this API has no such path"))
     return refusal
+
+
+def _has_key(scope: Scope, key: bytes) -> bool:
+    said = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+    scheme, _, given = said.partition(b" ")
+    return scheme.lower() == b"bearer" and hmac.compare_digest(given.strip(), key)
 
 
 def card(profile: Profile, name: str) -> dict[str, Any]:

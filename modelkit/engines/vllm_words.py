@@ -12,6 +12,7 @@ from importlib.resources import files
 
 from modelkit.engines import table
 from modelkit.engines.container import CONFIG, MODEL
+from modelkit.engines.flags import table as table_of
 from modelkit.engines.launch import RUN, File
 from modelkit.engines.vllm_adapters import lora_words, served_name
 from modelkit.engines.vllm_hardware import capability, cpu_dtype, on_cpu
@@ -101,8 +102,16 @@ def setting_words(plan: Plan) -> Iterator[Word]:
     if not any(one.target == "--tool-call-parser" for one in lowered):
         yield _ours("--tool-call-parser", "hermes", "forced tools want one; none is known for this model's own calls")
     yield _ours("--enable-auto-tool-choice", None, "whether the model may choose its tools is the contract's to say")
-    yield _ours("--tool-strict-level", "parameter", "without it forced arguments ignore the tool's schema")
+    if _has(plan, "--tool-strict-level"):  # 0.29 keeps to the schema without it
+        yield _ours("--tool-strict-level", "parameter", "without it forced arguments ignore the tool's schema")
     yield from lora_words(plan, contained=contained(plan))
+
+
+def _has(plan: Plan, flag: str) -> bool:
+    """Whether the plan's version has a flag; one that no table is shipped for is taken for a newer one."""
+    assert plan.engine is not None
+    known = table_of("vllm", plan.engine.version)
+    return known is None or flag in known.by_word
 
 
 def author_words(plan: Plan) -> Iterator[Word]:

@@ -51,7 +51,7 @@ _ROWS = (
     Parameter("main_gpu", Whole(0, 1023), None, "The one GPU to use."),
     Parameter("num_thread", Whole(0, 4096), 0, "CPU threads; 0 lets the engine choose."),
     Parameter("use_mmap", Boolean(), None, "Whether the model file is mapped into memory."),
-    Parameter("draft_num_predict", Whole(0, 1024), 4, "Tokens that a `DRAFT` model runs ahead."),
+    Parameter("draft_num_predict", Whole(0, 1024), 4, "Tokens that are guessed ahead, one after another."),
 )
 
 PARAMETERS: dict[str, Parameter] = {row.name: row for row in _ROWS}

@@ -85,8 +85,9 @@ def container(plan: Plan, program: str, words: Iterable[Word], more: tuple[File,
 
 
 def model(plan: Plan) -> str:
-    """What the engine is told to load."""
-    assert plan.source is not None
+    """What the engine is told to load; FROM itself while nobody has looked what it is."""
+    if plan.source is None:
+        return plan.reference
     return plan.source.name if plan.source.kind == "hub" else MODEL
 
 

@@ -58,7 +58,9 @@ def model_words(plan: Plan) -> Iterator[Word]:
     if not contained(plan):
         path = plan.weights.path if plan.weights is not None else plan.reference  # while it is not here
         yield Word("", path, origin, "FROM, in the form that vLLM loads")
-    elif plan.source is not None and plan.source.kind == "hub":
+    elif plan.source is None:
+        yield Word("", plan.reference, origin, "FROM, while nobody has looked what it is by now")
+    elif plan.source.kind == "hub":
         yield Word("", plan.source.name, origin, "FROM, fetched by the engine itself")
         for flag in ("--revision", "--tokenizer-revision"):
             yield Word(flag, plan.source.revision, Origin(kind="lock"), "a branch of the Hub may move, a commit not")
@@ -109,8 +111,7 @@ def setting_words(plan: Plan) -> Iterator[Word]:
 
 def _has(plan: Plan, flag: str) -> bool:
     """Whether the plan's version has a flag; one that no table is shipped for is taken for a newer one."""
-    assert plan.engine is not None
-    known = table_of("vllm", plan.engine.version)
+    known = table_of("vllm", plan.engine.version) if plan.engine else None
     return known is None or flag in known.by_word
 
 

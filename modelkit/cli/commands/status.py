@@ -27,8 +27,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     stages = Stages(project.load(path, Terminal(quiet=True, stderr=terminal.stderr)), arguments)
     seen = _at_url(arguments, stages) if arguments.url else [*_deployed(path, stages, arguments), *_local(path)]
     if not seen:
-        raise Failure("not-running", f"no engine of {path} is ready", hint="`modelkit up` starts one; `modelkit ps` says what it waits for",
-                      exit_code=1)
+        raise Failure("not-running", f"no engine of {path} is ready", exit_code=1,
+                      hint="`modelkit up` starts one; `modelkit ps` says what it waits for")
     documents, drifted = [], False
     for plan, found, routed in seen:
         drift = _drift(stages, plan, found) if arguments.drift else []

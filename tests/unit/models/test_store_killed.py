@@ -88,7 +88,7 @@ def test_killed_fifty_times_it_verifies_clean(registry: DockerRegistry, tmp_path
             workers[victim].kill()
             workers[victim].join()
             workers[victim] = start(store.root, 100 + kill, references, said)
-        while said.read_text().count("done") <= KILLS:  # on a busy machine most were killed before they had done a thing
+        while said.read_text().count("done") <= KILLS:  # on a busy machine most had no time to
             assert all(worker.is_alive() for worker in workers), said.read_text()
             time.sleep(0.1)
     finally:

@@ -153,6 +153,7 @@ def test_one_is_killed_under_load(stage: Stage) -> None:
 
 def test_one_is_swapped_for_another_under_load(stage: Stage) -> None:
     """Out of the balancer, until it has no request, SIGTERM; then another is started, and added when it is ready."""
+    wait_for(lambda: stage.status()["ready"] == 2)
     stays = stage.status()["replicas"][0]["pid"]
     with load(stage) as made:
         assert stage.scale(1)["outcome"] == "scaled"

@@ -222,17 +222,22 @@ class Exchange:
             self.fail("engine_stopped", "the engine stopped before its answer was complete")
 
     def fail(self, code: str, message: str) -> None:
-        """The engine's answer won't be completed: say so in the way that is still open, and close."""
+        """The engine's answer won't be completed: say so in the way that is still open.
+
+        An answer that could be ended leaves the connection as its head promised it: a client that sends its next
+        request there would else be met by a reset. Every other one is ended by the connection's end.
+        """
         if self.status == 0:
             self.refuse(refusal(502, code, message))
             self.client.pump()
             return
         self._drop_link()
-        self.outcome, self.close = code, True
+        self.outcome, ended = code, False
         if self._between_events:
             event = error_event(code, message)
-            chunked = isinstance(self.body, Chunked) and not self.request.plain
-            self.client.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(event), event) if chunked else event)
+            ended = isinstance(self.body, Chunked) and not self.request.plain
+            self.client.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(event), event) if ended else event)
+        self.close = self.close or not ended or self.client.edge.closing
         self.finish()
 
     def cut(self) -> None:

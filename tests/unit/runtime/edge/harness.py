@@ -151,6 +151,15 @@ class Client:
             return await self.reader.read()
         return b""
 
+    async def ending(self) -> bytes:
+        """The rest of a chunked answer: to its end, else to the close."""
+        try:
+            return await self.reader.readuntil(END)
+        except asyncio.IncompleteReadError as closed:
+            return closed.partial
+        except ConnectionError:
+            return b""
+
     async def close(self) -> None:
         self.writer.close()
         with suppress(ConnectionError, TimeoutError):

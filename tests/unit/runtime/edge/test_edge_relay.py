@@ -308,11 +308,11 @@ async def test_no_engine_at_the_socket_is_502() -> None:
 
 
 async def last_words(made: Bench, request: bytes = post()) -> bytes:
-    """What a client gets after the head, up to the close."""
+    """What a client gets after the head, up to the answer's end or the close."""
     async with made.client() as client:
         await client.send(request)
         await client.reader.readuntil(b"\r\n\r\n")
-        return await client.rest()
+        return await client.ending()
 
 
 def said(error: bytes) -> dict[str, object]:
@@ -339,6 +339,20 @@ async def test_an_engine_that_dies_between_events_leaves_a_last_event(pieces: tu
         assert int(size, 16) == len(error) - 2
         assert said(error[:-2])["code"] == "engine_stopped"
         assert json.loads(made.log[0])["outcome"] == "engine_stopped"
+
+
+async def test_a_stream_that_was_ended_leaves_its_connection() -> None:
+    """The head promised to keep it: a client that sends its next request there must not be met by a reset."""
+    async def once(call: Call) -> None:
+        await call.request()
+        await call.say(EVENTS, event("1"))
+
+    async with bench(once) as made, made.client() as client:
+        await client.send(post())
+        assert b"connection: close" not in (await client.reader.readuntil(b"\r\n\r\n")).lower()
+        assert (await client.ending()).endswith(END)
+        made.edge.route((await made.engine(always(OK), "1" * 12)).upstream)
+        assert (await client.ask(post())).status == 200
 
 
 @pytest.mark.parametrize("pieces", [

@@ -124,7 +124,7 @@ async def test_cut_between_chunks_ends_the_stream_with_an_event() -> None:
     async with bench(steps) as made, made.client() as client:
         await begin(client)
         made.edge.cut(made.engines[0].upstream)
-        rest = await client.rest()
+        rest = await client.ending()
         last = json.loads(rest.partition(b"data: ")[2].partition(b"\n")[0])
         assert rest.endswith(END) and last["error"]["code"] == "engine_stopped"
         await until(lambda: steps.gone == 1)
@@ -140,7 +140,7 @@ async def test_cut_inside_of_a_chunk_waits_for_its_end(rest_of_chunk: bytes) -> 
         await client.reader.readexactly(4)
         made.edge.cut(made.engines[0].upstream)
         steps.pieces.put_nowait(rest_of_chunk)
-        rest = await client.rest()
+        rest = await client.ending()
         assert rest.startswith(event("2")[4:]) and b"engine_stopped" in rest and rest.endswith(END)
         assert b"data: 3" not in rest
 
@@ -153,7 +153,7 @@ async def test_cut_inside_of_a_size_line_waits_too() -> None:
         made.edge.cut(made.engines[0].upstream)
         for start in range(1, len(event("2"))):
             steps.pieces.put_nowait(event("2")[start:start + 1])
-        rest = await client.rest()
+        rest = await client.ending()
         assert rest.startswith(event("2")[1:]) and b"engine_stopped" in rest and rest.endswith(END)
 
 

@@ -24,12 +24,15 @@ def of(profile: Profile) -> Dialect:
     """The dialect of a profile. Raises ValueError for one that nobody speaks."""
     if profile.dialect == "vllm":
         return _VLLM
+    if profile.dialect == "llamacpp":  # our own engine: it speaks the filled request itself
+        return _PLAIN
     if profile.dialect == "llama-server":
         return _LlamaServer(profile).dialect()
     if profile.dialect in ("sglang", "tensorrt-llm"):
         other = Sglang(profile) if profile.dialect == "sglang" else TensorrtLlm()
         return Dialect(other.chat, other.completion, other.tokenize)
-    raise ValueError(f"no dialect is called `{profile.dialect}`; known are vllm, sglang, tensorrt-llm and llama-server")
+    raise ValueError(f"no dialect is called `{profile.dialect}`; known are vllm, llamacpp, sglang, tensorrt-llm "
+                     "and llama-server")
 
 
 def _vllm(request: dict[str, Any]) -> dict[str, Any]:
@@ -47,6 +50,7 @@ def _vllm_chat(request: dict[str, Any]) -> dict[str, Any]:
 
 
 _VLLM = Dialect(_vllm_chat, _vllm, _vllm)
+_PLAIN = Dialect(_vllm, _vllm, _vllm)
 
 
 class _LlamaServer:

@@ -32,7 +32,7 @@ class Profile:
     `defaults` holds request fields by their OpenAI or vLLM names (`temperature top_p top_k min_p seed
     repetition_penalty presence_penalty frequency_penalty`); a field that the client sends wins. `max_tokens` is a
     default, never a cap; None leaves the answer bounded by the context alone. `dialect` names the engine whose
-    request fields the middleware writes: `vllm`, `sglang`, `tensorrt-llm` or `llama-server`.
+    request fields the middleware writes: `vllm`, `llamacpp` (our own), `sglang`, `tensorrt-llm` or `llama-server`.
 
     `template_variables` are `chat_template_kwargs` that a client need not send; those that it sends win.
 

@@ -155,27 +155,31 @@ def schema(value: Any, param: str, limits: Limits) -> dict[str, Any]:
     return found
 
 
-def prompt(value: Any, param: str, limits: Limits) -> Any:
-    """A text, a list of texts, a list of token ids, or a list of such lists; nothing empty."""
-    if not isinstance(value, (str, list)):
-        raise wrong_type(param, "a string or a list", value)
-    if not value:
-        raise invalid(param, f"`{param}` is empty; the model needs something to continue")
-    if isinstance(value, str):
+def prompts(limit: str, why: str) -> Check:
+    """A text, a list of texts, a list of token ids, or a list of such lists; nothing empty, which `why` explains."""
+
+    def check(value: Any, param: str, limits: Limits) -> Any:
+        if not isinstance(value, (str, list)):
+            raise wrong_type(param, "a string or a list", value)
+        if not value:
+            raise invalid(param, f"`{param}` is empty; {why}")
+        if isinstance(value, str):
+            return value
+        if isinstance(value[0], int):
+            return _tokens(value, param)
+        if len(value) > getattr(limits, limit):
+            raise invalid(param, f"`{param}` has {len(value)} {limit}; it may have {getattr(limits, limit)}")
+        for index, one in enumerate(value):
+            place = f"{param}[{index}]"
+            if not isinstance(one, (str, list)) or type(one) is not type(value[0]):
+                raise wrong_type(place, "like the others: all texts, or all lists of token ids,", one)
+            if not one:
+                raise invalid(place, f"`{place}` is empty; {why}")
+            if isinstance(one, list):
+                _tokens(one, place)
         return value
-    if isinstance(value[0], int):
-        return _tokens(value, param)
-    if len(value) > limits.prompts:
-        raise invalid(param, f"`{param}` has {len(value)} prompts; it may have {limits.prompts}")
-    for index, one in enumerate(value):
-        place = f"{param}[{index}]"
-        if not isinstance(one, (str, list)) or type(one) is not type(value[0]):
-            raise wrong_type(place, "like the others: all texts, or all lists of token ids,", one)
-        if not one:
-            raise invalid(place, f"`{place}` is empty; the model needs something to continue")
-        if isinstance(one, list):
-            _tokens(one, place)
-    return value
+
+    return check
 
 
 def tokens(value: Any, param: str, limits: Limits) -> list[Any]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from modelkit.contract import body as json_body
-from modelkit.contract import effective, reasoning, request
+from modelkit.contract import effective, pooling, reasoning, request
 from modelkit.contract.engine_errors import READ_AT_MOST, from_engine
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
@@ -35,6 +35,8 @@ CHAT = "/v1/chat/completions"
 FILLERS = {
     CHAT: (request.chat, "messages"),
     "/v1/completions": (request.completion, "prompt"),
+    pooling.EMBEDDINGS: (pooling.embeddings, "input"),
+    pooling.RERANK: (pooling.rerank, "documents"),
     "/tokenize": (request.tokenize, None),
     "/detokenize": (request.detokenize, None),
 }
@@ -166,6 +168,8 @@ class _Generation(_Exchange):
         self.headers: Headers = []
         self.asked = False
         profile = contract.profile
+        self.path = path
+        self.asked_for: dict[str, Any] = {}
         self.both_names = bool(profile.reasoning_parser) and profile.dialect != "llama-server" and path == CHAT
         self.reasoning: reasoning.Stream | None = None
         self.whole: Message | None = None
@@ -185,7 +189,8 @@ class _Generation(_Exchange):
             body = await self.body()
             if body is None:
                 return _GONE
-            filled = json_body.write(self.fill(json_body.read(body), self.contract.profile))
+            self.asked_for = json_body.read(body)
+            filled = json_body.write(self.fill(self.asked_for, self.contract.profile))
         except ContractError as error:
             self.refuse(error)
             return _GONE
@@ -197,8 +202,8 @@ class _Generation(_Exchange):
         return {"type": "http.request", "body": filled, "more_body": False}
 
     async def start(self, message: Message) -> None:
-        """An answer that may hold reasoning gets it under both names; its length is then ours to say."""
-        if self.verdict is None and message["status"] == 200 and self.both_names:
+        """An answer that we finish (reasoning under both names, reranked documents) is of a length that we say."""
+        if self.verdict is None and message["status"] == 200 and (self.both_names or self.path == pooling.RERANK):
             headers = list(message.get("headers", ()))
             if any(name.lower() == b"content-type" and b"event-stream" in value for name, value in headers):
                 self.reasoning = reasoning.Stream()
@@ -217,7 +222,7 @@ class _Generation(_Exchange):
                 self.said += body
                 if more:
                     return
-                body = reasoning.whole(self.said)
+                body = reasoning.whole(self.said) if self.both_names else pooling.reranked(self.said, self.asked_for)
                 self.whole["headers"].append((b"content-length", b"%d" % len(body)))
                 await self.send_on(self.whole)
                 message = {"type": "http.response.body", "body": body}
@@ -254,8 +259,28 @@ class _Generation(_Exchange):
         return ContractError(413, "request_too_large", f"the body has more than {limit} bytes")
 
 
-class _Models(_Exchange):
-    """The list of models, or one: told by the profile. The application is asked only whether this client may know."""
+class _Verdict(_Exchange):
+    """A request that the profile answers. The application is asked only whether this client may know."""
+
+    async def start(self, message: Message) -> None:
+        if message["type"] == "http.response.start" and message["status"] in (401, 403):
+            self.verdict = None
+        await super().start(message)
+
+
+class _NotServed(_Verdict):
+    """A path of another task than the profile's. The application may have it, or not, and never gets its body."""
+
+    def __init__(self, contract: Contract, receive: Receive, send: Send, error: ContractError) -> None:
+        super().__init__(contract, receive, send)
+        self.refuse(error)
+
+    async def receive(self) -> Message:
+        return _GONE
+
+
+class _Models(_Verdict):
+    """The list of models, or one."""
 
     def __init__(self, contract: Contract, receive: Receive, send: Send, name: str) -> None:
         super().__init__(contract, receive, send)
@@ -267,11 +292,6 @@ class _Models(_Exchange):
             self.verdict = 200, json.dumps(found).encode()
         else:
             self.refuse(request.no_such_model(name, profile))
-
-    async def start(self, message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] in (401, 403):
-            self.verdict = None
-        await super().start(message)
 
 
 class _Effective(_Exchange):
@@ -327,6 +347,8 @@ def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _E
         return refused
     models = path == MODELS or path.startswith(MODELS + "/")
     if method == "POST" and path in FILLERS:
+        if (other := pooling.other_task(path, contract.profile)) is not None:
+            return _NotServed(contract, receive, send, other)
         return _Generation(contract, receive, send, path)
     if method in ("GET", "HEAD") and models:
         return _Models(contract, receive, send, path[len(MODELS) + 1 :])
@@ -354,4 +376,6 @@ def card(profile: Profile, name: str) -> dict[str, Any]:
     """A served model as `/v1/models` shows it."""
     model: dict[str, Any] = {"id": name, "object": "model", "created": 0, "owned_by": "modelkit",
                              "max_model_len": profile.context_length}
+    if profile.task != "chat":
+        model["task"] = profile.task
     return model if name == profile.name else {**model, "parent": profile.name}

@@ -21,6 +21,10 @@ class Limits:
     top_logprobs: int = 20
     tools: int = 128
     prompts: int = 64  # of one /v1/completions request
+    inputs: int = 2048  # of one /v1/embeddings request
+    documents: int = 1024  # of one /v1/rerank request
+    images: int = 16  # of one conversation
+    image_pixels: int = 32 * 1024 * 1024  # of one image: what its header promises
     logit_bias: int = 1024
     schema_bytes: int = 64 * 1024
 
@@ -38,6 +42,9 @@ class Profile:
 
     `adapters` are model names in the order in which the engine has the adapters. One that is called as the profile
     itself is part of the model: `name` is then the base with it.
+
+    `task` is what the model is served for: `chat` (which includes completions), `embed` or `rerank`. `matryoshka` says
+    to which lengths its vectors may be cut: none, any, or the ones that are named. `images` says that it sees.
     """
 
     name: str
@@ -49,6 +56,9 @@ class Profile:
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
     adapters: tuple[str, ...] = ()
+    task: str = "chat"
+    matryoshka: bool | tuple[int, ...] = False
+    images: bool = False
     tool_parser: str | None = None
     reasoning_parser: str | None = None
     template_variables: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +81,8 @@ class Profile:
         fields["limits"] = Limits(**fields.get("limits", {}))
         for name in ("messages", "stop", "adapters"):
             fields[name] = tuple(fields.get(name, ()))
+        if isinstance(fields.get("matryoshka"), list):
+            fields["matryoshka"] = tuple(fields["matryoshka"])
         return cls(**fields)
 
     @classmethod

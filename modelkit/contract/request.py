@@ -28,16 +28,19 @@ NEUTRAL: Mapping[str, Any] = {
 }
 """What each sampling field is when nobody says. Always sent, so that no engine's own default decides."""
 
+TASKS = ("chat", "embed", "rerank")
+"""What a model is served for."""
+
 COMPLETION_TOKENS = 16
 """OpenAI's `max_tokens` for /v1/completions when nobody says."""
 
 
-def _dropped(value: Any, param: str, limits: Limits) -> Any:
+def dropped(value: Any, param: str, limits: Limits) -> Any:
     """For fields that only describe a request."""
     return value
 
 
-def _anything(value: Any, param: str, limits: Limits) -> Any:
+def anything(value: Any, param: str, limits: Limits) -> Any:
     """For fields that are read by themselves, later."""
     return value
 
@@ -58,8 +61,8 @@ _SAMPLING: Mapping[str, Check] = {
 
 _COMMON: Mapping[str, Check] = {
     **_SAMPLING,
-    **dict.fromkeys(_DESCRIPTIVE, _dropped),
-    "model": _anything,
+    **dict.fromkeys(_DESCRIPTIVE, dropped),
+    "model": anything,
     "n": checks.up_to("choices", 1),
     "max_tokens": checks.integer(1),
     "stop": checks.stop,
@@ -72,7 +75,7 @@ _COMMON: Mapping[str, Check] = {
 }
 
 _TEMPLATE: Mapping[str, Check] = {
-    "messages": _anything,
+    "messages": anything,
     "tools": outputs.tools,
     "chat_template_kwargs": checks.mapping,
 }
@@ -97,7 +100,7 @@ CHAT: Mapping[str, Check] = {
 
 COMPLETION: Mapping[str, Check] = {
     **_COMMON,
-    "prompt": checks.prompt,
+    "prompt": checks.prompts("prompts", "the model needs something to continue"),
     "logprobs": checks.up_to("top_logprobs", 0),
     "best_of": checks.unless((1,), checks.refused("not every engine can rank answers")),
     "echo": checks.unless((False,), checks.refused("not every engine can repeat the prompt")),
@@ -106,20 +109,20 @@ COMPLETION: Mapping[str, Check] = {
 
 TOKENIZE: Mapping[str, Check] = {
     **_TEMPLATE,
-    "model": _anything,
+    "model": anything,
     "prompt": checks.text,
     "add_generation_prompt": checks.boolean,
     "add_special_tokens": checks.boolean,
     "return_token_strs": checks.boolean,
 }
 
-DETOKENIZE: Mapping[str, Check] = {"model": _anything, "tokens": checks.tokens}
+DETOKENIZE: Mapping[str, Check] = {"model": anything, "tokens": checks.tokens}
 
 
 def chat(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
     """POST /v1/chat/completions."""
-    model = _model(body, profile)
-    said = _fields(body, CHAT, profile.limits)
+    model = model_name(body, profile)
+    said = fields(body, CHAT, profile.limits)
     messages = conversation(body.get("messages"), profile)
     _settle_max_tokens(said, profile)
     if said.get("top_logprobs") and not said.get("logprobs"):
@@ -135,8 +138,8 @@ def chat(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
 
 def completion(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
     """POST /v1/completions. The prompt is the client's alone: neither system prompt nor examples are added."""
-    model = _model(body, profile)
-    said = _fields(body, COMPLETION, profile.limits)
+    model = model_name(body, profile)
+    said = fields(body, COMPLETION, profile.limits)
     if "prompt" not in said:
         raise missing("prompt")
     _settle_max_tokens(said, profile)
@@ -148,8 +151,8 @@ def completion(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
 
 def tokenize(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
     """POST /tokenize: the token ids that the same `messages` would have as a chat, or those of a bare `prompt`."""
-    model = _model(body, profile, required=False)
-    request = _fields(body, TOKENIZE, profile.limits)
+    model = model_name(body, profile, required=False)
+    request = fields(body, TOKENIZE, profile.limits)
     if "prompt" in request:
         if "messages" in request:
             raise invalid("prompt", "`prompt` and `messages` are two ways to say one thing; send one")
@@ -163,8 +166,8 @@ def tokenize(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
 
 def detokenize(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
     """POST /detokenize: the text of token ids, the same on every engine."""
-    model = _model(body, profile, required=False)
-    request = _fields(body, DETOKENIZE, profile.limits)
+    model = model_name(body, profile, required=False)
+    request = fields(body, DETOKENIZE, profile.limits)
     if "tokens" not in request:
         raise missing("tokens")
     return {**request, "model": model}
@@ -173,6 +176,8 @@ def detokenize(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
 def checked_profile(profile: Profile) -> Profile:
     """The profile, if requests can be filled from it. Raises ValueError: found when the server starts, not later."""
     dialect.of(profile)
+    if profile.task not in TASKS:
+        raise ValueError(f"the profile's task is `{profile.task}`; known are {', '.join(TASKS)}")
     for name, value in profile.defaults.items():
         if name not in _SAMPLING:
             raise ValueError(f"the profile has a default for `{name}`; known are {', '.join(_SAMPLING)}")
@@ -183,19 +188,19 @@ def checked_profile(profile: Profile) -> Profile:
     return profile
 
 
-def _fields(body: dict[str, Any], table: Mapping[str, Check], limits: Limits) -> dict[str, Any]:
+def fields(body: dict[str, Any], table: Mapping[str, Check], limits: Limits) -> dict[str, Any]:
     """Each field that says something, checked. Null means absent, unknown is an error."""
     said = {}
     for name, value in body.items():
         check = table.get(name)
         if check is None:
             raise checks.unknown(name, name, tuple(table))
-        if value is not None and check is not _dropped:
+        if value is not None and check is not dropped:
             said[name] = check(value, name, limits)
     return said
 
 
-def _model(body: dict[str, Any], profile: Profile, *, required: bool = True) -> str:
+def model_name(body: dict[str, Any], profile: Profile, *, required: bool = True) -> str:
     """The model's name: the profile's, or one of its adapters'."""
     name = body.get("model")
     if name is None:

@@ -35,6 +35,8 @@ NOWHERE = Route("other", (), relayed=False)
 ROUTES: dict[bytes, Route] = {
     b"/v1/chat/completions": Route("/v1/chat/completions", (b"POST",)),
     b"/v1/completions": Route("/v1/completions", (b"POST",)),
+    b"/v1/embeddings": Route("/v1/embeddings", (b"POST",)),
+    b"/v1/rerank": Route("/v1/rerank", (b"POST",)),
     b"/v1/models": MODELS,
     effective.PATH.encode(): Route(effective.PATH, _GET),
     b"/healthz": HEALTH,

@@ -9,7 +9,11 @@ from typing import Any, Literal
 
 SCHEMA = "modelkit.llamacpp/1"
 
+KNOWN = ((0, 3, 36), (0, 3, 37))
+"""llama-cpp-python from the first (included) to the second: the versions whose structs `library` was written for."""
+
 Task = Literal["chat", "embed", "rerank"]
+Pooling = Literal["auto", "mean", "cls", "last"]
 Speculative = Literal["off", "ngram", "draft_model"]
 
 
@@ -28,6 +32,7 @@ class Config:
     context_length: int  # tokens
     max_concurrency: int
     task: Task = "chat"
+    pooling: Pooling = "auto"  # what of a text's vectors is its embedding; auto: as the model's file says
     kv_tokens: int = 0  # 0: context_length * max_concurrency, so that nobody can lack room
     chat_template: str | None = None  # path of the Modelfile's Jinja text; None: the model's own
     adapters: tuple[tuple[str, str], ...] = ()  # (model name, path of the GGUF file), the profile's order

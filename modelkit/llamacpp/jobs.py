@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 FinishReason = Literal["stop", "length"]
 
@@ -109,13 +112,26 @@ class Answer(Protocol):
 class Engine(Protocol):
     """The engine's thread as the event loop sees it. Methods are called on the event loop and do not block.
 
-    `submit`, `embed` and `rank` raise `contract.errors.ContractError` (400 `context_length_exceeded` with both
-    numbers, 503 `engine_overloaded`). An answer whose engine dies raises `EngineDied` from its iteration.
+    `submit` raises `contract.errors.ContractError` (400 `context_length_exceeded` with both numbers, 503
+    `engine_overloaded`). An answer whose engine dies raises `EngineDied` from its iteration.
     """
 
     def submit(self, job: Job) -> Answer: ...
-    async def embed(self, prompts: list[tuple[int, ...]]) -> list[list[float]]: ...
-    async def rank(self, pairs: list[tuple[int, ...]]) -> list[float]: ...
+
+
+class Pooler(Protocol):
+    """The thread of a model that makes embeddings, or one that ranks. The same errors; `EngineDied` from a wait.
+
+    Whoever cancels a wait frees what was not computed yet.
+    """
+
+    async def embed(self, prompts: Sequence[Sequence[int]]) -> list[NDArray[np.float32]]:
+        """Unit vectors, one for each prompt."""
+        ...
+
+    async def rank(self, pairs: Sequence[Sequence[int]]) -> list[float]:
+        """Scores from 0 to 1, one for each pair of a query and a document."""
+        ...
 
 
 class EngineDied(Exception):

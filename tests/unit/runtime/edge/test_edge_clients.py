@@ -65,7 +65,7 @@ async def test_openai_waits_as_long_as_it_is_told_while_there_is_no_engine() -> 
 async def test_openai_knows_the_errors() -> None:
     async with bench(always(OK)) as made, client(made) as api:
         with pytest.raises(openai.NotFoundError) as caught:
-            await api.embeddings.create(model="m", input="hi")
+            await api.moderations.create(model="m", input="hi")
         assert caught.value.code == "not_found"
 
 

@@ -10,11 +10,10 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import llama_cpp.llama_cpp as low
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkit.llamacpp.library import LOG, Adapter, LlamaError, Model
+from modelkit.llamacpp.library import LOG, Adapter, LlamaError, Model, low
 
 Pooling = Literal["none", "mean", "cls", "last", "rank"]
 _POOLING: dict[Pooling | None, int] = {None: -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}

@@ -15,7 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import llama_cpp.llama_cpp as low
+import llama_cpp.llama_cpp
+
+low: Any = llama_cpp.llama_cpp
+"""The low-level API. Untyped on purpose: its annotations promise Python values where ctypes wants its own."""
 
 KNOWN = ((0, 3, 36), (0, 3, 37))
 """llama-cpp-python from the first (included) to the second: the versions whose structs this room was written for."""
@@ -100,7 +103,7 @@ class Log:
             sys.stderr.write(said)
 
 
-check(str(sys.modules["llama_cpp"].__version__), low)
+check(str(llama_cpp.__version__), low)
 LOG = Log()
 LOG.install()
 low.llama_backend_init()
@@ -186,7 +189,7 @@ class Model:
             ids = (low.llama_token * room)()
             count = low.llama_tokenize(self.vocab, raw, len(raw), ids, room, add_special, parse_special)
             if count >= 0:
-                return ids[:count]
+                return list(ids[:count])
             room = -count
         raise LlamaError("llama.cpp cannot tokenize this text")
 

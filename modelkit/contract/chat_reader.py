@@ -1,5 +1,4 @@
-"""What a chat completion says, piece by piece: the same pieces from a whole answer and from a stream, however it is cut.
-"""
+"""What a chat completion says, piece by piece: the same from a whole answer and from a stream, however it is cut."""
 
 from __future__ import annotations
 
@@ -91,10 +90,10 @@ class Reader:
     def feed(self, data: bytes) -> Iterator[Said]:
         """What a next part of the stream says, as far as its events are whole."""
         *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
+        for ended in lines:
             if self.over:
                 return
-            line = line.removesuffix(b"\r")
+            line = ended.removesuffix(b"\r")
             if line.startswith(b"data:"):
                 self._data.append(line[5:].removeprefix(b" "))
             elif not line and self._data:

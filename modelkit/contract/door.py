@@ -12,9 +12,11 @@ import hmac
 import os
 from collections.abc import Iterable
 
+from modelkit.contract import anthropic_errors
+from modelkit.contract.asgi import App, Receive, Scope, Send
 from modelkit.contract.effective import ROOM
 from modelkit.contract.errors import ContractError, of_status
-from modelkit.contract.middleware import MODELS, App, Receive, Scope, Send
+from modelkit.contract.middleware import MODELS, with_bearer
 
 KEY = "MODELKIT_API_KEY"
 
@@ -41,7 +43,8 @@ class Door:
         if refusal is None:
             await self.app(scope, receive, send)
         else:
-            await _refuse(refusal, send)
+            body = anthropic_errors.body(refusal) if anthropic_errors.is_ours(scope["path"]) else refusal.body()
+            await _refuse(refusal.status, body, send)
 
     def _refusal(self, scope: Scope) -> ContractError | None:
         path, reads = scope["path"], scope["method"] in ("GET", "HEAD")
@@ -54,15 +57,14 @@ class Door:
         return None
 
     def _knows(self, scope: Scope) -> bool:
-        said = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
+        said = next((value for name, value in with_bearer(scope)["headers"] if name == b"authorization"), b"")
         kind, _, given = said.partition(b" ")
         return kind.lower() == b"bearer" and self.key is not None and hmac.compare_digest(given.strip(), self.key)
 
 
-async def _refuse(refusal: ContractError, send: Send) -> None:
-    body = refusal.body()
+async def _refuse(status: int, body: bytes, send: Send) -> None:
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    if refusal.status == 401:
+    if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
-    await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -13,24 +13,20 @@ import hmac
 import json
 import logging
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from modelkit.contract import anthropic, anthropic_errors, effective, pooling, reasoning, request, responses
 from modelkit.contract import body as json_body
-from modelkit.contract import effective, pooling, reasoning, request
+from modelkit.contract.asgi import App, Headers, Message, Receive, Scope, Send
 from modelkit.contract.engine_errors import READ_AT_MOST, from_engine
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
+from modelkit.contract.translated import Translation
+from modelkit.contract.translation import Api
 
 CHAT = "/v1/chat/completions"
+RESPONSES = "/v1/responses"
 
 FILLERS = {
     CHAT: (request.chat, "messages"),
@@ -41,6 +37,13 @@ FILLERS = {
     "/detokenize": (request.detokenize, None),
 }
 """The requests that have a meaning: what fills each, and its field for the prompt."""
+
+TRANSLATED: dict[str, Api] = {
+    RESPONSES: responses.API,
+    anthropic_errors.PATH: anthropic.MESSAGES,
+    anthropic_errors.COUNT_PATH: anthropic.COUNT_TOKENS,
+}
+"""Other APIs, each of whose requests means one of these."""
 
 MODELS = "/v1/models"
 
@@ -65,6 +68,8 @@ class Contract:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
+            if self.key:
+                scope = with_bearer(scope)
             await _route(self, scope, receive, send).run(scope)
         elif scope["type"] == "websocket":  # nothing of this API speaks it
             await send({"type": "websocket.close", "code": 1008})
@@ -334,7 +339,7 @@ class _Refusal(_Exchange):
         await self.answer()
 
 
-def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _Exchange:
+def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _Exchange | Translation:
     """What to do with a request. Only what has a meaning reaches a handler that could generate."""
     method, path = scope["method"], scope["path"]
     root = scope.get("root_path", "")
@@ -354,16 +359,28 @@ def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _E
         return _Models(contract, receive, send, path[len(MODELS) + 1 :])
     if method == "GET" and path == effective.PATH:
         return _Effective(contract, receive, send)
-    allowed = "POST" if path in FILLERS else "GET" if models else None
-    if method == "OPTIONS" or (allowed is None and method in ("GET", "HEAD") and not path.startswith(effective.ROOM)):
+    allowed = "POST" if path in FILLERS or path in TRANSLATED else "GET" if models else None
+    known = path.startswith((effective.ROOM, RESPONSES + "/", anthropic_errors.PATH + "/"))
+    if method == "OPTIONS" or (allowed is None and method in ("GET", "HEAD") and not known):
         return _Exchange(contract, receive, send)
     refusal = _Refusal(contract, receive, send)
     if allowed:
-        refusal.refuse(of_status(405, f"{path} takes {allowed}, not {method}"))
+        error = of_status(405, f"{path} takes {allowed}, not {method}")
         refusal.extra_headers = [(b"allow", allowed.encode())]
     else:
-        refusal.refuse(of_status(404, "this API has no such path"))
+        hint = f"; {responses.NOTHING_KEPT}" if path.startswith(RESPONSES + "/") else ""
+        error = of_status(404, f"this API has no such path{hint}")
+    refusal.verdict = error.status, anthropic_errors.body(error) if anthropic_errors.is_ours(path) else error.body()
     return refusal
+
+
+def with_bearer(scope: Scope) -> Scope:
+    """The same request, a key in `x-api-key` said as everybody here reads it."""
+    headers = scope["headers"]
+    key = next((value for name, value in headers if name == b"x-api-key"), None)
+    if key is None or any(name == b"authorization" for name, _ in headers):
+        return scope
+    return {**scope, "headers": [*headers, (b"authorization", b"Bearer " + key)]}
 
 
 def _has_key(scope: Scope, key: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""APIs that are translations of chat completions, as ASGI: a request goes through the contract as the one that it means.
+"""APIs that are translations of chat completions, as ASGI: a request goes through the contract as what it means.
 
 What a system prompt, a default, a limit or a model's name mean is said in one place, and no engine's own version of
 such an API is ever reached. A stream is translated event by event.
@@ -8,20 +8,14 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 from modelkit.contract import body as json_body
+from modelkit.contract.asgi import App, Message, Receive, Scope, Send
 from modelkit.contract.chat_reader import Failed, Reader, Said
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
 from modelkit.contract.translation import Api, Event, Places, Translated
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _REWRITTEN = frozenset((b"content-length", b"content-type"))
 _UNREADABLE = "the engine's answer could not be read; its log says why"
@@ -114,8 +108,13 @@ class Translation:
         writer, places, events = self.translated.writer, self.translated.places, []
         if not self.begun:
             self.begun, events = True, writer.begin()
-        for said in found:
-            events += writer.say(Failed(places.renamed(said.error)) if isinstance(said, Failed) else said)
+        try:
+            for said in found:
+                events += writer.say(Failed(places.renamed(said.error)) if isinstance(said, Failed) else said)
+        except Exception:
+            log.exception("an answer could not be translated")
+            for said in self.reader.fail(of_status(500, _UNREADABLE)):
+                events += writer.say(said)
         self.ended = self.reader.over
         if events or self.ended:
             await self.send_on({"type": "http.response.body", "body": b"".join(map(encoded, events)),
@@ -128,7 +127,7 @@ class Translation:
         if status < 400:
             try:
                 assert self.translated is not None
-                body = json_body.write(self.translated.answer(json.loads(body)))
+                body = _spelled(self.translated.answer(json.loads(body)))
             except ContractError as error:
                 status, body = error.status, self.api.error(error)
             except Exception:
@@ -151,4 +150,8 @@ class Translation:
 
 def encoded(event: Event) -> bytes:
     """An event as it goes over the wire."""
-    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), json_body.write(event))
+    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), _spelled(event))
+
+
+def _spelled(answer: dict[str, Any]) -> bytes:
+    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")

@@ -131,7 +131,7 @@ def test_what_not_every_engine_can_is_a_400(server: Server, field: str, value: o
     assert (error["code"], error["param"]) == ("unsupported_parameter", field)
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/chat", "/v1/responses"])
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/chat", "/v1/responses/resp_1/cancel"])
 def test_a_path_that_is_none_is_a_404(server: Server, path: str) -> None:
     assert envelope(server.post(path, {}), 404)["code"]
 

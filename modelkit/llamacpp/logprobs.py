@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from modelkit.llamacpp.jobs import Token, TokenLogprob
@@ -30,7 +31,7 @@ class ChatLogprobs:
 
     def _entry(self, token: Token) -> dict[str, Any]:
         others = [_shown(self._spelling.peek(one.piece), one.logprob)
-                  for one in likeliest(token, self._top)] if self._top else []
+                  for one in islice(_step(token, self._top), self._top)]
         return {**_shown(self._spelling.next(token.piece), token.logprob), "top_logprobs": others}
 
 
@@ -48,8 +49,7 @@ class LegacyLogprobs:
         for token in tokens:
             top = None
             if token.logprob is not None:
-                top = {self._spelling.peek(one.piece): _finite(one.logprob)
-                       for one in likeliest(token, self._top + 1)}
+                top = {self._spelling.peek(one.piece): _finite(one.logprob) for one in _step(token, self._top)}
             text = self._spelling.next(token.piece)
             texts.append(text)
             logprobs.append(None if token.logprob is None else _finite(token.logprob))
@@ -59,18 +59,11 @@ class LegacyLogprobs:
         return {"text_offset": offsets, "token_logprobs": logprobs, "tokens": texts, "top_logprobs": alternatives}
 
 
-def likeliest(token: Token, count: int) -> Iterator[TokenLogprob]:
-    """The token itself, then the likeliest others: at most `count`. That is vLLM's order."""
-    if count < 1 or token.logprob is None:
-        return
-    yield TokenLogprob(token.id, token.piece, token.logprob)
-    left = count - 1
-    for one in token.top:
-        if left < 1:
-            return
-        if one.id != token.id:
-            left -= 1
-            yield one
+def _step(token: Token, top: int) -> Iterator[TokenLogprob]:
+    """The token itself, then the others among the `top` likeliest. That is vLLM's order."""
+    if token.logprob is not None:
+        yield TokenLogprob(token.id, token.piece, token.logprob)
+        yield from (one for one in token.top[:top] if one.id != token.id)
 
 
 class _Spelling:

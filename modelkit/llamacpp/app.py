@@ -1,0 +1,162 @@
+"""The dev engine's HTTP: what stands behind the contract (`contract.middleware.Contract`), which fills its requests.
+
+Errors are `ContractError`s, in the contract's envelope; every other failure is a 500 that tells nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import PlainTextResponse, Response
+
+from modelkit.contract.errors import ContractError, of_status
+from modelkit.contract.profile import Profile
+from modelkit.llamacpp import completions, metrics, tokens
+from modelkit.llamacpp.answers import Answering, Asked, Reader
+from modelkit.llamacpp.config import Config
+from modelkit.llamacpp.jobs import Engine, Job
+from modelkit.llamacpp.sse import ClientGone, EventStream, unless_gone
+from modelkit.llamacpp.types import Answer, ChatRequest, CompletionRequest, Rendered, State
+
+OPENING = {"delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
+"""What each choice of a chat's stream begins with."""
+
+_GONE = 499  # nobody reads it; for whoever counts statuses
+
+log = logging.getLogger("modelkit.llamacpp")
+
+
+class Running(Engine, Protocol):
+    """The engine, with what its process tells about it."""
+
+    vocabulary: tokens.Vocabulary
+    died: str | None  # why its thread has ended
+
+    def stats(self) -> metrics.Counted: ...
+
+
+class Prepared(Protocol):
+    """A conversation, ready for the engine."""
+
+    job: Job
+    text: str
+
+    def reader(self, index: int) -> Reader: ...
+
+
+class Chat(tokens.Conversations, Protocol):
+    """Who makes jobs of conversations; see `chat.Chat`."""
+
+    async def prepare(self, request: dict[str, Any]) -> Prepared: ...
+
+
+def application(engine: Running, chat: Chat | None, config: Config, profile: Profile, *, state: State,
+                others: Sequence[APIRouter] = ()) -> FastAPI:
+    """The application. Without `chat` it has no routes that generate; `others` are routes of other tasks."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    surface = _Surface(engine, config.fingerprint, metrics.Metrics(profile.name), profile)
+    app.add_exception_handler(ContractError, _refused)
+    app.add_exception_handler(RequestValidationError, _not_filled)
+    app.include_router(tokens.router(engine.vocabulary, chat, config.context_length))
+    app.include_router(_about(surface, state))
+    if chat is not None:
+        app.include_router(_generating(surface, chat))
+    for one in others:
+        app.include_router(one)
+    return app
+
+
+class _Surface:
+    """What the routes share."""
+
+    def __init__(self, engine: Running, fingerprint: str, counted: metrics.Metrics, profile: Profile) -> None:
+        self.engine, self.fingerprint, self.metrics, self.profile = engine, fingerprint, counted, profile
+
+    def adapter(self, model: str) -> str | None:
+        """The adapter that a request's model stands for."""
+        return model if model in self.profile.adapters else None
+
+    async def answer(self, asked: Asked, http: Request) -> Answer | Response:
+        answering = Answering(asked, self.engine, self.metrics, self.fingerprint)
+        if asked.stream:
+            return EventStream(answering.events(), answering.close)
+        try:
+            return await unless_gone(http.receive, answering.whole())
+        except ClientGone:
+            return Response(status_code=_GONE)
+        finally:
+            answering.close()
+
+
+def _generating(surface: _Surface, chat: Chat) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.post("/v1/chat/completions", response_model=Answer)
+    async def chat_completions(request: ChatRequest, http: Request) -> Answer | Response:
+        prepared = await chat.prepare(request.fields())
+        return await surface.answer(Asked(
+            "chat", request.model, (prepared.job,), lambda _, choice, __: prepared.reader(choice), request.stream,
+            request.include_usage, OPENING, reasons=bool(surface.profile.reasoning_parser)), http)
+
+    @routes.post("/v1/completions", response_model=Answer)
+    async def text_completions(request: CompletionRequest, http: Request) -> Answer | Response:
+        asked = await completions.asked(request, surface.engine.vocabulary, adapter=surface.adapter(request.model))
+        return await surface.answer(asked, http)
+
+    @routes.post("/v1/chat/completions/render")
+    async def render(request: ChatRequest) -> Rendered:
+        return rendered(request, await chat.prepare(request.fields()))
+
+    return routes
+
+
+def rendered(request: ChatRequest, prepared: Prepared) -> Rendered:
+    """What would be generated from, and how: nothing is."""
+    import uuid
+
+    job = prepared.job
+    sampling = {"n": job.choices, "max_tokens": job.max_tokens, "stop": list(job.stop), "logprobs": job.logprobs,
+                **{name: getattr(job.sampling, name) for name in (
+                    "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
+                    "frequency_penalty", "seed", "ignore_eos")}}
+    return Rendered(request_id=f"chatcmpl-{uuid.uuid4().hex}", token_ids=list(job.prompt), prompt=prepared.text,
+                    sampling_params=sampling, model=request.model, stream=request.stream,
+                    stream_options=request.stream_options)
+
+
+def _about(surface: _Surface, state: State) -> APIRouter:
+    """What is told about the engine. `/modelkit/state` is for the contract; no client gets there."""
+    routes = APIRouter()
+
+    @routes.get("/health")
+    async def health() -> Response:
+        if surface.engine.died is not None:
+            raise of_status(503, "the engine has ended")
+        return Response()
+
+    @routes.get("/metrics")
+    async def read_metrics() -> Response:
+        text = surface.metrics.render(surface.engine.stats())
+        return PlainTextResponse(text, headers={"content-type": metrics.CONTENT_TYPE})
+
+    @routes.get("/modelkit/state")
+    async def read_state() -> State:
+        return state
+
+    return routes
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ContractError)
+    return Response(error.body(), error.status, media_type="application/json")
+
+
+async def _not_filled(_: Request, error: Exception) -> Response:
+    """Somebody else than the contract wrote this request."""
+    log.error("a request is not as the contract makes them: %s", error)
+    return Response(of_status(400, "this request is not as the contract makes them").body(), 400,
+                    media_type="application/json")

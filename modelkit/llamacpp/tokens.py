@@ -1,0 +1,71 @@
+"""`/tokenize` and `/detokenize`: texts and conversations as the ids that the engine would read, and ids as text."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from fastapi import APIRouter
+
+from modelkit.contract.errors import invalid
+from modelkit.llamacpp.types import DetokenizeRequest, Text, TokenizeRequest, Tokens
+
+T = TypeVar("T")
+
+_SHORT = 8192
+"""Characters or ids that are read on the event loop: a millisecond's work. More of them go to a thread."""
+
+
+class Vocabulary(Protocol):
+    """What the surface asks of the model's tokens; see `vocabulary.Vocabulary`."""
+
+    pieces: Sequence[bytes]  # by id, control tokens shown
+    size: int
+    eos: int | None
+    eot: int | None
+
+    def tokenize(self, text: str, add_special: bool = True, parse_special: bool = True) -> list[int]: ...
+    def detokenize(self, ids: Sequence[int], show_special: bool = False) -> str: ...
+
+
+class Conversations(Protocol):
+    """Who renders messages; see `chat.Chat`."""
+
+    async def prompt(self, request: dict[str, Any]) -> tuple[str, list[int]]: ...
+
+
+def router(vocabulary: Vocabulary, chat: Conversations | None, context_length: int) -> APIRouter:
+    """The two routes. Without `chat` (an engine that only embeds) a conversation is not asked for by the contract."""
+    routes = APIRouter()
+
+    @routes.post("/tokenize")
+    async def tokenize(request: TokenizeRequest) -> Tokens:
+        if request.prompt is None and chat is not None:
+            _, ids = await chat.prompt(request.fields())
+        else:
+            text = request.prompt or ""
+            ids = await off_loop(len(text), vocabulary.tokenize, text, request.add_special_tokens)
+        shown = [vocabulary.pieces[one].decode("utf-8", "replace") for one in ids] if request.return_token_strs \
+            else None
+        return Tokens(count=len(ids), max_model_len=context_length, tokens=list(ids), token_strs=shown)
+
+    @routes.post("/detokenize")
+    async def detokenize(request: DetokenizeRequest) -> Text:
+        presume_tokens(request.tokens, vocabulary, "tokens")
+        return Text(prompt=await off_loop(len(request.tokens), vocabulary.detokenize, request.tokens, True))
+
+    return routes
+
+
+async def off_loop(size: int, work: Callable[..., T], *arguments: Any) -> T:
+    """`work(*arguments)`, in a thread where the loop would stand still for it."""
+    return work(*arguments) if size <= _SHORT else await asyncio.to_thread(work, *arguments)
+
+
+def presume_tokens(ids: Iterable[int], vocabulary: Vocabulary, param: str) -> None:
+    """Raises ContractError (400) for an id that the vocabulary has not."""
+    for one in ids:
+        if not 0 <= one < vocabulary.size:
+            raise invalid(param, f"`{param}` has the token id {one}; this model's vocabulary has {vocabulary.size} "
+                                 "tokens, from 0")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 from modelkit.runtime.edge.exchange import Exchange
 from modelkit.runtime.edge.reader import RequestReader
-from modelkit.runtime.edge.replies import Reply, refusal, unavailable
+from modelkit.runtime.edge.replies import Reply, for_path, refusal, unavailable
 from modelkit.runtime.edge.request import Request
 
 if TYPE_CHECKING:
@@ -173,8 +173,9 @@ class ClientConnection(asyncio.Protocol):
         if reply.reason:
             exchange.outcome = reply.reason
             edge.metrics.rejected(reply.reason)
-        self.transport.write(reply.encode(exchange.id, edge.version_header, head_only=exchange.request.head_only,
-                                          close=exchange.close))
+        said = for_path(reply, exchange.request.path)
+        self.transport.write(said.encode(exchange.id, edge.version_header, head_only=exchange.request.head_only,
+                                         close=exchange.close))
 
     def _next(self, exchange: Exchange) -> None:
         if self.held:

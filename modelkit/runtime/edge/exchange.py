@@ -234,7 +234,7 @@ class Exchange:
         self._drop_link()
         self.outcome, ended = code, False
         if self._between_events:
-            event = error_event(code, message)
+            event = error_event(code, message, self.request.path)
             ended = isinstance(self.body, Chunked) and not self.request.plain
             self.client.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(event), event) if ended else event)
         self.close = self.close or not ended or self.client.edge.closing

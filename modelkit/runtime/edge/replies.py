@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import formatdate
 from http import HTTPStatus
+
+from modelkit.contract import anthropic_errors
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -57,6 +59,20 @@ def json_reply(value: dict[str, str]) -> Reply:
     return Reply(200, json.dumps(value).encode())
 
 
-def error_event(code: str, message: str) -> bytes:
-    """The last event of a stream that can't go on."""
-    return b"data: %b\n\n" % envelope(502, code, message)
+def for_path(reply: Reply, path: bytes) -> Reply:
+    """A refusal in the shape that clients of this path read."""
+    if not reply.reason or not anthropic_errors.is_ours(path.decode("latin-1")):
+        return reply
+    message = json.loads(reply.body)["error"]["message"]
+    return replace(reply, body=json.dumps(anthropic_errors.failure(reply.status, message)).encode())
+
+
+def error_event(code: str, message: str, path: bytes = b"") -> bytes:
+    """The last event of a stream that can't go on, as clients of this path read it."""
+    if anthropic_errors.is_ours(path.decode("latin-1")):
+        body = json.dumps(anthropic_errors.failure(502, message)).encode()
+    elif path == b"/v1/responses":
+        body = b'{"type": "error", ' + envelope(502, code, message)[1:]
+    else:
+        return b"data: %b\n\n" % envelope(502, code, message)
+    return b"event: error\ndata: %b\n\n" % body

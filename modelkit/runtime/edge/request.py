@@ -7,7 +7,7 @@ import re
 from modelkit.runtime.edge.access import Access
 from modelkit.runtime.edge.limits import EdgeLimits
 from modelkit.runtime.edge.replies import Reply, refusal
-from modelkit.runtime.edge.routes import LISTING, NOWHERE, Route, find
+from modelkit.runtime.edge.routes import LISTING, RESPONSE, Route, find
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -153,8 +153,9 @@ def _unrouted(request: Request) -> Reply | None:
     if request.method in route.methods:
         return None
     close = request.has_body
-    if route is NOWHERE:
-        return refusal(404, "not_found", f"there is no such path; what exists: {LISTING}", close=close)
+    if not route.methods:
+        why = "; this server keeps no responses" if route is RESPONSE else ""
+        return refusal(404, "not_found", f"there is no such path{why}; what exists: {LISTING}", close=close)
     return refusal(405, "method_not_allowed", f"{route.label} takes {route.allow.decode()}", (b"Allow", route.allow),
                    close=close)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from modelkit.contract import effective
+from modelkit.contract import anthropic_errors, effective
 
 _GET = (b"GET", b"HEAD")
 
@@ -29,6 +29,9 @@ READY = Route("/readyz", _GET, keyed=False, relayed=False)
 METRICS = Route("/metrics", _GET, relayed=False)
 MODELS = Route("/v1/models", _GET)
 MODEL = Route("/v1/models/{id}", _GET)
+RESPONSE = Route("/v1/responses/{id}", (), relayed=False)
+"""Stands for what other servers keep of a response: here is nothing, and a client is told so."""
+
 NOWHERE = Route("other", (), relayed=False)
 """Stands for every path that is not served, so that clients can't make up label values."""
 
@@ -37,6 +40,8 @@ ROUTES: dict[bytes, Route] = {
     b"/v1/completions": Route("/v1/completions", (b"POST",)),
     b"/v1/embeddings": Route("/v1/embeddings", (b"POST",)),
     b"/v1/rerank": Route("/v1/rerank", (b"POST",)),
+    b"/v1/responses": Route("/v1/responses", (b"POST",)),
+    **{path.encode(): Route(path, (b"POST",)) for path in (anthropic_errors.PATH, anthropic_errors.COUNT_PATH)},
     b"/v1/models": MODELS,
     effective.PATH.encode(): Route(effective.PATH, _GET),
     b"/healthz": HEALTH,
@@ -60,5 +65,5 @@ def find(path: bytes) -> Route:
     if route is None:
         if path.startswith(_MODELS) and _MODEL_NAME.fullmatch(path, len(_MODELS)):
             return MODEL
-        return NOWHERE
+        return RESPONSE if path.startswith(b"/v1/responses/") else NOWHERE
     return route

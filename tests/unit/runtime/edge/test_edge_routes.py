@@ -39,7 +39,7 @@ async def test_a_query_is_not_for_the_engine() -> None:
     b"/v1/chat/completions%20", b"/v1/chat/completions;x", b"/v1/completions/render", b"/healthz/", b"/health",
     b"/livez", b"/metrics/x", b"/invocations", b"/pause", b"/sleep", b"/wake_up", b"/collective_rpc",
     b"/update_weights", b"/tokenize", b"/detokenize", b"/slots", b"/props", b"/lora-adapters",
-    b"/v1/load_lora_adapter", b"/apply-template", b"/infill", b"/embedding", b"/rerank", b"/v1/score", b"/v1/responses",
+    b"/v1/load_lora_adapter", b"/apply-template", b"/infill", b"/embedding", b"/rerank", b"/v1/score", b"/v1/audio",
     b"/api/chat", b"/docs", b"/openapi.json", b"/version", b"/server_info", b"http://localhost/v1/models",
     b"http://evil/v1/models", b"*", b"/v1/models#x", b"/v1/models%3f",
 ])

@@ -13,6 +13,7 @@ from modelkit.models.formats.access import Access
 from modelkit.models.formats.checkpoint import Files, checkpoint, local_files
 from modelkit.models.formats.gguf import Array
 from modelkit.models.formats.json_file import read_json
+from modelkit.models.pooling_facts import NOTHING_SAID, PoolingFacts, of_folder, of_header
 
 if TYPE_CHECKING:
     from modelkit.models.formats.gguf import Header
@@ -28,7 +29,7 @@ class ModelFacts:
     """What a model's files say about it."""
 
     architecture: str
-    context_length: int | None  # tokens it was trained for
+    context_length: int | None  # tokens it was trained for, or that its maker lets an input have
     parameters: int
     quantization: str  # `Q4_K_M`, `bfloat16` …, "" when the file does not say
     vocabulary: int
@@ -42,6 +43,7 @@ class ModelFacts:
     layers: int | None = None
     attention_heads: int | None = None  # of the layer that has most
     kv_heads: int | None = None
+    pooling: PoolingFacts = NOTHING_SAID
 
     @property
     def has_chat_template(self) -> bool:
@@ -77,9 +79,10 @@ def facts_of_folder(source: Files) -> ModelFacts:
     core = config["text_config"] if isinstance(config.get("text_config"), dict) else config
     template = read_template(opened("chat_template.jinja"), tokenizer.get("chat_template"))
     quantized = config.get("quantization_config")
+    pooling = of_folder(opened, core | {"architectures": config.get("architectures")})
     return ModelFacts(
         architecture=str(config.get("model_type", "")),
-        context_length=_whole(core.get("max_position_embeddings")),
+        context_length=pooling.max_input,
         parameters=checkpoint(source).parameters,
         quantization=str((quantized.get("quant_method") if isinstance(quantized, dict) else None)
                          or core.get("torch_dtype") or core.get("dtype") or ""),
@@ -93,6 +96,7 @@ def facts_of_folder(source: Files) -> ModelFacts:
         template_digest=text_digest(template),
         layers=_whole(core.get("num_hidden_layers")), attention_heads=_whole(core.get("num_attention_heads")),
         kv_heads=_whole(core.get("num_key_value_heads", core.get("num_attention_heads"))),
+        pooling=pooling,
     )
 
 
@@ -126,6 +130,7 @@ def _of_split(model: Split) -> ModelFacts:
         tokenizer_digest=_tokenizer_digest(header), template_digest=text_digest(template),
         layers=_whole(header.metadata.get(f"{architecture}.block_count")),
         attention_heads=_most(header, "attention.head_count"), kv_heads=_most(header, "attention.head_count_kv"),
+        pooling=of_header(header),
     )
 
 

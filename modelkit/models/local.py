@@ -19,12 +19,12 @@ def artifact_at(path: Path, weights: Weights, store: Store) -> Artifact:
         if weights.form == "safetensors":
             from modelkit.models.convert.folder import files_of
 
-            pieces = [_piece(file, store, "weights" if file.suffix == ".safetensors" else "config")
+            pieces = [_piece(file, store, "weights" if file.suffix == ".safetensors" else "config", path)
                       for file in files_of(path)]
             return Artifact(str(path), str(path), "safetensors", tuple(pieces), place=str(path))
         from modelkit.models.formats.splits import part_names
 
-        pieces = [_piece(path.with_name(name), store, "weights") for name in part_names(path.name)]
+        pieces = [_piece(path.with_name(name), store, "weights", path.parent) for name in part_names(path.name)]
         return Artifact(str(path), str(path), "gguf", tuple(pieces), place=str(path.parent))
     except OSError as error:
         raise Failure("model-unreadable", f"{error.filename}: {(error.strerror or str(error)).lower()}") from None
@@ -57,5 +57,5 @@ def adapter_at(path: Path, store: Store) -> Weights:
                    size=path.stat().st_size)
 
 
-def _piece(file: Path, store: Store, role: Role) -> Piece:
-    return Piece(file.name, store.digest(file), file.stat().st_size, role)
+def _piece(file: Path, store: Store, role: Role, folder: Path) -> Piece:
+    return Piece(file.relative_to(folder).as_posix(), store.digest(file), file.stat().st_size, role)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from modelkit.models.weights import Weights
 
 _WEIGHTS = "model.safetensors"
-_USERS_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt")
+_USERS_FILES = ("*.safetensors", "*.json", "*.jinja", "tokenizer.model", "*.txt", "*_Pooling/config.json")
 
 
 _TOOL = "modelkit dequantize"
@@ -57,8 +57,9 @@ def users_folder(path: Path, reference: str, store: Store, on_progress: Progress
         raise Failure("model-missing", f"{path} is no model: it has no config.json beside safetensors",
                       f"did you mean `{path / models[0]}`?" if models else "name a GGUF file or a Hugging Face folder")
     files = files_of(path)
-    manifest = {"files": {file.name: {"sha256": store.digest(file, on_progress).removeprefix("sha256:"),
-                                      "size": file.stat().st_size} for file in files}}
+    manifest = {"files": {file.relative_to(path).as_posix(): {
+        "sha256": store.digest(file, on_progress).removeprefix("sha256:"), "size": file.stat().st_size}
+        for file in files}}
     return _weights(reference, path, manifest)
 
 

@@ -19,7 +19,7 @@ TYPES = ("auto", "BF16", "F16", "F32")
 
 _FILE = "model.gguf"
 _SCRIPT = CHILDREN / "to_gguf_child.py"
-_READ = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt")
+_READ = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*_Pooling/config.json")
 _SLACK = 32 << 20  # bytes: the tokenizer moves into the file
 
 
@@ -69,7 +69,9 @@ def show(folder: Path, patterns: tuple[str, ...], place: Path) -> Path:
     the folder that it could write down."""
     place.mkdir()
     for file in sorted({file for pattern in patterns for file in folder.glob(pattern)}):
-        (place / file.name).symlink_to(file.resolve())
+        link = place / file.relative_to(folder)
+        link.parent.mkdir(exist_ok=True)
+        link.symlink_to(file.resolve())
     return place
 
 

@@ -355,6 +355,8 @@ def _route(contract: Contract, scope: Scope, receive: Receive, send: Send) -> _E
         if (other := pooling.other_task(path, contract.profile)) is not None:
             return _NotServed(contract, receive, send, other)
         return _Generation(contract, receive, send, path)
+    if method == "POST" and path in TRANSLATED:
+        return Translation(TRANSLATED[path], contract, contract.profile, receive, send)
     if method in ("GET", "HEAD") and models:
         return _Models(contract, receive, send, path[len(MODELS) + 1 :])
     if method == "GET" and path == effective.PATH:

@@ -34,20 +34,11 @@ def scratch(name: str, size: int) -> Scores:
     return rows[key][:size]
 
 
-def is_greedy(sampling: Sampling) -> bool:
-    return sampling.temperature < GREEDY_BELOW
-
-
-def cuts(sampling: Sampling) -> bool:
-    """Whether tokens are left out for being unlikely beside the others."""
-    return sampling.top_p < 1 or sampling.top_k > 0 or sampling.min_p > 0
-
-
 def draw(scores: Scores, sampling: Sampling, chance: float) -> int:
     """The token that `chance` (0 to 1, 1 excluded) falls on. Of equally likely greedy ones, that of the lowest id."""
     best = int(scores.argmax())
     peak = float(scores[best])
-    if is_greedy(sampling) or not math.isfinite(peak):
+    if sampling.temperature < GREEDY_BELOW or not math.isfinite(peak):
         return best
     temperature = max(sampling.temperature, COLDEST)
     floor = -math.inf

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelkit.contract.errors import invalid
-from modelkit.llamacpp.distribution import Scores, cuts, draw, is_greedy, measured, scratch
+from modelkit.llamacpp.distribution import Scores, draw, measured, scratch
 from modelkit.llamacpp.jobs import Sampling, Token
 
 SEEDS = 2**64
@@ -40,7 +40,6 @@ class Grammar(Protocol):
 
     @property
     def holds(self) -> bool: ...
-    def allows(self, token: int) -> bool: ...
     def mask(self, scores: Scores, out: Scores) -> Scores: ...
     def accept(self, token: int) -> None: ...
     def admissible(self, tokens: Sequence[int]) -> int: ...
@@ -57,8 +56,8 @@ def expect_known(sampling: Sampling, vocabulary: Vocabulary) -> None:
 class Sampler:
     """Draws one sequence's tokens.
 
-    The same seed and the same logits give the same tokens, whatever is computed beside them: each position has two
-    random numbers of its own. The object is the whole state; a sequence that was preempted goes on with it.
+    The same seed and the same logits give the same tokens, whatever is computed beside them: each position has one
+    random number of its own. The object is the whole state; a sequence that was preempted goes on with it.
     """
 
     def __init__(self, sampling: Sampling, vocabulary: Vocabulary, prompt: Sequence[int], *, choice: int = 0,
@@ -74,7 +73,6 @@ class Sampler:
         self._bias = _Bias(sampling.logit_bias) if sampling.logit_bias else None
         self._penalties = _Penalties(sampling, prompt) if _penalised(sampling) else None
         self._never = np.fromiter(vocabulary.ends, np.intp) if sampling.ignore_eos else None
-        self._try_first = is_greedy(sampling) or not cuts(sampling)
 
     def pick(self, context: Context, index: int) -> Token:
         """Draws the token that follows the batch's token `index`, and takes it for drawn. The logits stay as they are.
@@ -83,15 +81,11 @@ class Sampler:
         allows, as vLLM has it.
         """
         scores = context.logits(index)
-        first, second = self._chance.random(), self._chance.random()
-        if self._matcher is None or not self._matcher.holds:
-            token = self._draw(scores, first)
-        else:
-            # Drawing freely and asking is exact where no cut depends on the other tokens, and ten times cheaper.
-            token = self._draw(scores, first) if self._try_first and self._logprobs is None else -1
-            if token < 0 or not self._matcher.allows(token):
-                scores = self._matcher.mask(scores, scratch("allowed", len(scores)))
-                token = self._draw(scores, second)
+        if self._matcher is not None and self._matcher.holds:
+            # Always the mask, and never a free draw that is kept when it fits: what top_p leaves depends on it, and so
+            # does how a text that the grammar forces is split into tokens.
+            scores = self._matcher.mask(scores, scratch("allowed", len(scores)))
+        token = self._draw(scores)
         if self._matcher is not None:
             self._matcher.accept(token)
         if self._penalties is not None:
@@ -106,7 +100,8 @@ class Sampler:
             return proposal
         return proposal[: self._matcher.admissible(proposal)]
 
-    def _draw(self, scores: Scores, chance: float) -> int:
+    def _draw(self, scores: Scores) -> int:
+        chance = self._chance.random()  # one for each position, whatever becomes of it
         token = draw(self._adjusted(scores, self._never), self._sampling, chance)
         if self._never is not None and token in self._never:  # nothing else is possible
             token = draw(self._adjusted(scores, None), self._sampling, chance)

@@ -13,11 +13,15 @@ from modelkit.contract.profile import Profile
 
 @dataclass(frozen=True)
 class Dialect:
-    """One engine's spelling of the three requests. Each function may change the request it is given."""
+    """One engine's spelling of the three requests. Each function may change the request it is given.
+
+    `echoes`: a completion can begin with its prompt, log-probabilities and all.
+    """
 
     chat: Callable[[dict[str, Any]], dict[str, Any]]
     completion: Callable[[dict[str, Any]], dict[str, Any]]
     tokenize: Callable[[dict[str, Any]], dict[str, Any]]
+    echoes: bool = False
 
 
 def of(profile: Profile) -> Dialect:
@@ -49,8 +53,8 @@ def _vllm_chat(request: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
-_VLLM = Dialect(_vllm_chat, _vllm, _vllm)
-_PLAIN = Dialect(_vllm, _vllm, _vllm)
+_VLLM = Dialect(_vllm_chat, _vllm, _vllm, echoes=True)
+_PLAIN = Dialect(_vllm, _vllm, _vllm, echoes=True)
 
 
 class _LlamaServer:

@@ -100,6 +100,17 @@ def _llama_server(app: Any, answer: Mapping[str, Any]) -> Effective:
         template=template_digest(_text(answer.get("chat_template"))))
 
 
+def _llamacpp(app: Any, answer: Mapping[str, Any]) -> Effective:
+    """Our own engine says it in these words."""
+    adapters = answer.get("adapters")
+    return Effective(
+        version=_text(answer.get("version")), model=_text(answer.get("model")),
+        context_length=_whole(answer.get("context_length")), max_concurrency=_whole(answer.get("max_concurrency")),
+        template=_text(answer.get("template")), kv_cache=_text(answer.get("kv_cache")),
+        adapters=tuple(sorted(map(str, adapters))) if isinstance(adapters, list) else None,
+        kv_tokens=_whole(answer.get("kv_tokens")))
+
+
 def _sglang(app: Any, answer: Mapping[str, Any]) -> Effective:
     """SGLang says what it resolved its arguments to (0.5.23, `build_server_info`)."""
     loras = answer.get("lora_paths") or ()
@@ -122,5 +133,6 @@ def _whole(value: Any) -> int | None:
 
 
 READERS: Mapping[str, Reader] = {"vllm": Reader("/v1/models", _vllm), "sglang": Reader("/server_info", _sglang),
+                                 "llamacpp": Reader("/modelkit/state", _llamacpp),
                                  "llama-server": Reader("/modelkit/props", _llama_server)}
 """By the profile's dialect."""

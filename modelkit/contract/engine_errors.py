@@ -64,6 +64,18 @@ def from_engine(status: int, body: bytes, prompt_field: str | None = None, conte
     return error
 
 
+def from_our_engine(status: int, body: bytes, prompt_field: str | None = None, context_length: int = 0
+                    ) -> ContractError:
+    """The same for our own engine, whose errors are this API's already: they keep their words and codes."""
+    said = _said(body)
+    message, code, param = said.get("message"), said.get("code"), said.get("param")
+    if not (isinstance(message, str) and isinstance(code, str)):  # its framework's, or nobody's
+        return from_engine(status, body, prompt_field, context_length)
+    if code == "context_length_exceeded" and param is None:
+        param = prompt_field
+    return ContractError(status, code, message, param if isinstance(param, str) else None)
+
+
 def _said(body: bytes) -> dict[str, Any]:
     """The error's fields: OpenAI's envelope, vLLM's flat form, FastAPI's `detail`, or plain text as `message`."""
     try:

@@ -19,7 +19,7 @@ from typing import Any
 from modelkit.contract import anthropic, anthropic_errors, effective, pooling, reasoning, request, responses
 from modelkit.contract import body as json_body
 from modelkit.contract.asgi import App, Headers, Message, Receive, Scope, Send
-from modelkit.contract.engine_errors import READ_AT_MOST, from_engine
+from modelkit.contract.engine_errors import READ_AT_MOST, from_engine, from_our_engine
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
 from modelkit.contract.translated import Translation
@@ -30,6 +30,7 @@ RESPONSES = "/v1/responses"
 
 FILLERS = {
     CHAT: (request.chat, "messages"),
+    CHAT + "/render": (request.chat, "messages"),
     "/v1/completions": (request.completion, "prompt"),
     pooling.EMBEDDINGS: (pooling.embeddings, "input"),
     pooling.RERANK: (pooling.rerank, "documents"),
@@ -158,8 +159,9 @@ class _Exchange:
 
     def rewritten(self) -> tuple[int, bytes]:
         assert self.held is not None
-        length = self.contract.profile.context_length
-        error = from_engine(self.held["status"], self.said, self.prompt_field, length)
+        profile = self.contract.profile
+        read = from_our_engine if profile.dialect == "llamacpp" else from_engine
+        error = read(self.held["status"], self.said, self.prompt_field, profile.context_length)
         return error.status, error.body()
 
 

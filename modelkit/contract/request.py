@@ -11,7 +11,7 @@ from typing import Any
 
 from modelkit.contract import checks, dialect, outputs
 from modelkit.contract.checks import Check
-from modelkit.contract.errors import ContractError, invalid, missing, wrong_type
+from modelkit.contract.errors import ContractError, invalid, missing, unsupported, wrong_type
 from modelkit.contract.messages import conversation
 from modelkit.contract.profile import Limits, Profile
 
@@ -103,7 +103,8 @@ COMPLETION: Mapping[str, Check] = {
     "prompt": checks.prompts("prompts", "the model needs something to continue"),
     "logprobs": checks.up_to("top_logprobs", 0),
     "best_of": checks.unless((1,), checks.refused("not every engine can rank answers")),
-    "echo": checks.unless((False,), checks.refused("not every engine can repeat the prompt")),
+    "max_tokens": checks.integer(0),  # 0 with `echo`: what the prompt alone is worth
+    "echo": checks.boolean,
     "suffix": checks.unless(("",), checks.refused("not every model can fill in the middle")),
 }
 
@@ -143,7 +144,8 @@ def completion(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
     if "prompt" not in said:
         raise missing("prompt")
     _settle_max_tokens(said, profile)
-    request = _filled({k: v for k, v in said.items() if k not in ("best_of", "echo", "suffix")}, profile)
+    _settle_echo(said, profile)
+    request = _filled({k: v for k, v in said.items() if k not in ("best_of", "suffix")}, profile)
     request["model"] = model
     request.setdefault("max_tokens", min(profile.max_tokens or COMPLETION_TOKENS, profile.context_length))
     return dialect.of(profile).completion(request)
@@ -229,6 +231,17 @@ def _settle_max_tokens(said: dict[str, Any], profile: Profile) -> None:
     if asked > limit:
         param = "max_tokens" if newer is None else "max_completion_tokens"
         raise invalid(param, f"`{param}` is {checks.shown(asked)}; this model's context length is {limit} tokens")
+
+
+def _settle_echo(said: dict[str, Any], profile: Profile) -> None:
+    """The prompt before the answer, where the engine can; only then may nothing follow."""
+    echo = said.pop("echo", False)
+    if echo and not dialect.of(profile).echoes:
+        raise unsupported("echo", "`echo` is not supported: this engine cannot repeat the prompt")
+    if said.get("max_tokens") == 0 and not echo:
+        raise invalid("max_tokens", "`max_tokens` is 0; without `echo` it must be at least 1")
+    if echo:
+        said["echo"] = True
 
 
 _OF_THINKING = frozenset(("enable_thinking", "thinking", "reasoning_effort"))

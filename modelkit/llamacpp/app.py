@@ -19,7 +19,7 @@ from modelkit.llamacpp import completions, metrics, tokens
 from modelkit.llamacpp.answers import Answering, Asked, Reader
 from modelkit.llamacpp.config import Config
 from modelkit.llamacpp.jobs import Engine, Job
-from modelkit.llamacpp.sse import ClientGone, EventStream, unless_gone
+from modelkit.llamacpp.sse import ClientGone, EventStream, presented, unless_gone
 from modelkit.llamacpp.types import Answer, ChatRequest, CompletionRequest, Rendered, State
 
 OPENING = {"delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
@@ -88,6 +88,8 @@ class _Surface:
             return await unless_gone(http.receive, answering.whole())
         except ClientGone:
             return Response(status_code=_GONE)
+        except Exception as failure:
+            raise presented(failure) from None
         finally:
             answering.close()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, Literal
 
 from modelkit.contract.errors import invalid
 from modelkit.llamacpp.answers import Asked
@@ -122,14 +122,15 @@ def _grammar(request: CompletionRequest) -> str | None:
     """What shapes the answer. The contract lets one thing do it."""
     from modelkit.llamacpp.grammar import compiled
 
-    wanted = request.response_format or {"type": "text"}
-    if wanted["type"] == "json_schema":
-        return compiled("json_schema", wanted["json_schema"]["schema"], "response_format")
-    if wanted["type"] == "json_object":
+    formatted, wanted = request.response_format or {"type": "text"}, request.structured_outputs or {}
+    if formatted["type"] == "json_schema":
+        return compiled("json_schema", formatted["json_schema"]["schema"], "response_format")
+    if formatted["type"] == "json_object" or "json_object" in wanted:
         return compiled("json_object", None, "response_format")
-    for name, value in (request.structured_outputs or {}).items():
-        return compiled("json_schema" if name == "json" else name, value, f"structured_outputs.{name}")
-    return None
+    if "json" in wanted:
+        return compiled("json_schema", wanted["json"], "structured_outputs.json")
+    kinds: tuple[Literal["regex", "choice", "grammar"], ...] = ("regex", "choice", "grammar")
+    return next((compiled(kind, wanted[kind], f"structured_outputs.{kind}") for kind in kinds if kind in wanted), None)
 
 
 def _stop_reason(delta: Delta, vocabulary: Vocabulary) -> str | int | None:

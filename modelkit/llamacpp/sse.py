@@ -110,7 +110,7 @@ class EventStream(Response):
                 return
             more = not reading.done()
             if failure := None if more else reading.exception():
-                error = _presented(failure)
+                error = presented(failure)
                 if not started and not self._ready:
                     raise error
                 self._ready.append(b"data: " + error.body() + b"\n\n")
@@ -123,7 +123,8 @@ class EventStream(Response):
                 await send({"type": "http.response.body", "body": block, "more_body": more})
 
 
-def _presented(failure: BaseException) -> ContractError:
+def presented(failure: BaseException) -> ContractError:
+    """What a client is told; a failure that is not its own is told to the log."""
     if isinstance(failure, ContractError):
         return failure
     log.error("an answer failed", exc_info=failure)

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from modelkit.contract.engine_errors import from_engine
-from modelkit.contract.errors import CODES, envelope, of_status
+from modelkit.contract.engine_errors import from_engine, from_our_engine
+from modelkit.contract.errors import CODES, ContractError, envelope, of_status
 
 FAILED = "the engine failed on this request; its log says why"
 
@@ -114,3 +114,21 @@ def test_the_envelope_is_openais_with_string_codes() -> None:
         assert isinstance(error["code"], str) and isinstance(error["message"], str) and error["message"]
         assert error["type"] in {"invalid_request_error", "permission_error", "rate_limit_error", "server_error"}
     assert json.loads(envelope(400, "c", "half a pair: \ud800"))["error"]["code"] == "c"
+
+
+def test_our_own_engine_keeps_its_words_and_codes() -> None:
+    said = of_status(503, "the engine is full").body()
+    error = from_our_engine(503, said, "messages")
+    assert (error.status, error.code, error.message, error.param) == (503, "engine_unavailable", "the engine is full",
+                                                                      None)
+
+
+def test_a_prompt_too_long_is_the_prompts_fault_there_too() -> None:
+    said = ContractError(400, "context_length_exceeded", "the prompt has 300 tokens").body()
+    assert from_our_engine(400, said, "prompt").param == "prompt"
+
+
+@pytest.mark.parametrize("said", [b'{"detail":"Not Found"}', b"Internal Server Error", b"", b"[]"])
+def test_what_its_framework_says_is_rewritten(said: bytes) -> None:
+    assert from_our_engine(404, said).code == "not_found"
+    assert from_our_engine(500, said).code == "internal_error"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from modelkit.contract import request
+from modelkit.contract.errors import ContractError
 from modelkit.contract.profile import Profile
 from tests.unit.contract.profiles import FULL, PLAIN, ask, user, weather, with_tool_parser
 
@@ -151,6 +152,20 @@ def test_every_form_of_a_prompt_passes_as_it_is(prompt) -> None:
 def test_completion_fields_that_ask_for_nothing_are_dropped() -> None:
     filled = request.completion({"model": "support", "prompt": "x", "best_of": 1, "echo": False, "suffix": ""}, FULL)
     assert not {"best_of", "echo", "suffix"} & filled.keys()
+
+
+@pytest.mark.parametrize("name", ["vllm", "llamacpp"])
+def test_a_prompt_is_echoed_where_the_engine_can(name: str) -> None:
+    asked = {"model": "support", "prompt": "x", "echo": True, "max_tokens": 0, "logprobs": 1}
+    filled = request.completion(dict(asked), replace(FULL, dialect=name))
+    assert {field: filled[field] for field in asked} == asked
+
+
+@pytest.mark.parametrize("name", ["llama-server", "sglang", "tensorrt-llm"])
+def test_and_refused_where_it_can_not(name: str) -> None:
+    with pytest.raises(ContractError) as refused:
+        request.completion({"model": "support", "prompt": "x", "echo": True}, replace(FULL, dialect=name))
+    assert (refused.value.code, refused.value.param) == ("unsupported_parameter", "echo")
 
 
 def test_a_tokenization_sees_the_conversation_that_a_chat_sees() -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from modelkit.contract.errors import ContractError
-from modelkit.llamacpp.jobs import Delta, EngineDied, Job, Token, TokenLogprob
+from modelkit.llamacpp.jobs import Delta, Job, Token, TokenLogprob
 
 WORDS = ("The", " capital", " is", " Paris", ".", "<|im_end|>", " and", " more")
 
@@ -54,9 +54,7 @@ class Work:
     async def __aiter__(self) -> AsyncIterator[Delta]:
         for place, one in enumerate(self._engine.says):
             await self._engine.gate.acquire()
-            if self._engine.died is not None:
-                raise EngineDied(self._engine.died)
-            if self._engine.fault is not None:
+            if place >= self._engine.healthy and self._engine.fault is not None:
                 raise self._engine.fault
             last = place + 1 == (self.job.max_tokens or 99)
             for choice in range(self.job.choices):
@@ -84,7 +82,10 @@ class Counts:
 
 @dataclass
 class FakeEngine:
-    """Holds every job it got. `gate` has as many permits as tokens may be said; `refuses` is what `submit` raises."""
+    """Holds every job it got. `gate` has as many permits as tokens may be said; `refuses` is what `submit` raises.
+
+    `fault` is what an answer raises after `healthy` tokens.
+    """
 
     says: tuple[int, ...] = (0, 1, 2, 3, 4, 5)
     vocabulary: Words = field(default_factory=Words)
@@ -92,10 +93,11 @@ class FakeEngine:
     gate: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(10_000))
     died: str | None = None
     fault: Exception | None = None
+    healthy: int = 0
     refuses: ContractError | None = None
 
     def submit(self, job: Job) -> Work:
-        if self.refuses is not None and len(self.works) + 1 >= 1:
+        if self.refuses is not None:
             raise self.refuses
         self.works.append(Work(self, job))
         return self.works[-1]

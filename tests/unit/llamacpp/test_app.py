@@ -4,58 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import pytest
 
 from modelkit.contract.errors import ContractError, of_status
-from modelkit.contract.middleware import Contract
-from modelkit.contract.profile import Profile
-from modelkit.llamacpp.app import application
-from modelkit.llamacpp.config import Config
-from modelkit.llamacpp.types import State
+from modelkit.llamacpp.jobs import EngineDied
 from tests.unit.llamacpp.fakes import FakeChat, FakeEngine
+from tests.unit.llamacpp.surface import CHAT, TEXT, behind_the_contract, post, streamed
 
-CONFIG = Config("model.gguf", "engine.sock", "profile.json", "fake-1", 256, 4)
-PROFILE = Profile("tiny", "llamacpp", 256, adapters=("tuned",))
-STATE = State(version="1", model="/models/m.gguf", context_length=256, max_concurrency=4, template="sha256:0",
-              adapters=["tuned"], kv_cache="f16", kv_tokens=1024)
-CHAT, TEXT = "/v1/chat/completions", "/v1/completions"
 QUESTION = {"model": "tiny", "messages": [{"role": "user", "content": "The capital is"}]}
-
-
-@pytest.fixture
-def engine() -> FakeEngine:
-    return FakeEngine()
-
-
-@pytest.fixture
-def chat() -> FakeChat:
-    return FakeChat()
-
-
-@pytest.fixture
-async def http(engine: FakeEngine, chat: FakeChat) -> AsyncIterator[httpx.AsyncClient]:
-    app = Contract(application(engine, chat, CONFIG, PROFILE, state=STATE), PROFILE)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://engine") as client:
-        yield client
-
-
-async def post(http: httpx.AsyncClient, path: str, **fields: Any) -> dict[str, Any]:
-    answer = await http.post(path, json={"model": "tiny", **fields})
-    assert answer.status_code == 200, answer.text
-    return answer.json()
-
-
-async def streamed(http: httpx.AsyncClient, path: str, **fields: Any) -> list[Any]:
-    answer = await http.post(path, json={"model": "tiny", "stream": True, **fields})
-    assert answer.status_code == 200, answer.text
-    assert answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-    *events, nothing = answer.text.split("\n\n")
-    assert nothing == "" and all(event.startswith("data: ") for event in events)
-    return [event[6:] if event == "data: [DONE]" else json.loads(event[6:]) for event in events]
 
 
 async def test_a_chat_is_openais(http: httpx.AsyncClient) -> None:
@@ -106,7 +65,7 @@ async def test_every_choice_of_a_stream_begins_with_the_role(http: httpx.AsyncCl
 
 async def test_what_is_ready_goes_out_at_once(engine: FakeEngine, chat: FakeChat) -> None:
     writes: list[bytes] = []
-    app = Contract(application(engine, chat, CONFIG, PROFILE, state=STATE), PROFILE)
+    app = behind_the_contract(engine, chat)
     body = json.dumps({**QUESTION, "stream": True}).encode()
     inbox = iter(({"type": "http.request", "body": body},))
 
@@ -140,29 +99,22 @@ async def test_an_error_before_the_first_token_has_its_status(http: httpx.AsyncC
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_dead_engine_is_a_503(http: httpx.AsyncClient, engine: FakeEngine, stream: bool) -> None:
-    engine.died = "ggml gave up"
+    engine.died, engine.fault = "ggml gave up", EngineDied("ggml gave up")
     answer = await http.post(CHAT, json={**QUESTION, "stream": stream})
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_unavailable")
     assert (await http.get("/health")).status_code == 503
 
 
-@pytest.mark.parametrize(("fault", "code"), [(None, "engine_unavailable"), (RuntimeError("x"), "internal_error")])
+@pytest.mark.parametrize(("fault", "code"), [(EngineDied("x"), "engine_unavailable"),
+                                             (RuntimeError("x"), "internal_error")])
 async def test_a_stream_that_fails_in_the_middle_says_so_and_ends(
-        http: httpx.AsyncClient, engine: FakeEngine, fault: Exception | None, code: str) -> None:
-    engine.gate = asyncio.Semaphore(2)
-
-    async def fail() -> None:
-        while engine.gate._value:
-            await asyncio.sleep(0)
-        engine.died, engine.fault = None if fault else "ggml gave up", fault
-        engine.gate.release()
-
-    failing = asyncio.ensure_future(fail())
+        http: httpx.AsyncClient, engine: FakeEngine, fault: Exception, code: str) -> None:
+    engine.fault, engine.healthy = fault, 2
     *chunks, last = await streamed(http, CHAT, messages=QUESTION["messages"])
-    await failing
     assert "".join(c["choices"][0]["delta"].get("content", "") for c in chunks) == "The capital"
     assert last["error"]["code"] == code and last["error"]["type"] == "server_error"
     assert engine.works[0].cancelled
+    assert 'finished_reason="error",engine="0",model_name="tiny"} 1\n' in (await http.get("/metrics")).text
 
 
 async def test_a_fault_of_ours_is_a_500_that_tells_nothing(http: httpx.AsyncClient, engine: FakeEngine) -> None:
@@ -176,7 +128,7 @@ async def test_a_fault_of_ours_is_a_500_that_tells_nothing(http: httpx.AsyncClie
 @pytest.mark.parametrize("stream", [False, True])
 async def test_who_leaves_is_cancelled_at_once(engine: FakeEngine, chat: FakeChat, stream: bool, path: str) -> None:
     engine.gate = asyncio.Semaphore(2 if stream else 0)
-    app = Contract(application(engine, chat, CONFIG, PROFILE, state=STATE), PROFILE)
+    app = behind_the_contract(engine, chat)
     left = asyncio.Event()
     body = json.dumps({"model": "tiny", "stream": stream} | (
         {"messages": QUESTION["messages"]} if path == CHAT else {"prompt": ["The", "The"]})).encode()

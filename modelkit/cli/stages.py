@@ -18,6 +18,7 @@ from modelkit.models.store import Progress, Store, quiet
 
 if TYPE_CHECKING:
     from modelkit.cli.weights import Found
+    from modelkit.engines.llama_providers import Provider
     from modelkit.language.modelfile import Modelfile
     from modelkit.models.lock import LockedArtifact, LockedStage
     from modelkit.planning.facts import Facts
@@ -26,16 +27,30 @@ if TYPE_CHECKING:
     from modelkit.platforms.bundle import Bundle
 
 
-def engines_found() -> dict[str, Engine]:
+LLAMA = ("llama.cpp", "llama-server")
+"""The language's words for llama.cpp: whoever provides it best, or whoever speaks llama-server's protocol."""
+
+
+def llama_found() -> tuple[Provider, ...]:
+    """Who provides llama.cpp on this machine, the first choice first."""
+    from modelkit.engines.llama_providers import providers
+    from modelkit.runtime import environments
+
+    here = environments.find("llama.cpp")
+    return providers(() if here is None else (here,))
+
+
+def engines_found(llama: Sequence[Provider] | None = None) -> dict[str, Engine]:
     """The engines of this machine, by the language's word."""
-    from modelkit.engines import llama_cpp, vllm
+    from modelkit.engines import vllm
+    from modelkit.engines.llama_providers import taken
     from modelkit.runtime import environments
 
     found: dict[str, Engine] = {}
-    if (llama := llama_cpp.probe()) is not None:
-        found["llama.cpp"] = llama
-        if llama.provider == "llama-server":
-            found["llama-server"] = llama
+    there = llama_found() if llama is None else llama
+    for word in LLAMA:
+        if (one := taken(there, word)) is not None:
+            found[word] = one.engine
     if (environment := environments.find("vllm")) is not None:
         found["vllm"] = vllm.engine(environment)
     return found
@@ -60,8 +75,12 @@ class Stages:
         self.store, self.images = Store(), Images(self.lock)
 
     @cached_property
+    def llama(self) -> tuple[Provider, ...]:
+        return llama_found()
+
+    @cached_property
     def engines(self) -> dict[str, Engine]:
-        return engines_found()
+        return engines_found(self.llama)
 
     @cached_property
     def gpu(self) -> str | None:
@@ -70,12 +89,23 @@ class Stages:
         return gpu_name()
 
     def _fitting(self, ask: Wanted) -> dict[str, Engine]:
-        """The engines of this machine; of several versions of vLLM the newest that the stage allows."""
+        """The engines of this machine; of several versions of vLLM the newest that the stage allows, and of those who
+        provide llama.cpp the first."""
         from modelkit.engines import vllm
+        from modelkit.engines.llama_providers import taken
         from modelkit.runtime import environments
 
+        if ask.engine in LLAMA and ask.specifier and (one := taken(self.llama, ask.engine, ask.specifier)) is not None:
+            return self.engines | {ask.engine: one.engine}
         fitting = environments.find("vllm", ask.specifier) if ask.engine == "vllm" and ask.specifier else None
         return self.engines if fitting is None else self.engines | {"vllm": vllm.engine(fitting)}
+
+    def provider(self, plan: Plan) -> str | None:
+        """Who provides the llama.cpp of a plan, and why it is the one; None for other engines, and where none is."""
+        from modelkit.engines.llama_providers import why
+
+        one = next((one for one in self.llama if one.engine == plan.engine), None) if plan.engine else None
+        return f"{one}: {why(self.llama, one, plan.engine_name)}" if one else None
 
     def look(self, stage: str) -> Found:
         """What is here of a stage's model."""
@@ -90,6 +120,7 @@ class Stages:
         from modelkit.planning.facts import Facts
         from modelkit.planning.reach import folder_source, remote_source
         from modelkit.platforms import platform_row
+        from modelkit.runtime.machine import memory
 
         ask = found.wanted
         where = platform_row(ask.platform).where
@@ -106,7 +137,7 @@ class Stages:
                      steps=() if elsewhere else found.left, gguf=here if here and here.form == "gguf" else None,
                      safetensors=here if here and here.form == "safetensors" else None,
                      model=found.facts, gpu=None if elsewhere else self.gpu, cpus=os.cpu_count() or 1,
-                     cpu_flags=() if elsewhere else cpu_flags(),
+                     cpu_flags=() if elsewhere else cpu_flags(), memory=memory() if where == "process" else None,
                      tools=frozenset((*found.tools, *(one.tool.name for one in found.adapters if one.tool))),
                      inherited=base, adapters=tuple(adapters.served(found.adapters, where, stage)))
 
@@ -244,9 +275,12 @@ class Stages:
             return f"{engine.version} ({engine.provider})" if engine.name.startswith("llama") else engine.version
         from packaging.specifiers import SpecifierSet
 
+        from modelkit.planning.forms import OWN
+
         allowed = SpecifierSet(found.wanted.specifier)
-        return next((one.version for one in SETS if one.engine == found.wanted.engine
-                     and allowed.contains(one.version)), "")
+        version = next((one.version for one in SETS if one.engine == found.wanted.engine
+                        and allowed.contains(one.version)), "")
+        return f"{version} ({OWN})" if version and found.wanted.engine in LLAMA else version
 
     def presume_possible(self, plan: Plan, engine: bool = True) -> None:
         """Raise Failure for what nobody but a person can bring."""

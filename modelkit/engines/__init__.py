@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 ENGINES = {
     "llama.cpp": "modelkit.engines.llama_cpp",
-    "llama-server": "modelkit.engines.llama_cpp",
+    "llama-server": "modelkit.engines.llama_server",
     "vllm": "modelkit.engines.vllm",
     "sglang": "modelkit.engines.sglang",
     "tensorrt-llm": "modelkit.engines.tensorrt_llm",
@@ -47,26 +47,35 @@ def engine_module(name: str) -> EngineModule:
     raise Failure("unknown-engine", f"there is no engine `{name}`", hint=f"there are {known}")
 
 
+def module_of(plan: Plan) -> EngineModule:
+    """What knows the engine of a plan. Of llama.cpp it is whoever provides it: our own engine, or llama-server."""
+    from modelkit.planning.forms import OWN
+
+    provider = plan.engine.provider if plan.engine else OWN
+    own = plan.engine_name != "llama.cpp" or provider == OWN
+    return engine_module(plan.engine_name if own else "llama-server")
+
+
 def lower(plan: Plan) -> tuple[Lowered, ...]:
     """What each setting of a plan becomes on its engine."""
-    return engine_module(plan.engine_name).lower(plan)
+    return module_of(plan).lower(plan)
 
 
 def presume_machine(plan: Plan) -> None:
     """Raise Failure where this machine can't compute what a plan wants on its engine."""
-    engine_module(plan.engine_name).presume_machine(plan)
+    module_of(plan).presume_machine(plan)
 
 
 def launch(plan: Plan) -> Launch:
     """How the engine of a plan without needs is started."""
     from modelkit.engines.expected import expected
 
-    return replace(engine_module(plan.engine_name).launch(plan), expected=expected(plan))
+    return replace(module_of(plan).launch(plan), expected=expected(plan))
 
 
 def words(plan: Plan) -> tuple[Word, ...]:
     """Every flag and environment variable that the engine of a plan gets, each with its origin and reason."""
-    return engine_module(plan.engine_name).words(plan)
+    return module_of(plan).words(plan)
 
 
 def container(plan: Plan) -> Container:
@@ -74,7 +83,7 @@ def container(plan: Plan) -> Container:
 
     Raises Failure for an engine that has no image, and for what it can't do in one.
     """
-    return engine_module(plan.engine_name).container(plan)
+    return module_of(plan).container(plan)
 
 
 def explain_exit(engine: str, tail: Iterable[str]) -> str | None:

@@ -11,8 +11,8 @@ from modelkit.contract.effective import Effective
 if TYPE_CHECKING:
     from modelkit.planning.plan import Plan
 
-_CONTEXT_STEP = {"llama.cpp": 256, "llama-server": 256}
-"""Engines that round the context of a conversation up to a multiple of this."""
+_CONTEXT_STEP = {"llama-server": 256, "xllamacpp": 256}
+"""Providers that round the context of a conversation up to a multiple of this."""
 
 _SAYS = {"context_length": "tokens of context", "max_concurrency": "conversations at once", "template":
          "chat template", "adapters": "adapters", "model": "model", "revision": "revision of the model",
@@ -40,7 +40,7 @@ def expected(plan: Plan) -> dict[str, Any]:
     """Fields of `Effective` that the plan decides, as JSON has them."""
     from modelkit.engines.container import MODEL
 
-    step = _CONTEXT_STEP.get(plan.engine_name, 1)
+    step = _CONTEXT_STEP.get(plan.engine.provider, 1) if plan.engine else 1
     said: dict[str, Any] = {"context_length": -(-plan.context_length // step) * step,
                             "max_concurrency": plan.max_concurrency,
                             "adapters": sorted(one.name for one in plan.adapters)}
@@ -52,7 +52,8 @@ def expected(plan: Plan) -> dict[str, Any]:
     elif plan.weights is not None:
         said["model"] = plan.weights.path
     parallel = plan.setting("serve.tensor_parallel")
-    if parallel is not None and plan.engine_name not in _CONTEXT_STEP and plan.engine and plan.engine.variant != "cpu":
+    splits = plan.weights is None or plan.weights.form != "gguf"  # llama.cpp takes all the GPUs that it sees
+    if parallel is not None and splits and plan.engine and plan.engine.variant != "cpu":
         said["tensor_parallel"] = parallel.value
     return said
 

@@ -1,99 +1,85 @@
-"""llama.cpp over llama-server's protocol: a `llama-server` binary, or the whole of it in the `xllamacpp` wheel.
+"""llama.cpp on our own engine: `modelkit.llamacpp` in a Python that has llama-cpp-python.
 
-The engine is one process, `modelkit.engines.llama_host`: llama-server behind the contract, on a Unix socket.
-Facts about flags and words are of llama.cpp b11549 (2026-10); a binary that is older is asked what it knows.
+One process has the engine and the contract in it. Where its Python is not ours, the sources of both go into the run
+directory, so that the engine is always this modelkit's. What other providers of llama.cpp do is `llama_server`.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
-import importlib.util
 import json
-import os
-import re
-import shutil
-import subprocess
-import sys
-from typing import Literal
 
 from modelkit.engines import table
 from modelkit.engines.container import Container
+from modelkit.engines.flags import is_flag
 from modelkit.engines.launch import RUN, File, Launch
+from modelkit.engines.llama_cpp_settings import SETTINGS, TEMPLATE, computes_on_cpu
+from modelkit.engines.llama_cpp_words import config, in_our_python, presume_known, words
 from modelkit.engines.llama_exits import explain_exit
-from modelkit.engines.llama_host.config import Config
-from modelkit.engines.llama_settings import SETTINGS
-from modelkit.engines.llama_words import OPTIONAL, author_flags, lowered_flag, words
-from modelkit.engines.word import argv
+from modelkit.engines.llama_server import container as _container
+from modelkit.engines.sources import sources
+from modelkit.engines.word import variables
 from modelkit.failure import Failure
-from modelkit.planning.plan import Engine, Lowered, Plan
+from modelkit.llamacpp.config import Config
+from modelkit.planning.plan import Lowered, Plan
 
-__all__ = ["SETTINGS", "container", "explain_exit", "launch", "lower", "presume_machine", "probe", "words"]
+__all__ = ["SETTINGS", "container", "explain_exit", "launch", "lower", "presume_machine", "words"]
 
-
-def probe() -> Engine | None:
-    """The llama.cpp of this machine: `$LLAMA_SERVER`, `llama-server` on PATH, else the wheel, not imported.
-
-    Raises Failure when `$LLAMA_SERVER` names something else.
-    """
-    named = os.environ.get("LLAMA_SERVER")
-    binary = named or shutil.which("llama-server")
-    if binary and (version := _version(binary)) is not None:
-        return Engine(name="llama.cpp", provider="llama-server", version=version, command=(binary,))
-    if named:
-        raise Failure("not-llama-server", f"LLAMA_SERVER names {named}, which is no llama-server that runs",
-                      hint="name one that answers --version, or unset it")
-    if importlib.util.find_spec("xllamacpp") is None:
-        return None
-    return Engine(name="llama.cpp", provider="xllamacpp", version=importlib.metadata.version("xllamacpp"),
-                  command=(sys.executable,))
+_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32,
+          "q4_0": 18 / 32, "iq4_nl": 18 / 32}
+"""Of one number of the attention cache, by its type: blocks of 32 numbers have a scale."""
 
 
 def lower(plan: Plan) -> tuple[Lowered, ...]:
     """What every setting and every FLAG of the plan becomes."""
-    provider = plan.engine.provider if plan.engine else "xllamacpp"
-    return (*table.lower(SETTINGS, plan), *(lowered_flag(one, provider) for one in author_flags(plan.flags)))
+    said = [word.partition("=")[0] for word in plan.flags if is_flag(word)]
+    return (*table.lower(SETTINGS, plan),
+            *(Lowered(setting=f"flag {word}", verdict="equal", target=word) for word in said))
 
 
 def presume_machine(plan: Plan) -> None:
-    """llama.cpp computes with every GGUF wherever it runs."""
+    """Raise Failure where the weights and the attention cache are larger than the memory that there is."""
+    if plan.memory is None or plan.weights is None or not computes_on_cpu(plan):
+        return
+    files = plan.weights.size + sum(one.size for one in plan.adapters) + (plan.draft.size if plan.draft else 0)
+    cache = kv_bytes(plan, config(words(plan)))
+    if files + cache > plan.memory:
+        raise Failure("does-not-fit", f"stage `{plan.stage}` needs {_gib(files + cache)} of memory, {_gib(files)} for "
+                      f"weights and {_gib(cache)} for {plan.max_concurrency} conversations of {plan.context_length} "
+                      f"tokens, and there are {_gib(plan.memory)}", hint="lower `num_ctx` or `SERVE max_concurrency`, "
+                      "write `SERVE kv_cache q8_0`, or take a smaller quantization")
+
+
+def kv_bytes(plan: Plan, said: Config) -> int:
+    """Of the attention cache; 0 where the model's shape is not known."""
+    cells = said.kv_tokens or said.context_length * said.max_concurrency
+    return int(cells * (plan.kv_bytes_per_token or 0) * _BYTES.get(said.kv_cache, 2.0) / 2)
 
 
 def launch(plan: Plan) -> Launch:
-    """How to start the plan's engine. Raises Failure while the engine or the weights are missing."""
-    engine, weights = plan.engine, plan.weights
-    if engine is None or weights is None:
+    """How to start the plan's engine. Raises Failure while the engine or the weights are missing, and for a FLAG that
+    the engine does not have."""
+    if plan.engine is None or plan.weights is None:
         raise Failure("not-ready", f"stage `{plan.stage}` cannot start yet", hint="modelkit plan says what it needs")
-    provider: Literal["llama-server", "xllamacpp"] = "xllamacpp" if engine.provider == "xllamacpp" else "llama-server"
-    config = Config(
-        provider=provider, command=() if provider == "xllamacpp" else engine.command,
-        flags=tuple(argv((word,)) for word in words(plan)), optional=OPTIONAL, model=weights.path,
-        socket=f"{RUN}/engine.sock", upstream=f"{RUN}/llama.sock", profile=f"{RUN}/profile.json",
-        fingerprint=f"{provider}-{engine.version}", context_length=plan.context_length, slots=plan.max_concurrency)
-    files = [File("profile.json", json.dumps(plan.profile, indent=1, sort_keys=True) + "\n"),
-             File("llama_host.json", json.dumps(config.as_json(), indent=1, sort_keys=True) + "\n")]
+    presume_known(plan)
+    said = words(plan)
+    # RUN is replaced in contents too; a system prompt that happens to contain it must stay as it is.
+    profile = json.dumps(plan.profile, indent=1, sort_keys=True).replace(RUN, "\\u0040RUN\\u0040")
+    files = [File("profile.json", profile + "\n"),
+             File("llamacpp.json", json.dumps(config(said).as_json(), indent=1, sort_keys=True) + "\n")]
     if plan.chat_template is not None:
-        files.append(File("chat_template.jinja", plan.chat_template))
-    python = engine.command[0] if provider == "xllamacpp" else sys.executable
+        files.append(File(TEMPLATE, plan.chat_template))
+    if not in_our_python(plan):
+        files += sources("contract", "llamacpp", says="The contract and the engine alone.")
     return Launch(
-        argv=(python, "-P", "-m", "modelkit.engines.llama_host", "--config", f"{RUN}/llama_host.json"),
-        files=tuple(files), start_seconds=60.0 + weights.size / 50e6, grace_seconds=10.0,
-        log_progress=("loading model", "model loaded"))
+        argv=(plan.engine.command[0], "-P", "-m", "modelkit.llamacpp", "--config", f"{RUN}/llamacpp.json"),
+        env=variables(said), files=tuple(files), start_seconds=60.0 + plan.weights.size / 50e6, grace_seconds=10.0,
+        log_progress=("loading", "loaded", "ready"))
 
 
 def container(plan: Plan) -> Container:
-    """Raises Failure: there is no image of it that speaks the contract."""
-    raise Failure("engine-without-image", f"{plan.engine_name} runs as a process of this machine, not in a container",
-                  hint="write `ENGINE vllm` in this stage, or `PLATFORM process` or `systemd`")
+    """Raises Failure: there is no image of it."""
+    return _container(plan)
 
 
-def _version(binary: str) -> str | None:
-    """The build number that `--version` tells, as a version; None when it is not llama-server."""
-    try:
-        said = subprocess.run([binary, "--version"], capture_output=True, text=True, timeout=20, check=False,
-                              stdin=subprocess.DEVNULL, errors="replace")
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    # "version: 6123 (abcdef0)", since 2026 "version: 0.5.0 (build 11434, commit abcdef0)"
-    found = (re.search(r"^version: \S+ \(build (\d+)", said.stdout + said.stderr, re.M)
-             or re.search(r"^version: (\d+)", said.stdout + said.stderr, re.M))
-    return found[1] if found else None
+def _gib(size: int) -> str:
+    return f"{size / 1024**3:.1f} GiB"

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from importlib.resources import files
 
 from modelkit.engines import table
 from modelkit.engines.container import CONFIG, MODEL
 from modelkit.engines.flags import table as table_of
 from modelkit.engines.launch import RUN, File
+from modelkit.engines.sources import sources
 from modelkit.engines.vllm_adapters import lora_words, served_name
 from modelkit.engines.vllm_hardware import capability, cpu_dtype, on_cpu
 from modelkit.engines.vllm_settings import SETTINGS, TEMPLATE_FILE
@@ -218,10 +218,7 @@ def config_files(plan: Plan) -> tuple[File, ...]:
 
 def contract_sources() -> list[File]:
     """The contract's own source files under `python/`: modelkit is not installed where vLLM runs."""
-    folder = files("modelkit.contract")
-    sources = sorted((f for f in folder.iterdir() if f.name.endswith(".py")), key=lambda f: f.name)
-    return [File("python/modelkit/__init__.py", '"""The contract alone, for the engine that loads it."""\n'),
-            *(File(f"python/modelkit/contract/{f.name}", f.read_text("utf-8")) for f in sources)]
+    return sources("contract", says="The contract alone, for the engine that loads it.")
 
 
 def _origin(plan: Plan, setting: str) -> Origin:

@@ -31,6 +31,7 @@ class Facts:
     model: ModelFacts | None = None
     cpus: int = 1
     cpu_flags: tuple[str, ...] = ()
+    memory: int | None = None  # bytes that processes of this machine, or this container, may have
     image: str | None = None
     source: ModelSource | None = None
     adapters: tuple[ServedAdapter, ...] = ()

@@ -16,8 +16,15 @@ FORM_OF_ENGINE: dict[str, Literal["gguf", "safetensors"]] = {
     "tensorrt-llm": "safetensors"}
 """What an engine loads, by the language's word for it."""
 
-DIALECT_OF_ENGINE = {name: "llama-server" if form == "gguf" else name for name, form in FORM_OF_ENGINE.items()}
-"""Whose request fields the contract writes, see `contract.dialect`."""
+OWN = "llama-cpp-python"
+"""The provider of `llama.cpp` that runs modelkit's own engine; every other one speaks llama-server's protocol."""
+
+
+def dialect(engine_name: str, provider: str = OWN) -> str:
+    """Whose request fields the contract writes, see `contract.dialect`. `provider` says who computes for llama.cpp."""
+    if FORM_OF_ENGINE[engine_name] != "gguf":
+        return engine_name
+    return "llamacpp" if engine_name == "llama.cpp" and provider == OWN else "llama-server"
 
 
 @dataclass(frozen=True)

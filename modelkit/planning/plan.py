@@ -39,7 +39,8 @@ class Setting(Frozen):
 class Engine(Frozen):
     """What computes: `name` is the language's word, `provider` what was found for it.
 
-    `llama.cpp`: provider `llama-server` (`command` is its path) or `xllamacpp` (`command` is a Python).
+    `llama.cpp`: provider `llama-cpp-python` (`command` is a Python that has it: modelkit's own engine runs there),
+    `llama-server` (`command` is its path) or `xllamacpp` (`command` is a Python).
     `vllm`: provider `environment` (`command` is that environment's `vllm`).
     On platforms of containers: provider `image`, no command; `Plan.image` says which.
     """
@@ -48,7 +49,7 @@ class Engine(Frozen):
     provider: str
     version: str
     command: tuple[str, ...]
-    variant: str = ""  # "cpu" or "cuda" where the engine comes in variants
+    variant: str = ""  # "cpu", "cuda" … where the engine comes in variants
 
 
 class Lowered(Frozen):
@@ -123,6 +124,7 @@ class Plan(Frozen):
     kv_bytes_per_token: int | None = None  # of the attention cache at 16 bits; None where the model's shape is unknown
     cpus: int = 1  # cores of this machine
     cpu_flags: tuple[str, ...] = ()  # its vector units, as Linux names them; empty where that is not known
+    memory: int | None = None  # bytes that its processes may have; None where that is not known
     profile: dict[str, Any]  # the contract's profile, as `contract.profile.Profile.as_json()`
     settings: tuple[Setting, ...]
     lowered: tuple[Lowered, ...] = ()

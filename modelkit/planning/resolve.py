@@ -15,7 +15,7 @@ from modelkit.language.modelfile import Modelfile, Unset
 from modelkit.planning.adapters import adapter_needs, served_adapters, spelled, wanted_adapters
 from modelkit.planning.facts import Facts, Overrides
 from modelkit.planning.families import Thinking, parsers, thinking
-from modelkit.planning.forms import DIALECT_OF_ENGINE, FORM_OF_ENGINE
+from modelkit.planning.forms import FORM_OF_ENGINE, dialect
 from modelkit.planning.gpus import accelerator_name, presume_shared
 from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, ServedAdapter, Setting, Shape, Weights
 
@@ -82,7 +82,8 @@ class _Resolution:
         context_length = self._context_length()
         template, shape = self._chat_template(), self._shape()
         concurrency = int(self._serve("max_concurrency", CONCURRENCY_OF_STAGE[self.kind]))
-        profile = self._profile(engine_name, DIALECT_OF_ENGINE[engine_name], context_length)
+        spoken = dialect(engine_name, engine.provider) if engine else dialect(engine_name)
+        profile = self._profile(engine_name, spoken, context_length)
         if self.said.draft:
             self._set("draft", self.said.draft.value, self._origin(self.said.draft))
         if self.said.quantize:
@@ -103,7 +104,7 @@ class _Resolution:
             engine=engine, engine_name=engine_name, reference=self.facts.reference, weights=weights,
             context_length=context_length, max_concurrency=concurrency, profile=profile.as_json(),
             kv_bytes_per_token=self.facts.model.kv_bytes_per_token if self.facts.model else None, cpus=self.facts.cpus,
-            cpu_flags=self.facts.cpu_flags,
+            cpu_flags=self.facts.cpu_flags, memory=self.facts.memory,
             settings=tuple(self.settings[name] for name in sorted(self.settings)),
             flags=tuple(word for word, _ in flags), flag_origins=tuple(origin for _, origin in flags),
             base_origin=self._origin(self.said.base) if self.said.base else None, shape=shape, accelerator=gpu,
@@ -302,7 +303,9 @@ class _Resolution:
         if name == "vllm":
             return "vLLM is not installed: run `modelkit engine install vllm`"
         if name == "llama-server":
-            return "no `llama-server` is on PATH: install llama.cpp, or write `ENGINE llama.cpp`"
+            return ("no llama-server is here: put one on PATH, run `pip install 'modelkit-llm[llamacpp]'`, or write "
+                    "`ENGINE llama.cpp`")
         if name not in ("llama.cpp", "llama-server"):
             return f"{name} runs in a container: write `PLATFORM compose`, `kubernetes` or another that has containers"
-        return "llama.cpp is not installed: run `pip install 'modelkit-llm[llamacpp]'`, or put `llama-server` on PATH"
+        return ("llama.cpp is not installed: run `modelkit engine install llama.cpp`, which compiles it, or "
+                "`pip install 'modelkit-llm[llamacpp]'`, which needs no compiler")

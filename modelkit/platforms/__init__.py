@@ -112,7 +112,7 @@ def _unsaid(plan: Plan, covered: set[str]) -> Iterator[Lowered]:
     """What neither engine nor platform said a word about, so that nothing is dropped in silence."""
     from modelkit import engines
 
-    known = engines.engine_module(plan.engine_name).SETTINGS
+    known = engines.module_of(plan).SETTINGS
     for setting in plan.settings:
         if setting.name in covered or setting.name in ("engine", "platform"):
             continue

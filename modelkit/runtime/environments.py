@@ -13,11 +13,9 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import importlib.metadata
-import importlib.util
 import json
 import os
 import shutil
-import site
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -25,7 +23,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from modelkit.engines.requirements import RequirementSet, requirement_set, tool_set
+from modelkit.engines import llama_providers
+from modelkit.engines.requirements import PART_OF, SETS, RequirementSet, program, requirement_set, tool_set
 from modelkit.failure import Failure
 from modelkit.models.convert.tool import Name, Tool
 from modelkit.places import place, private_directory
@@ -55,7 +54,7 @@ class EngineEnvironment:
     @property
     def command(self) -> str:
         """The engine's own command, the Python of a tool."""
-        return str(Path(self.path) / "bin" / (self.engine if tool_set(self.engine) is None else "python"))
+        return str(Path(self.path) / "bin" / program(self.engine))
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self), "command": self.command}
@@ -64,16 +63,19 @@ class EngineEnvironment:
 def install(engine: str = "vllm", version: str | None = None, variant: str | None = None, *,
             index: PackageIndex | None = None, on_progress: Callable[[str], None] | None = None,
             reinstall: bool = False, offline: bool = False) -> EngineEnvironment:
-    """The environment of an engine, or of a tool (`quantizer`, `converter`, `compressor`), made if it is not here yet.
+    """The environment of an engine, or of a tool (`converter`, `compressor` …), made if it is not here yet.
 
-    `version` None is the newest with pins, `variant` None is `cuda` where an NVIDIA driver is present, else `cpu`;
-    a tool has one of each. `index` says where packages come from; None means as pip is set up here. Installs of one
-    environment at the same time do the work once. `offline` asks no index: uv's cache and folders of wheels must have
-    all of it. Raises Failure `engine-install-failed`, `tool-install-failed` and others, and leaves what was there.
+    `version` None is the newest with pins, `variant` None is `cuda` where an NVIDIA driver is present (and the
+    compiler, for what is compiled), else `cpu`; a tool has one of each. The quantizer comes with llama.cpp. `index`
+    says where packages come from; None means as pip is set up here. Installs of one environment at the same time do
+    the work once. `offline` asks no index: uv's cache and folders of wheels must have all of it. Raises Failure
+    `engine-install-failed`, `tool-install-failed` and others, and leaves what was there.
     """
     say = on_progress or (lambda line: None)
-    wanted = tool_set(engine) or requirement_set(engine, version, variant or detect_variant())
+    engine = PART_OF.get(engine, engine)
+    wanted = tool_set(engine) or requirement_set(engine, version, variant or _fitting_variant(engine, version))
     _presume_fits(wanted)
+    _presume_compiler(wanted)
     home = private_directory(place("data") / f"{wanted.kind}s")
     with alone(home / f".{wanted.name}.lock", say) as lock:
         there = _read(home / wanted.name)
@@ -95,11 +97,11 @@ def installed_tools() -> list[EngineEnvironment]:
 
 def find_tool(name: Name) -> Tool | None:
     """A tool that is ready to be used: of our own Python where that has it, else of its environment."""
+    if name == "quantizer":
+        return _quantizer()
     wanted = tool_set(name)
     if wanted is None:
         return None
-    if name == "quantizer" and (version := _own_llama_cpp()) is not None:
-        return Tool(name, f"llama-cpp-python {version}", sys.executable)
     if name == "balancer" and _own_envoy() == wanted.version:
         return Tool(name, wanted.says, sys.executable)
     for one in installed_tools():
@@ -109,18 +111,17 @@ def find_tool(name: Name) -> Tool | None:
     return None
 
 
-def _own_llama_cpp() -> str | None:
-    """The version of llama-cpp-python that our Python sees as its children do: not the user's own packages."""
+def _quantizer() -> Tool | None:
+    """llama-cpp-python, wherever it is: of our own Python, of the engine llama.cpp, or of a tool that was made of it
+    alone (until 0.3.0)."""
     from packaging.version import Version
 
-    spec = importlib.util.find_spec("llama_cpp")
-    if spec is None or spec.origin is None or spec.origin.startswith(str(site.getusersitepackages())):
-        return None
-    try:
-        version = importlib.metadata.version("llama-cpp-python")
-    except importlib.metadata.PackageNotFoundError:
-        return None
-    return version if Version(version) >= Version(_OLDEST_LLAMA) else None
+    here = llama_providers.version_here()
+    found = [(here, sys.executable)] if here is not None else []
+    found += [(one.version, one.command) for one in (*installed(), *installed_tools())
+              if one.engine in (PART_OF["quantizer"], "quantizer")]
+    return next((Tool("quantizer", f"llama-cpp-python {version}", python) for version, python in found
+                 if Version(version) >= Version(_OLDEST_LLAMA)), None)
 
 
 def _own_envoy() -> str | None:
@@ -162,6 +163,14 @@ def detect_variant() -> str:
     return "cuda" if driver else "cpu"
 
 
+def _fitting_variant(engine: str, version: str | None) -> str:
+    """The machine's, unless that has to be compiled with something that is not here."""
+    variant = detect_variant()
+    compiler = next((one.compiler for one in SETS if one.engine == engine and one.variant == variant
+                     and version in (None, one.version)), "")
+    return variant if not compiler or shutil.which(compiler) else "cpu"
+
+
 def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable[[str], None], *,
           lock: int, offline: bool) -> EngineEnvironment:
     final, making = home / wanted.name, home / f".{wanted.name}.making"
@@ -173,6 +182,8 @@ def _make(wanted: RequirementSet, home: Path, index: PackageIndex, say: Callable
             build = VenvBuild(wanted, making, index, log=log, say=say, keep_open=lock, offline=offline)
             variant = f" ({wanted.variant})" if wanted.variant else ""
             say(f"installing {wanted.engine} {wanted.version}{variant} into {final}")
+            if wanted.build:
+                say("it is compiled here unless a cache has it, which takes some minutes")
             tool = build.run()
             build.moves_to(final)
             say(f"trying `{build.trial}`")
@@ -257,6 +268,12 @@ def _presume_fits(wanted: RequirementSet) -> None:
         raise Failure(f"{wanted.kind}-not-here", f"the pins of {wanted.name} are for Python {first[0]}.{first[1]} to "
                       f"{last[0]}.{last[1]}, and this is {sys.version_info[0]}.{sys.version_info[1]}",
                       hint="install modelkit with one of those")
+
+
+def _presume_compiler(wanted: RequirementSet) -> None:
+    if wanted.compiler and shutil.which(wanted.compiler) is None:
+        raise Failure("compiler-missing", f"{wanted.name} is compiled here, and `{wanted.compiler}` is not on PATH",
+                      hint="install NVIDIA's CUDA toolkit and put its `bin` on PATH, or take `--variant cpu`")
 
 
 def _presume_room(wanted: RequirementSet, home: Path) -> None:

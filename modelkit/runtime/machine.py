@@ -1,12 +1,15 @@
-"""What is on this machine that stages can use: NVIDIA GPUs, and the clients of other platforms. Changes nothing."""
+"""What is on this machine that stages can use: memory, NVIDIA GPUs, clients of other platforms. Changes nothing."""
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 _SECONDS = 10.0
 
@@ -64,6 +67,26 @@ def run(words: Sequence[str]) -> tuple[int, str]:
     except OSError as error:
         return 126, str(error.strerror or error)
     return done.returncode, done.stdout + done.stderr
+
+
+def memory(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Bytes that our processes may have: the machine's, or less where a control group says so; None where neither is
+    known."""
+    found = []
+    with contextlib.suppress(OSError, ValueError):
+        found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    inside = ""
+    with contextlib.suppress(OSError):  # `0::/user.slice/…` of cgroup v2; a container sees itself as the root
+        inside = next((line[3:] for line in own.read_text().splitlines() if line.startswith("0::")), "")
+    folder = groups / inside.strip("/")
+    for group in (folder, *folder.parents):
+        if not group.is_relative_to(groups):
+            break
+        with contextlib.suppress(OSError, ValueError):
+            found.append(int((group / "memory.max").read_text()))  # `max` is no number
+    with contextlib.suppress(OSError, ValueError):
+        found.append(int((groups / "memory" / "memory.limit_in_bytes").read_text()))  # cgroup v1
+    return min(found, default=None)
 
 
 def gpus(run: Run = run) -> tuple[Gpu, ...] | str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -27,6 +28,7 @@ PAYLOAD = "payload"
 _LAST_LINES = 20
 _WORTH_SAYING = re.compile(r"(Resolved|Prepared|Installed|Bytecode|Building) |"
                            r"Downloading .*\((\d{2,}(\.\d+)? ?M|[\d.]+ ?G)i?B\)")
+_NO_COMPILER = re.compile(r"CMAKE_C(XX)?_COMPILER|C(XX)? compiler identification is unknown")
 _NO_SUCH_TORCH = re.compile(r"No solution found.*\btorch\b", re.S)
 # These would make the tools, or the new Python, look at another environment or at other pins.
 _NOT_INHERITED = ("VIRTUAL_ENV", "CONDA_PREFIX", "PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE",
@@ -55,6 +57,8 @@ class VenvBuild:
         proved, unproved = by_digest(wanted)
         self.requirements, self.without = folder / "requirements.txt", folder / "without-digests.txt"
         self.requirements.write_text(proved, "utf-8")
+        self.include = folder / "include.cmake"
+        self.include.write_text(wanted.cmake, "utf-8")
         self.without.write_text(unproved, "utf-8")
 
     def run(self) -> str:
@@ -91,8 +95,8 @@ class VenvBuild:
                           "run it again") from None
 
     def _with_uv(self, uv: Sequence[str]) -> None:
-        command = [*uv, "pip", "install", "--python", str(self.python), "--compile-bytecode", "-r",
-                   str(self.requirements), "-r", str(self.without)]
+        command = [*uv, "pip", "install", "--python", str(self.python), "--compile-bytecode", *self._definitions(),
+                   "-r", str(self.requirements), "-r", str(self.without)]
         backend = self.wanted.torch_backend
         # The user's own indexes come first. Only where they lack the build is uv's knowledge of PyTorch's asked.
         again = [*command, "--torch-backend", backend] if backend and not os.environ.get("UV_TORCH_BACKEND") else None
@@ -105,7 +109,7 @@ class VenvBuild:
 
     def _with_pip(self) -> None:
         self.say("uv cannot be had: installing with pip, which takes a few minutes")
-        command = [str(self.python), "-m", "pip", "install", "--no-deps", "--progress-bar", "off",
+        command = [str(self.python), "-m", "pip", "install", "--no-deps", "--progress-bar", "off", *self._definitions(),
                    "-r"]  # the set is complete: resolving it again would only cost minutes
         for part in (self.requirements, self.without):  # pip wants digests of all that it is given at once, or of none
             if not part.read_text("utf-8").strip():
@@ -113,6 +117,10 @@ class VenvBuild:
             code, said = self._run([*command, str(part)], self._pip_env())
             if code:
                 raise self._failed("pip install", code, said, self._hint(said))
+
+    def _definitions(self) -> list[str]:
+        """CMake's definitions as settings of the build: uv's cache then tells builds of other definitions apart."""
+        return [word for one in self.wanted.build for word in ("--config-settings", f"cmake.define.{one}")]
 
     def _uv_of_its_own(self) -> list[str] | None:
         if self.offline:
@@ -152,6 +160,9 @@ class VenvBuild:
     def _hint(self, said: str) -> str | None:
         if re.search(r"hash mismatch|do not match the hashes|HASHES FROM|hashes are required", said, re.I):
             return "an index gave other files than were pinned: use another index, and tell whoever runs that one"
+        if self.wanted.build and _NO_COMPILER.search(said):
+            return ("it is compiled here, and needs a C++ compiler: `apt-get install g++` (Debian, Ubuntu), "
+                    "`dnf install gcc-c++` (Fedora), `xcode-select --install` (macOS)")
         if self.offline:
             return ("not all of it is here: install it once with the network, or name a folder with its wheels in "
                     "pip's settings (`pip config set global.find-links FOLDER`)")
@@ -205,12 +216,20 @@ class VenvBuild:
     def _uv_env(self) -> dict[str, str]:
         own = self._environment()
         more = {"UV_PYTHON_DOWNLOADS": "never", **({"UV_OFFLINE": "1"} if self.offline else {})}
-        return own | self.index.for_uv(own) | more | dict(self.wanted.build)
+        return own | self.index.for_uv(own) | more | self._cmake(own)
 
     def _pip_env(self) -> dict[str, str]:
         quiet = {"PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
         alone = {"PIP_NO_INDEX": "1"} if self.offline else {}
-        return self._environment() | self.index.for_pip() | quiet | alone | dict(self.wanted.build)
+        own = self._environment()
+        return own | self.index.for_pip() | quiet | alone | self._cmake(own)
+
+    def _cmake(self, own: Mapping[str, str]) -> dict[str, str]:
+        """What CMake is told beside: not as a setting, for the path would make every build another one to a cache."""
+        if not self.wanted.cmake:
+            return {}
+        include = shlex.quote(f"-DCMAKE_PROJECT_{self.wanted.engine}_INCLUDE={self.include}")
+        return {"CMAKE_ARGS": f"{own.get('CMAKE_ARGS', '')} {include}".strip()}
 
 
 def by_digest(wanted: RequirementSet) -> tuple[str, str]:

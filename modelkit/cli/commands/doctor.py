@@ -6,22 +6,26 @@ import os
 import shutil
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from modelkit.cli import project
-from modelkit.cli.stages import engines_found
+from modelkit.cli.stages import LLAMA, engines_found, llama_found
 from modelkit.cli.terminal import Terminal
 from modelkit.places import place
 
 if TYPE_CHECKING:
+    from modelkit.engines.llama_providers import Provider
     from modelkit.planning.plan import Engine
     from modelkit.runtime.environments import EngineEnvironment
     from modelkit.runtime.machine import Gpu
 
 Verdict = Literal["ok", "warn", "fail"]
+
+_UPDATE = {"xllamacpp": "pip install -U xllamacpp", "llama-server": "update llama-server",
+           "llama-cpp-python": "update modelkit: it is written for this version"}
 
 
 @dataclass(frozen=True)
@@ -39,9 +43,10 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     del arguments
     from modelkit.runtime import environments, machine
 
-    engines, installed, gpus = engines_found(), environments.installed(), machine.gpus()
-    findings = [_python(), *_engines(engines), *_gpus(gpus, installed), *_advisories(engines, installed), *_tools(),
-                *_clients(), *_folders(), _disk(), _key()]
+    llama = llama_found()
+    engines, installed, gpus = engines_found(llama), environments.installed(), machine.gpus()
+    findings = [_python(), *_llama(llama), *_engines(engines), *_gpus(gpus, installed),
+                *_advisories(engines, installed), *_tools(), *_clients(), *_folders(), _disk(), _key()]
     terminal.document({"schema": "modelkit.doctor/1", "findings": [vars(f) for f in findings]})
     terminal.table(("", "WHAT", "FOUND", "FIX"), [(f.verdict, f.what, f.found, f.fix) for f in findings])
     return 1 if any(f.verdict == "fail" for f in findings) else 0
@@ -52,14 +57,30 @@ def _python() -> Finding:
 
 
 def _engines(found: dict[str, Engine]) -> Iterator[Finding]:
-    for word, role, fix in (("llama.cpp", "dev", "pip install 'modelkit-llm[llamacpp]'"),
-                            ("vllm", "prod", "modelkit engine install vllm")):
-        engine = found.get(word)
-        if engine:
-            variant = f" {engine.variant}" if engine.variant else ""
-            yield Finding(f"engine {word} ({role})", "ok", f"{engine.version}{variant}, {engine.provider}")
-        else:
-            yield Finding(f"engine {word} ({role})", "fail" if role == "dev" else "warn", "not installed", fix)
+    engine = found.get("vllm")
+    if engine:
+        yield Finding("engine vllm (prod)", "ok", f"{engine.version} {engine.variant}, {engine.provider}")
+    else:
+        yield Finding("engine vllm (prod)", "warn", "not installed", "modelkit engine install vllm")
+
+
+def _llama(found: Sequence[Provider]) -> Iterator[Finding]:
+    """Who provides llama.cpp, which others are here, and what our own engine lacks where it is not the one."""
+    from modelkit.engines.llama_providers import EXTRA, lacking, taken, why
+
+    what, install = "engine llama.cpp (dev)", "modelkit engine install llama.cpp"
+    one = taken(found, "llama.cpp")
+    if one is None:
+        yield Finding(what, "fail", "not installed", f"{install}, or without a compiler: "
+                      "pip install 'modelkit-llm[llamacpp]'")
+        return
+    variant = f" {one.engine.variant}" if one.engine.variant else ""
+    yield Finding(what, "ok", f"{one.engine.version}{variant}, {one.engine.provider} {one.where}; "
+                  + why(found, one, "llama.cpp"))
+    if missing := lacking():
+        yield Finding("llama-cpp-python", "warn", f"in modelkit's own Python, without {', '.join(missing)}", EXTRA)
+
+
 
 
 def _gpus(gpus: tuple[Gpu, ...] | str, installed: list[EngineEnvironment]) -> Iterator[Finding]:
@@ -83,8 +104,8 @@ def _advisories(engines: dict[str, Engine], installed: list[EngineEnvironment]) 
     from modelkit.engines.advisories import GRAVE, advisories
 
     here = {(one.engine, one.version): f"modelkit engine rm {one.engine} --version {one.version}" for one in installed}
-    here |= {(word, one.version): "pip install -U xllamacpp" if one.provider == "xllamacpp" else "update llama-server"
-             for word, one in engines.items() if word == "llama.cpp"}
+    here |= {(one.provider if one.provider == "llama-cpp-python" else word, one.version): _UPDATE[one.provider]
+             for word, one in engines.items() if word in LLAMA}
     for (name, version), away in here.items():
         known = advisories(name, version)
         reachable = [one for one in known if not one.unless]
@@ -100,12 +121,11 @@ def _advisories(engines: dict[str, Engine], installed: list[EngineEnvironment]) 
 
 def _tools() -> Iterator[Finding]:
     """Tools are made when they are first needed: that one is not here is no fault."""
-    from modelkit.engines.requirements import TOOLS
-    from modelkit.runtime.environments import installed_tools
+    from modelkit.cli.commands.tool import TOOLS
+    from modelkit.runtime.environments import find_tool
 
-    here = {one.engine: one for one in installed_tools()}
-    for name in dict.fromkeys(one.engine for one in TOOLS):
-        one = here.get(name)
+    for name in TOOLS:
+        one = find_tool(name)
         yield Finding(f"tool {name}", "ok", one.version if one else f"not installed (modelkit tool install {name})")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from modelkit.cli.stages import engines_found
+from modelkit.cli.stages import LLAMA, engines_found, llama_found
 from modelkit.cli.terminal import Terminal, amount
 from modelkit.failure import Failure
 
@@ -26,10 +26,11 @@ def _install(arguments: Namespace, terminal: Terminal) -> int:
     from modelkit.runtime import environments
 
     if arguments.engine is None:
-        raise Failure("usage", "which engine shall be installed?", hint="modelkit engine install vllm")
+        raise Failure("usage", "which engine shall be installed?",
+                      hint="modelkit engine install vllm, or modelkit engine install llama.cpp")
     if arguments.engine not in {one.engine for one in SETS}:
         llama = arguments.engine.startswith("llama")
-        hint = "pip install 'modelkit-llm[llamacpp]'" if llama else "modelkit engine install vllm"
+        hint = f"modelkit engine install {'llama.cpp' if llama else 'vllm'}"
         raise Failure("unknown-engine", f"`{arguments.engine}` is not an engine that modelkit installs", hint=hint)
     wanted: dict[str, Any] = {"version": arguments.engine_version} if arguments.engine_version else {}
     environment = environments.install(arguments.engine, variant=arguments.variant, reinstall=arguments.reinstall,
@@ -40,26 +41,37 @@ def _install(arguments: Namespace, terminal: Terminal) -> int:
 
 
 def _list(arguments: Namespace, terminal: Terminal) -> int:
-    """Every environment, and llama.cpp as it is found; a `*` where a stage without a version takes it."""
+    """Every environment, and every llama.cpp as it is found; a `*` where a stage without a version takes it."""
+    from modelkit.engines.llama_providers import taken as choice
+    from modelkit.engines.llama_providers import why
     from modelkit.runtime import environments
 
     rows, documents = [], []
-    found = engines_found()
-    for word, engine in found.items():
-        if engine.provider != "environment":
-            rows.append(("*", word, engine.version, engine.variant, engine.provider, "", "", engine.command[0]))
-            documents.append({"engine": word, **engine.model_dump(mode="json")})
-    for one in environments.installed():
+    llama, installed = llama_found(), environments.installed()
+    found, chosen = engines_found(llama), {word: choice(llama, word) for word in LLAMA}
+    for provider in llama:
+        engine = provider.engine
+        if engine.command[0] in {one.command for one in installed}:
+            continue  # it comes below, with its pins
+        words = [word for word in LLAMA if chosen[word] is provider]
+        rows.append(("*" if words else "", " ".join(words) or "llama.cpp", engine.version, engine.variant,
+                     engine.provider, "", "", engine.command[0]))
+        documents.append({"engine": words[0] if words else engine.name, "taken": bool(words),
+                          "where": provider.where, **engine.model_dump(mode="json")})
+    for one in installed:
         taken = one.engine in found and one.command == found[one.engine].command[0]
         rows.append(("*" if taken else "", one.engine, one.version, one.variant, "environment",
                      one.requirements.removeprefix("sha256:")[:12], amount(one.size) if one.size else "", one.command))
         documents.append({"name": one.engine, "provider": "environment", "taken": taken,
                           **one.as_json(), "command": [one.command]})
     terminal.document(documents)
+    for word in LLAMA:
+        if (first := chosen[word]) is not None:
+            terminal.note(f"{word} is {first}: {why(llama, first, word)}")
     if rows:
         terminal.table(("", "ENGINE", "VERSION", "VARIANT", "PROVIDER", "PINS", "SIZE", "COMMAND"), rows)
     else:
-        terminal.note("no engine is installed: pip install 'modelkit-llm[llamacpp]', or modelkit engine install vllm")
+        terminal.note("no engine is installed: modelkit engine install llama.cpp, modelkit engine install vllm")
     return 0
 
 

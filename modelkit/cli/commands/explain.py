@@ -25,11 +25,14 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     refusal = _refusal(plan)
     terminal.document({"schema": "modelkit.explain/1", "stage": plan.stage, "engine": plan.engine_name,
                        "version": plan.engine.version if plan.engine else None, "platform": plan.platform,
+                       "provider": stages.provider(plan),
                        "words": [_word(word) for word in words], "requests": [_item(plan, one) for one in flagless],
                        "lost": [_item(plan, one) for one in lost], "refused": refusal.as_json() if refusal else None})
     where = f"in {plan.image}" if plan.image else "as a process" if plan.engine else "(not installed here)"
     terminal.data(f"{plan.name}  stage {plan.stage}  {plan.engine_name} "
                   f"{plan.engine.version if plan.engine else ''} {where}, platform {plan.platform}")
+    if (provider := stages.provider(plan)) is not None:
+        terminal.data(f"by {provider}")
     terminal.data("")
     terminal.table(("FLAG", "VALUE", "FROM", "WHY"), [(word.flag or "(model)", _middle(_value(word)), str(word.origin),
                                                        word.reason) for word in words])
@@ -81,9 +84,9 @@ def _row(plan: Plan, one: Lowered) -> tuple[str, ...]:
 
 
 def _doc(plan: Plan, setting: str) -> str:
-    from modelkit.engines import engine_module
+    from modelkit.engines import module_of
 
-    row = engine_module(plan.engine_name).SETTINGS.get(setting)
+    row = module_of(plan).SETTINGS.get(setting)
     return row.doc if row is not None else ""
 
 

@@ -20,13 +20,15 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         stages = Stages(project.load(path, terminal), arguments)
         found = stages.look(stage)
         plan, reason = stages.plan(stage, found), stages.stale(stage, found)
-        documents.append(plan.model_dump(mode="json") | {"lock": {"current": reason is None, "reason": reason}})
-        _say(plan, reason, terminal)
+        provider = stages.provider(plan)
+        documents.append(plan.model_dump(mode="json") | {"lock": {"current": reason is None, "reason": reason},
+                                                         "provider": provider})
+        _say(plan, reason, provider, terminal)
     terminal.document(documents[0] if len(documents) == 1 else documents)
     return 0
 
 
-def _say(plan: Plan, stale: str | None, terminal: Terminal) -> None:
+def _say(plan: Plan, stale: str | None, provider: str | None, terminal: Terminal) -> None:
     engine = plan.engine
     terminal.data(f"{plan.name}  stage {plan.stage}  ({plan.modelfile})")
     terminal.data("")
@@ -34,6 +36,7 @@ def _say(plan: Plan, stale: str | None, terminal: Terminal) -> None:
     running = f"{plan.engine_name} {found}"
     rows = [
         ("engine", running, _why(plan, "engine")),
+        *([("provider", *provider.split(": ", 1))] if provider else []),
         ("platform", plan.platform, ""),
         ("weights", _weights(plan), plan.reference),
         ("context", f"{plan.context_length} tokens x {plan.max_concurrency} conversations", _why(plan, "num_ctx")),

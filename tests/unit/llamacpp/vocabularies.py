@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-_WORDS = ('":', '": "', '{"', '"}', '",', ' "', "name", "age", "true", "false", "null", "yes", "no", "hello", "12", " a",
-          "é", "🙂", "<tool>")
+_WORDS = ('":', '": "', '{"', '"}', '",', ' "', "name", "age", "true", "false", "null", "yes", "no", "hello", "12",
+          " a", "é", "🙂", "<tool>")
 _CONTROL = ("<|end|>", "<|start|>", "<|eot|>")
 
 

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from modelkit.contract.errors import of_status
+from modelkit.contract.errors import ContractError, of_status
 from modelkit.llamacpp.jobs import Answer as Work
 from modelkit.llamacpp.jobs import Delta, Engine, EngineDied, Job
 from modelkit.llamacpp.metrics import Metrics, Watch
@@ -62,6 +62,9 @@ class Answering:
             for job in asked.jobs:
                 self._works.append(engine.submit(job))
                 self._watches.append(metrics.watch(job.choices))
+        except EngineDied:
+            self.close("error")
+            raise _gone() from None
         except BaseException:
             self.close("error")
             raise
@@ -119,7 +122,7 @@ class Answering:
                     yield pair
         except EngineDied as error:
             reason = "error"
-            raise of_status(503, "the engine has ended; try again") from error
+            raise _gone() from error
         except Exception:
             reason = "error"
             raise
@@ -172,3 +175,8 @@ class Answering:
                 work.cancel()
         for watch in self._watches:
             watch.over(reason)
+
+
+def _gone() -> ContractError:
+    """Why is for the log, which has it."""
+    return of_status(503, "the engine has ended; try again")

@@ -60,7 +60,6 @@ PLACE_ROWS = (
     Row("serve.port", asks_nothing, "the stable address's"), Row("serve.host", asks_nothing, "the stable address's"),
     Row("serve.api_key", translated("MODELKIT_API_KEY", lambda value: None, "asked for by the engine's own server"),
         "the key that clients must send"),
-    Row("serve.task", unless("chat", lost("this release does not act on it yet")), "what the model is served for"),
 )
 """What the platform does, or nobody."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from modelkit.engines import pooling
 from modelkit.engines.launch import RUN
 from modelkit.engines.llama_rules import ALIKE, FIELD, drafted, method, only_when, positive
 from modelkit.engines.table import Answer, Row, Rule, equal, rows, translated

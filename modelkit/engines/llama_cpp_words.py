@@ -24,7 +24,8 @@ from modelkit.planning.plan import Origin, OriginKind, Plan
 
 BY_LANGUAGE = {
     "model": "FROM", "context_length": "PARAMETER num_ctx", "max_concurrency": "SERVE max_concurrency",
-    "task": "SERVE task", "chat_template": "TEMPLATE", "adapters": "ADAPTER", "adapter": "ADAPTER", "draft": "DRAFT",
+    "task": "SERVE task", "pooling": "SERVE pooling", "chat_template": "TEMPLATE", "adapters": "ADAPTER",
+    "adapter": "ADAPTER", "draft": "DRAFT",
     "speculative": "SERVE speculative", "draft_tokens": "PARAMETER draft_num_predict",
     "batch_tokens": "PARAMETER num_batch", "prefix_caching": "SERVE prefix_caching", "threads": "PARAMETER num_thread",
     "gpu_layers": "PARAMETER num_gpu", "main_gpu": "PARAMETER main_gpu", "use_mmap": "PARAMETER use_mmap"}

@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Literal
 
-from modelkit.engines import table
+from modelkit.engines import pooling, table
 from modelkit.engines.container import Container
 from modelkit.engines.launch import RUN, File, Launch
 from modelkit.engines.llama_exits import explain_exit
@@ -39,6 +39,7 @@ def launch(plan: Plan) -> Launch:
     engine, weights = plan.engine, plan.weights
     if engine is None or weights is None:
         raise Failure("not-ready", f"stage `{plan.stage}` cannot start yet", hint="modelkit plan says what it needs")
+    pooling.presume_served(plan, lower(plan))
     provider: Literal["llama-server", "xllamacpp"] = "xllamacpp" if engine.provider == "xllamacpp" else "llama-server"
     config = Config(
         provider=provider, command=() if provider == "xllamacpp" else engine.command,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelkit.engines import llama_adapters
+from modelkit.engines import llama_adapters, pooling
 from modelkit.engines.launch import RUN
 from modelkit.engines.llama_rules import ALIKE, FIELD, drafted, method, only_when, positive, repeat_last_n
 from modelkit.engines.table import Answer, Row, approximated, equal, rows, translated
@@ -97,7 +97,7 @@ SETTINGS = rows(
     Row("serve.kv_cache", _kv_cache, "keys and values alike"),
     Row("serve.prefix_caching", only_when(False, translated("--no-cache-prompt", lambda _: True)),
         "true is what llama.cpp does, in each slot"),
-    llama_adapters.ROW,
+    llama_adapters.ROW, *pooling.LLAMA_SERVER_ROWS,
     Row("template", translated("--chat-template-file", lambda _: f"{RUN}/chat_template.jinja"), "Jinja as it is"),
     # Of each request.
     *(Row(name, equal(name), FIELD) for name in ("temperature", "top_p", "top_k", "min_p", "seed", "stop",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from modelkit.engines import contained, table
+from modelkit.engines import contained, pooling, table
 from modelkit.engines.contained import ours, said
 from modelkit.engines.container import Container
 from modelkit.engines.flags import presume_flags
@@ -53,6 +53,7 @@ def container(plan: Plan) -> Container:
     assert plan.engine is not None, "a plan with needs has no container"
     known = flag_table("sglang", plan.engine.version)
     contained.presume_known(plan, "SGLang", known.lists if known else {})
+    pooling.presume_served(plan, lower(plan))
     presume_flags("sglang", plan.engine.version, plan.flags, OURS)
     if len(plan.profile["stop"]) > MOST_STOPS:
         raise Failure("too-many-stops", f"SGLang takes {MOST_STOPS} stop strings, and the Modelfile has "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelkit.engines import pooling
 from modelkit.engines.contained import CONTRACT_ROWS, PLACE_ROWS, TEMPLATE, must_be_made
 from modelkit.engines.table import Answer, Row, equal, lost, rows
 from modelkit.engines.vllm_hardware import quantized_as
@@ -140,5 +141,5 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("serve.tool_parser", equal("--tool-call-parser"), "how tool calls are read"),
     Row("serve.reasoning_parser", equal("--reasoning-parser"), "how reasoning is told from the answer"),
     Row("serve.speculative", _speculative, "how tokens are guessed ahead"),
-    *PLACE_ROWS,
+    *PLACE_ROWS, *pooling.SGLANG_ROWS,
 )

@@ -40,6 +40,13 @@ class Row:
     doc: str = ""
 
 
+GENERATION = frozenset((
+    "system", "messages", "template", "stop", "temperature", "top_p", "top_k", "min_p", "typical_p", "repeat_penalty",
+    "repeat_last_n", "presence_penalty", "frequency_penalty", "seed", "num_predict", "draft", "draft_num_predict",
+    "serve.tool_parser", "serve.reasoning_parser", "serve.thinking", "serve.speculative"))
+"""Settings that mean something only where an answer is generated."""
+
+
 def rows(*table: Row) -> Mapping[str, Row]:
     """A table by setting. Two rows for one setting are our bug."""
     by_name = {row.setting: row for row in table}
@@ -73,9 +80,12 @@ def lower(table: Mapping[str, Row], plan: Plan) -> tuple[Lowered, ...]:
     A setting without a row is none of the engine's business (`serve.port`, `name`): the table's tests keep that true.
     """
     found = []
+    generates = plan.task == "chat"
     for setting in plan.settings:
         row = table.get(setting.name)
-        if row is not None and (answer := row.rule(setting.value, plan)) is not None:
+        if not generates and setting.name in GENERATION:
+            found.append(Lowered(setting=setting.name, verdict="lost", target="", reason="nothing is generated"))
+        elif row is not None and (answer := row.rule(setting.value, plan)) is not None:
             found.append(Lowered(setting=setting.name, verdict=answer.verdict, target=answer.target,
                                  value=answer.value, reason=answer.reason))
     return tuple(found)

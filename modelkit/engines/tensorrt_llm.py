@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from modelkit.engines import contained, table
+from modelkit.engines import contained, pooling, table
 from modelkit.engines.contained import ours, said
 from modelkit.engines.container import CONFIG, Container
 from modelkit.engines.flags import presume_flags
@@ -72,6 +72,7 @@ def _presume(plan: Plan) -> None:
                       f"({one.origin.where or one.origin}) under a model name of its own",
                       hint="merge it into its base and name the result in FROM, or write `ENGINE vllm`")
     known = flag_table("tensorrt-llm", plan.engine.version)
+    pooling.presume_served(plan, lower(plan))
     contained.presume_known(plan, "TensorRT-LLM", known.lists if known else {})
     presume_flags("tensorrt-llm", plan.engine.version, plan.flags, OURS)
     if (unmade := contained.must_be_made(plan)) is not None:

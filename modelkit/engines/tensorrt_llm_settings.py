@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from modelkit.engines import pooling
 from modelkit.engines.contained import CONTRACT_ROWS, PLACE_ROWS, TEMPLATE, must_be_made
 from modelkit.engines.table import Answer, Row, equal, lost, rows
 from modelkit.engines.vllm_hardware import quantized_as
@@ -111,5 +112,5 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("serve.tool_parser", equal("--tool_parser"), "how tool calls are read"),
     Row("serve.reasoning_parser", equal("reasoning_parser"), "how reasoning is told from the answer"),
     Row("serve.speculative", unless("off", lost(_NOT_AHEAD)), "how tokens are guessed ahead"),
-    *PLACE_ROWS,
+    *PLACE_ROWS, *pooling.TENSORRT_ROWS,
 )

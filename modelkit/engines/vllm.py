@@ -62,7 +62,8 @@ def launch(plan: Plan) -> Launch:
     said = words(plan)
     return Launch((*plan.engine.command, "serve", *argv(said)), variables(said), config_files(plan),
                   start_seconds=300.0 + plan.weights.size // (50 * 1024**2),  # from a slow disk
-                  grace_seconds=30.0, ready_logprobs=True,  # vLLM has been seen healthy and unable to answer
+                  grace_seconds=30.0,
+                  ready_logprobs=plan.task == "chat",  # it has been seen healthy and unable to answer
                   log_progress=("Loading weights took", "Loading safetensors", "KV cache size", "torch.compile took",
                                 "Capturing CUDA graph", "Starting vLLM"))
 

@@ -61,6 +61,8 @@ def cpu_dtype(plan: Plan) -> str:
     said = plan.setting("quantize")
     row = PRECISIONS.get(str(said.value)) if said is not None else None
     plain = quantized_as(plan) is None and (row is None or row.form != "safetensors")
+    if plain and plan.task != "chat":  # vectors are compared with those of other engines
+        return "float32"
     x86 = _processor_known(plan) and "avx2" in plan.cpu_flags
     emulated = x86 and not any(flag.startswith(("avx512", "amx")) for flag in plan.cpu_flags)
     return "float32" if plain and emulated else "bfloat16"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Any
 
-from modelkit.engines import vllm_adapters
+from modelkit.engines import pooling, vllm_adapters
 from modelkit.engines.launch import RUN
 from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, translated
 from modelkit.engines.vllm_hardware import on_cpu, quantized_as, unfit_processor
@@ -186,8 +186,6 @@ def _replicas(value: Any, plan: Plan) -> Answer | None:
     return None if int(value) == 1 else Answer("lost", "", None, "this release runs one engine for a stage")
 
 
-_NOT_YET = "this release does not act on it yet"
-
 SETTINGS: Mapping[str, Row] = rows(
     Row("system", _in_request("messages"), "the system prompt, where the client sends none"),
     Row("messages", _in_request("messages"), "few-shot turns, before the client's own"),
@@ -242,7 +240,7 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("serve.reasoning_parser", equal("--reasoning-parser"), "how reasoning is told from the answer"),
     Row("serve.thinking", _thinking, "whether the model thinks"),
     Row("serve.speculative", _speculative, "how tokens are guessed ahead"),
-    Row("serve.task", unless("chat", lost(_NOT_YET)), "what the model is served for"),
+    *pooling.VLLM_ROWS,
 )
 
 _TOOL_PARSERS = """

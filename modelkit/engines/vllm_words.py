@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-from modelkit.engines import table
+from modelkit.engines import pooling, table
 from modelkit.engines.container import CONFIG, MODEL
 from modelkit.engines.flags import table as table_of
 from modelkit.engines.launch import RUN, File
@@ -19,7 +19,7 @@ from modelkit.engines.vllm_hardware import capability, cpu_dtype, on_cpu
 from modelkit.engines.vllm_settings import SETTINGS, TEMPLATE_FILE
 from modelkit.engines.word import Word
 from modelkit.places import place
-from modelkit.planning.plan import Origin, OriginKind, Plan
+from modelkit.planning.plan import Lowered, Origin, OriginKind, Plan
 
 MIDDLEWARE = "modelkit.contract.middleware.Contract"
 
@@ -89,7 +89,8 @@ def setting_words(plan: Plan) -> Iterator[Word]:
     yield _ours("--load-format", "safetensors", "`auto` would fall back to pickled weights")
     yield _ours("--generation-config", "vllm", "the model folder's own defaults are not the Modelfile's")
     yield _ours("--middleware", MIDDLEWARE, "the contract: system, few-shots, stop, seed and defaults of each request")
-    yield _ours("--max-logprobs", str(max(20, limits["top_logprobs"])), "as many as a request may ask for")
+    if plan.task == "chat":
+        yield _ours("--max-logprobs", str(max(20, limits["top_logprobs"])), "as many as a request may ask for")
     yield _ours("--allowed-media-domains", "none.invalid", "no list would mean every host")
     yield _ours("--disable-fastapi-docs", None, "nothing that the contract does not cover")
     yield _ours("--disable-uvicorn-access-log", None, "who is served logs requests")
@@ -101,12 +102,19 @@ def setting_words(plan: Plan) -> Iterator[Word]:
             value = None if one.value is True else str(one.value).replace(RUN, room(plan))
             yield Word(one.target, value, _origin(plan, one.setting), one.reason or SETTINGS[one.setting].doc,
                        one.setting)
+    yield from pooling.vllm_words(plan)
+    if plan.task == "chat":
+        yield from _chat_words(plan, lowered)
+    yield from lora_words(plan, contained=contained(plan))
+
+
+def _chat_words(plan: Plan, lowered: list[Lowered]) -> Iterator[Word]:
+    """How answers are read."""
     if not any(one.target == "--tool-call-parser" for one in lowered):
         yield _ours("--tool-call-parser", "hermes", "forced tools want one; none is known for this model's own calls")
     yield _ours("--enable-auto-tool-choice", None, "whether the model may choose its tools is the contract's to say")
     if _has(plan, "--tool-strict-level"):  # 0.29 keeps to the schema without it
         yield _ours("--tool-strict-level", "parameter", "without it forced arguments ignore the tool's schema")
-    yield from lora_words(plan, contained=contained(plan))
 
 
 def _has(plan: Plan, flag: str) -> bool:
@@ -165,6 +173,7 @@ def _device_words(plan: Plan) -> Iterator[Word]:
     if on_cpu(plan):
         dtype = cpu_dtype(plan)
         yield _of("hardware", "--dtype", dtype, "what CPUs compute with" if dtype == "bfloat16" else
+                  "vectors are the same as elsewhere" if plan.task != "chat" else
                   "this processor has to emulate bfloat16, which takes four times as long")
         yield _of("hardware", "--enforce-eager", None, "compiling takes minutes and a compiler")
         yield _of("hardware", "--kv-cache-memory-bytes", str(kv_cache_bytes(plan)),

@@ -44,8 +44,13 @@ _ROWS = (
     ServeKey("thinking", Choice(("auto", "true", "false", "low", "medium", "high", "max")), "auto",
              "Whether, and how hard, the model thinks when the client does not say."),
     ServeKey("speculative", Word("`off`, `ngram` or a method's name"), "off", "How tokens are guessed ahead."),
-    ServeKey("task", Choice(("chat", "embed", "rerank", "classify")), "chat", "What the model is served for.",
-             effective=False),
+    ServeKey("task", Choice(("chat", "embed", "rerank", "classify")), "chat",
+             "What the model is served for: answers in text, embeddings, or the order of documents. `classify` is not "
+             "yet."),
+    ServeKey("pooling", Choice(("auto", "mean", "cls", "last")), "auto",
+             "What of a text's vectors is its embedding; `auto` is what the model's own files say."),
+    ServeKey("matryoshka", Boolean(), None,
+             "Whether clients may ask for shorter embeddings (`dimensions`), where the model's files do not say it."),
 )
 
 SERVE_KEYS: dict[str, ServeKey] = {row.name: row for row in _ROWS}

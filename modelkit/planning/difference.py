@@ -100,6 +100,8 @@ RULES: Mapping[str, Rule] = {
     "serve.reasoning_parser": Rule(_one_sided, "whether reasoning has a field of its own"),
     "serve.thinking": Rule("quality", "whether, and how long, it thinks before it answers"),
     "serve.task": Rule("breaking", "other requests are answered"),
+    "serve.pooling": Rule("breaking", "vectors of one side mean nothing beside those of the other"),
+    "serve.matryoshka": Rule("breaking", "whether `dimensions` is answered"),
 }
 """Every setting of the language. The first side is what serves now, the second what shall serve."""
 

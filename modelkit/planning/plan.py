@@ -146,6 +146,11 @@ class Plan(Frozen):
     api_key: str | None = None  # a reference (`env:NAME`, `file:path`), never a key
     needs: tuple[Need, ...] = ()
 
+    @property
+    def task(self) -> str:
+        """What the model is served for: `chat`, `embed` or `rerank`."""
+        return str(self.profile.get("task", "chat"))
+
     def setting(self, name: str) -> Setting | None:
         return next((s for s in self.settings if s.name == name), None)
 

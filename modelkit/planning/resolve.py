@@ -18,6 +18,7 @@ from modelkit.planning.families import Thinking, parsers, thinking
 from modelkit.planning.forms import FORM_OF_ENGINE, dialect
 from modelkit.planning.gpus import accelerator_name, presume_shared
 from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, ServedAdapter, Setting, Shape, Weights
+from modelkit.planning.pooling import pooling_of, presume_can
 
 CONCURRENCY_OF_STAGE = {"experiment": 4, "dev": 4, "prod": 16}
 
@@ -79,6 +80,7 @@ class _Resolution:
         engine = self._engine(engine_name)
         form = FORM_OF_ENGINE[engine_name]
         weights = self.facts.gguf if form == "gguf" else self.facts.safetensors
+        self._presume_task()
         context_length = self._context_length()
         template, shape = self._chat_template(), self._shape()
         concurrency = int(self._serve("max_concurrency", CONCURRENCY_OF_STAGE[self.kind]))
@@ -89,7 +91,8 @@ class _Resolution:
         if self.said.quantize:
             self._set("quantize", self.said.quantize.value.name, self._origin(self.said.quantize))
         for key in self.said.serve:
-            self._serve(key, None)
+            if key != "pooling" or self._task != "embed":  # which the profile has settled
+                self._serve(key, None)
         for name in (*self.said.parameters, *self.facts.inherited.parameters):
             self._parameter(name, None)
         host, port, api_key = self.address()
@@ -184,7 +187,32 @@ class _Resolution:
                           hint=f"write `PARAMETER num_ctx {trained}` or less")
         return int(self._set("num_ctx", asked, self._origin(said)))
 
+    @property
+    def _task(self) -> str:
+        said = self.said.serve.get("task")
+        return str(said.value) if said is not None else "chat"
+
+    def _presume_task(self) -> None:
+        presume_can(self._task, self.facts.model, self.facts.reference, bool(self._adapters()))
+
+    def _pooling_profile(self, dialect: str, context_length: int) -> Profile:
+        """The profile of a stage that embeds or reranks: nothing is generated, so nothing of a conversation counts."""
+        if self._task == "embed":
+            said = self.said.serve.get("pooling")
+            pooling, origin = (str(said.value), self._origin(said)) if said is not None else ("auto", None)
+            if origin is None or pooling == "auto":
+                pooling, origin = pooling_of(self.facts.model)
+            self._set("serve.pooling", pooling, origin)
+        matryoshka = self.said.serve.get("matryoshka")
+        model = self.facts.model
+        return Profile(
+            name=self.modelfile.name.value, dialect=dialect, context_length=context_length, task=self._task,
+            matryoshka=bool(matryoshka.value) if matryoshka is not None else
+            model.pooling.matryoshka if model is not None else False)
+
     def _profile(self, engine: str, dialect: str, context_length: int) -> Profile:
+        if self._task != "chat":
+            return self._pooling_profile(dialect, context_length)
         defaults: dict[str, Any] = {}
         for name, sampling in SAMPLING.items():
             value = self._parameter(name, sampling.default)
@@ -244,6 +272,8 @@ class _Resolution:
 
     def _chat_template(self) -> str | None:
         said = self.said.template
+        if self._task != "chat":
+            return None
         if said is None or "{%" not in said.value:  # a Go template: `check` said that the model's own is used
             if self.facts.model is not None and not self.facts.model.chat_template:
                 raise Failure("no-chat-template", f"{self.facts.reference} has no chat template of its own",
@@ -263,7 +293,7 @@ class _Resolution:
         return said.value if said is not None and "{%" in said.value else self._own_template()
 
     def _own_template(self) -> str | None:
-        return self.facts.model.chat_template if self.facts.model else None
+        return self.facts.model.chat_template if self.facts.model and self._task == "chat" else None
 
     def address(self) -> tuple[str, int, str | None]:
         """Host, port and the API key's reference."""

@@ -223,7 +223,8 @@ class Generation:
         label = f"g{self.id} {self.stage}" + (f" r{number}" if self.bundle.replicas > 1 or number > 1 else "")
         engine = Engine(launch, name=plan.engine_name, seat=seat, environment=environment,
                         output=Output(self._around.log, label, self._redaction), timing=self._around.timing,
-                        probe=lambda pid: Probe(seat.socket, pid, plan.name, launch.ready_logprobs, launch.expected))
+                        probe=lambda pid: Probe(seat.socket, pid, plan.name, launch.ready_logprobs, plan.task,
+                                                launch.expected))
         return Kept(engine, timing=self._around.timing, changed=self._heard, spawned=self._around.spawned,
                     gone=self._around.gone)
 

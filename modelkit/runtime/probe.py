@@ -1,8 +1,8 @@
-"""Is it ready? Only when the engine that *we* started has answered one real generation.
+"""Is it ready? Only when the engine that *we* started has answered one real request of its task.
 
 `/health` alone has been seen to lie (a vLLM that was healthy until its first request killed it), and an orphan has
 been seen to answer for the engine that could not bind. So: the peer of the socket must be our process, and it must
-generate a token.
+generate a token, or make an embedding, or rank a document.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from modelkit.contract import effective
 from modelkit.engines.expected import differences
@@ -27,6 +27,22 @@ from modelkit.runtime.identity import LINUX, command_of, in_session
 _HEALTH = 5.0  # seconds for one look; an engine that is loading may accept and not answer
 _REPLY = 4 * 1024 * 1024
 _LOCAL_PEERPID = 2  # macOS
+
+
+class _Question(NamedTuple):
+    """The smallest request of a task, and the field of its answer that must have something in it."""
+
+    path: str
+    body: dict[str, Any]
+    answer: str
+
+
+_QUESTIONS = {
+    "chat": _Question("/v1/chat/completions", {"max_tokens": 1, "messages": [{"role": "user", "content": "ping"}]},
+                      "choices"),
+    "embed": _Question("/v1/embeddings", {"input": "ping"}, "data"),
+    "rerank": _Question("/v1/rerank", {"query": "ping", "documents": ["pong"]}, "results"),
+}
 
 
 class NotYet(Exception):
@@ -41,11 +57,12 @@ class Probe:
     leader: int
     model: str
     logprobs: bool = False
+    task: str = "chat"
     expected: Mapping[str, Any] = field(default_factory=dict)  # see `engines.expected`
     waiting_for: str = "it does not listen yet"
 
     async def ready(self, every: float) -> None:
-        """Returns after the first real generation, by an engine that is as planned.
+        """Returns after the first real answer, by an engine that is as planned.
 
         Raises Failure when the engine answers that one with an error, or has something else than was planned.
         """
@@ -55,7 +72,7 @@ class Probe:
                     status, _ = await self._ask("GET", "/health")
                 if status != 200:
                     raise NotYet(f"/health answers {status}")
-                await self._generate()
+                await self._answers()
                 await self._presume_as_planned()
                 return
             except NotYet as reason:
@@ -68,16 +85,14 @@ class Probe:
                 self.waiting_for = "it does not speak HTTP"
             await asyncio.sleep(every)
 
-    async def _generate(self) -> None:
-        body: dict[str, Any] = {"model": self.model, "max_tokens": 1,
-                                "messages": [{"role": "user", "content": "ping"}]}
-        if self.logprobs:
-            body["logprobs"] = True
-        status, reply = await self._ask("POST", "/v1/chat/completions", json.dumps(body).encode())
+    async def _answers(self) -> None:
+        asked = _QUESTIONS[self.task]
+        body = {"model": self.model, **asked.body} | ({"logprobs": True} if self.logprobs else {})
+        status, reply = await self._ask("POST", asked.path, json.dumps(body).encode())
         if status in (429, 503):
             raise NotYet(f"a request is answered with {status}")
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            if status == 200 and json.loads(reply)["choices"]:
+            if status == 200 and json.loads(reply)[asked.answer]:
                 return
         raise Failure("engine-not-working", f"the engine answered its first request with {status}",
                       detail=tuple(reply.decode(errors="replace").splitlines()[:20]))

@@ -75,4 +75,6 @@ def read_serve(name: Word, value: Value, context: Context) -> Said[Scalar] | Non
         return None
     if not row.effective:
         context.later(f"SERVE {row.name}", name.span)
+    if row.name == "task" and read == "classify":
+        context.later("SERVE task classify", value.span, essential=True, hint="it is chat, embed or rerank")
     return Said(read, value.span)

@@ -112,7 +112,7 @@ def test_without_the_key_nothing_is_answered(sglang: httpx.Client, headers: dict
 
 @pytest.mark.parametrize(("method", "path"), [
     ("GET", "/flush_cache"), ("POST", "/flush_cache"), ("GET", "/server_info"), ("HEAD", "/server_info"),
-    ("GET", "/docs"), ("GET", "/openapi.json"), ("PUT", "/v1/rerank"), ("POST", "/generate"), ("OPTIONS", "/generate"),
+    ("GET", "/docs"), ("GET", "/openapi.json"), ("PUT", "/v1/score"), ("POST", "/generate"), ("OPTIONS", "/generate"),
     ("GET", "/v1/models/other"),
 ])
 def test_what_this_api_does_not_have_is_not_there(sglang: httpx.Client, method: str, path: str) -> None:

@@ -84,7 +84,10 @@ def test_every_word_of_the_language_has_a_row() -> None:
     ("serve.replicas", 2, ("lost", "", None)),
     ("serve.keep_alive", 300, ("lost", "", None)),
     ("serve.port", 8484, None),
-    ("serve.task", "embed", ("lost", "", None)),
+    ("serve.task", "embed", ("translated", "--is-embedding", True)),
+    ("serve.task", "rerank", ("lost", "", None)),
+    ("serve.pooling", "last", ("equal", "--is-embedding", None)),
+    ("serve.pooling", "mean", ("lost", "", None)),
 ], ids=str)
 def test_what_a_setting_becomes(name: str, value: Any, expected: Any) -> None:
     assert lowered(sglang, plan({name: value})) == expected

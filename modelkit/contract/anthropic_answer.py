@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from modelkit.contract.anthropic_errors import failure
+from modelkit.contract import anthropic_errors
 from modelkit.contract.chat_reader import Arguments, Call, Done, Failed, Said, Text, Thought
 from modelkit.contract.translation import Event
 
@@ -21,7 +21,6 @@ class MessageWriter:
         self.tag = tag or secrets.token_hex(12)
         self.model, self.stops = model, stops
         self.blocks: list[dict[str, Any]] = []
-        self.calls: dict[int, dict[str, Any]] = {}  # by the engine's index
         self.open: dict[str, Any] | None = None  # the block that goes on
         self.arguments = ""  # of the call that goes on
         self.reason: str | None = None
@@ -44,16 +43,15 @@ class MessageWriter:
             case Text(text):
                 return self._text("text", text) if text else []
             case Call(index, id, name):
-                events = self._add({"type": "tool_use", "id": id or f"toolu_{self.tag}{index:02x}", "name": name,
-                                    "input": {}})
-                self.calls[index] = self.blocks[-1]
-                return events
-            case Arguments(index, text):
-                return self._more(index, text)
+                return self._add({"type": "tool_use", "id": id or f"toolu_{self.tag}{index:02x}", "name": name,
+                                  "input": {}})
+            case Arguments(_, text):
+                self.arguments += text
+                return [self._delta(type="input_json_delta", partial_json=text)]
             case Done():
                 return self._done(said)
             case Failed(error):
-                return [failure(error.status, error.message)]
+                return [anthropic_errors.of(error)]
 
     def _delta(self, **delta: Any) -> Event:
         return {"type": "content_block_delta", "index": len(self.blocks) - 1, "delta": delta}
@@ -74,12 +72,6 @@ class MessageWriter:
         self.open[kind] += text
         return [*events, self._delta(type=_DELTAS[kind], **{kind: text})]
 
-    def _more(self, index: int, text: str) -> list[Event]:
-        if self.calls[index] is not self.open:
-            raise ValueError("a tool call goes on after its end")
-        self.arguments += text
-        return [self._delta(type="input_json_delta", partial_json=text)]
-
     def _close(self) -> list[Event]:
         """The end of the block that goes on, if there is one."""
         block, self.open = self.open, None
@@ -93,7 +85,7 @@ class MessageWriter:
         events = self._close()
         if said.reason in ("length", "content_filter"):
             self.reason = "max_tokens" if said.reason == "length" else "refusal"
-        elif self.calls:
+        elif any(block["type"] == "tool_use" for block in self.blocks):
             self.reason = "tool_use"
         elif said.stop in self.stops:
             self.reason, self.stop = "stop_sequence", said.stop

@@ -25,5 +25,11 @@ def failure(status: int, message: str) -> dict[str, Any]:
     return {"type": "error", "error": {"type": kind, "message": message}}
 
 
+def of(error: ContractError) -> dict[str, Any]:
+    """The contract's error; its sentence says the field at fault, which has no place of its own here."""
+    named = error.param is None or f"`{error.param}" in error.message
+    return failure(error.status, error.message if named else f"`{error.param}`: {error.message}")
+
+
 def body(error: ContractError) -> bytes:
-    return json.dumps(failure(error.status, error.message)).encode()
+    return json.dumps(of(error)).encode()

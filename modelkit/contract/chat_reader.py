@@ -61,6 +61,8 @@ class Failed:
 
 Said = Thought | Text | Call | Arguments | Done | Failed
 
+UNREADABLE = (ValueError, LookupError, TypeError, AttributeError, RecursionError)
+
 _ENDS = frozenset(("stop", "length", "tool_calls", "content_filter"))
 
 
@@ -76,13 +78,17 @@ def whole(answer: Mapping[str, Any]) -> Iterator[Said]:
 
 
 class Reader:
-    """A stream's bytes to what they say. The last piece is `Done` or `Failed`, and there is one of them."""
+    """A stream's bytes to what they say. The last piece is `Done` or `Failed`, and there is one of them.
+
+    What is no chunk of a chat completion raises one of `UNREADABLE`.
+    """
 
     def __init__(self) -> None:
         self.over = False
         self._rest = b""
         self._data: list[bytes] = []  # the lines of an event that has not ended
         self._calls: set[int] = set()
+        self._open: int | None = None  # the call that may go on
         self._reason: str | None = None
         self._stop: str | None = None
         self._usage: Mapping[str, Any] = {}
@@ -136,11 +142,14 @@ class Reader:
         self._usage = chunk.get("usage") or self._usage
         for choice in chunk["choices"][:1]:
             delta = choice.get("delta") or {}
-            if thought := delta.get("reasoning") or delta.get("reasoning_content"):
+            if thought := _text(delta, "reasoning") or _text(delta, "reasoning_content"):
+                self._open = None
                 yield Thought(thought)
             logprobs = tuple((choice.get("logprobs") or {}).get("content") or ())
-            if delta.get("content") or (logprobs and not thought):
-                yield Text(delta.get("content") or "", logprobs)
+            text = _text(delta, "content")
+            if text or (logprobs and not thought):
+                self._open = None
+                yield Text(text, logprobs)
             for call in delta.get("tool_calls") or ():
                 yield from self._call(call)
             if choice.get("finish_reason"):
@@ -149,9 +158,19 @@ class Reader:
                 self._stop = stop if isinstance(stop, str) else None
 
     def _call(self, call: Mapping[str, Any]) -> Iterator[Said]:
-        index, function = call.get("index", 0), call.get("function") or {}
+        index, function = int(call.get("index", 0)), call.get("function") or {}
         if index not in self._calls:
             self._calls.add(index)
-            yield Call(index, call.get("id"), function.get("name") or "")
-        if function.get("arguments"):
-            yield Arguments(index, function["arguments"])
+            self._open = index
+            yield Call(index, _text(call, "id") or None, _text(function, "name"))
+        elif index != self._open:
+            raise ValueError("a tool call goes on after something else has begun")
+        if arguments := _text(function, "arguments"):
+            yield Arguments(index, arguments)
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+    said = value.get(name)
+    if said is not None and not isinstance(said, str):
+        raise TypeError(f"{name} is {type(said).__name__}")
+    return said or ""

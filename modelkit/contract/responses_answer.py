@@ -20,7 +20,6 @@ class ResponseWriter:
         self.echo = echo
         self.created = int(time.time()) if created is None else created
         self.items: list[dict[str, Any]] = []
-        self.calls: dict[int, dict[str, Any]] = {}  # by the engine's index
         self.open: dict[str, Any] | None = None  # the item that goes on
         self.status = "in_progress"
         self.error: dict[str, Any] | None = None
@@ -46,8 +45,8 @@ class ResponseWriter:
                 return self._text("message", text, logprobs)
             case Call(index, id, name):
                 return self._call(index, id, name)
-            case Arguments(index, text):
-                return self._arguments(index, text)
+            case Arguments(_, text):
+                return self._arguments(text)
             case Done():
                 return self._done(said)
             case Failed(error):
@@ -93,17 +92,12 @@ class ResponseWriter:
 
     def _call(self, index: int, id: str | None, name: str) -> list[Event]:
         call_id = id or f"call_{self.tag}{index:02x}"
-        events = self._add("fc", {"type": "function_call", "call_id": call_id, "name": name, "arguments": ""})
-        assert self.open is not None
-        self.calls[index] = self.open
-        return events
+        return self._add("fc", {"type": "function_call", "call_id": call_id, "name": name, "arguments": ""})
 
-    def _arguments(self, index: int, text: str) -> list[Event]:
-        item = self.calls[index]
-        if item is not self.open:
-            raise ValueError("a tool call goes on after its end")
-        item["arguments"] += text
-        return [self._of_item("function_call_arguments.delta", item, delta=text)]
+    def _arguments(self, text: str) -> list[Event]:
+        assert self.open is not None
+        self.open["arguments"] += text
+        return [self._of_item("function_call_arguments.delta", self.open, delta=text)]
 
     def _close(self, status: str) -> list[Event]:
         """The end of the item that goes on, if there is one."""

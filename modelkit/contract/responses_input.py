@@ -112,7 +112,7 @@ def _texts(said: dict[str, Any], name: str, kind: str, place: str) -> list[str]:
         where = f"{place}.{name}[{index}]"
         if kind_of(part, where) != kind:
             raise invalid(f"{where}.type", f"`{where}.type` must be `{kind}`")
-        found.append(text_of(part, "text", where))
+        found.append(text_of(fields(part, where, ("type", "text")), "text", where))
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from modelkit.contract import body as json_body
 from modelkit.contract.asgi import App, Message, Receive, Scope, Send
-from modelkit.contract.chat_reader import Failed, Reader, Said
+from modelkit.contract.chat_reader import UNREADABLE, Failed, Reader, Said
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
 from modelkit.contract.translation import Api, Event, Places, Translated
@@ -97,7 +97,7 @@ class Translation:
             found.extend(reader.feed(body))
             if not more:
                 found.extend(reader.end())
-        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        except UNREADABLE:
             log.exception("an answer could not be translated")
             found.extend(reader.fail(of_status(500, _UNREADABLE)))
         return found
@@ -108,13 +108,8 @@ class Translation:
         writer, places, events = self.translated.writer, self.translated.places, []
         if not self.begun:
             self.begun, events = True, writer.begin()
-        try:
-            for said in found:
-                events += writer.say(Failed(places.renamed(said.error)) if isinstance(said, Failed) else said)
-        except Exception:
-            log.exception("an answer could not be translated")
-            for said in self.reader.fail(of_status(500, _UNREADABLE)):
-                events += writer.say(said)
+        for said in found:
+            events += writer.say(Failed(places.renamed(said.error)) if isinstance(said, Failed) else said)
         self.ended = self.reader.over
         if events or self.ended:
             await self.send_on({"type": "http.response.body", "body": b"".join(map(encoded, events)),
@@ -130,7 +125,7 @@ class Translation:
                 body = _spelled(self.translated.answer(json.loads(body)))
             except ContractError as error:
                 status, body = error.status, self.api.error(error)
-            except Exception:
+            except UNREADABLE:
                 log.exception("an answer could not be translated")
                 status, body = 500, self.api.error(of_status(500, _UNREADABLE))
         else:

@@ -283,9 +283,10 @@ def test_a_wrong_method_is_told_the_right_one(method, path, allowed) -> None:
     assert app.scopes == []
 
 
-@pytest.mark.parametrize("path", ["/v1/responses/", "/v1/audio/speech", "/invocations", "/v1/chat/completions/", "/pause",
-                                  "/v1/chat/completions/batch", "//v1/chat/completions", "/V1/chat/completions",
-                                  "/completion", "/chat/completions", "/v1/load_lora_adapter", "/generate"])
+@pytest.mark.parametrize("path", ["/v1/responses/", "/v1/audio/speech", "/invocations", "/v1/chat/completions/",
+                                  "/pause", "/v1/chat/completions/batch", "//v1/chat/completions",
+                                  "/V1/chat/completions", "/completion", "/chat/completions",
+                                  "/v1/load_lora_adapter", "/generate"])
 def test_nothing_without_a_meaning_reaches_the_engine(path) -> None:
     app = Application()
     for method in ("POST", "PUT", "DELETE", "PATCH"):

@@ -5,13 +5,12 @@ Errors are `ContractError`s, in the contract's envelope; every other failure is 
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import PlainTextResponse, Response
+from starlette.requests import ClientDisconnect
 
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
@@ -20,14 +19,11 @@ from modelkit.llamacpp.answering import Answering, Asked, Reader
 from modelkit.llamacpp.config import Config
 from modelkit.llamacpp.jobs import Engine, Job
 from modelkit.llamacpp.sse import ClientGone, EventStream, presented, unless_gone
-from modelkit.llamacpp.types import Answer, ChatRequest, CompletionRequest, Rendered, State
+from modelkit.llamacpp.types import ChatRequest, CompletionRequest, Rendered, State, written
 
 OPENING = {"delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
 """What each choice of a chat's stream begins with."""
 
-_GONE = 499  # nobody reads it; for whoever counts statuses
-
-log = logging.getLogger("modelkit.llamacpp")
 
 
 class Running(Engine, Protocol):
@@ -55,18 +51,19 @@ class Chat(tokens.Conversations, Protocol):
 
 
 def application(engine: Running, chat: Chat | None, config: Config, profile: Profile, *, state: State,
-                others: Sequence[APIRouter] = ()) -> FastAPI:
+                others: Sequence[Callable[[metrics.Metrics], APIRouter]] = ()) -> FastAPI:
     """The application. Without `chat` it has no routes that generate; `others` are routes of other tasks."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     surface = _Surface(engine, config.fingerprint, metrics.Metrics(profile.name), profile)
     app.add_exception_handler(ContractError, _refused)
-    app.add_exception_handler(RequestValidationError, _not_filled)
+    app.add_exception_handler(ClientDisconnect, _nobody)
+    app.add_exception_handler(ClientGone, _nobody)
     app.include_router(tokens.router(engine.vocabulary, chat, config.context_length))
     app.include_router(_about(surface, state))
     if chat is not None:
         app.include_router(_generating(surface, chat))
     for one in others:
-        app.include_router(one)
+        app.include_router(one(surface.metrics))
     return app
 
 
@@ -80,14 +77,14 @@ class _Surface:
         """The adapter that a request's model stands for."""
         return model if model in self.profile.adapters else None
 
-    async def answer(self, asked: Asked, http: Request) -> Answer | Response:
+    async def answer(self, asked: Asked, http: Request) -> Response:
         answering = Answering(asked, self.engine, self.metrics, self.fingerprint)
         if asked.stream:
             return EventStream(answering.events(), answering.close)
         try:
-            return await unless_gone(http.receive, answering.whole())
+            return written(await unless_gone(http.receive, answering.whole()))
         except ClientGone:
-            return Response(status_code=_GONE)
+            raise
         except Exception as failure:
             raise presented(failure) from None
         finally:
@@ -97,21 +94,24 @@ class _Surface:
 def _generating(surface: _Surface, chat: Chat) -> APIRouter:
     routes = APIRouter()
 
-    @routes.post("/v1/chat/completions", response_model=Answer)
-    async def chat_completions(request: ChatRequest, http: Request) -> Answer | Response:
+    @routes.post("/v1/chat/completions")
+    async def chat_completions(http: Request) -> Response:
+        request = await ChatRequest.read(http)
         prepared = await chat.prepare(request.fields())
         return await surface.answer(Asked(
             "chat", request.model, (prepared.job,), lambda _, choice, __: prepared.reader(choice), request.stream,
             request.include_usage, OPENING, reasons=bool(surface.profile.reasoning_parser)), http)
 
-    @routes.post("/v1/completions", response_model=Answer)
-    async def text_completions(request: CompletionRequest, http: Request) -> Answer | Response:
+    @routes.post("/v1/completions")
+    async def text_completions(http: Request) -> Response:
+        request = await CompletionRequest.read(http)
         asked = await completions.asked(request, surface.engine.vocabulary, adapter=surface.adapter(request.model))
         return await surface.answer(asked, http)
 
     @routes.post("/v1/chat/completions/render")
-    async def render(request: ChatRequest) -> Rendered:
-        return rendered(request, await chat.prepare(request.fields()))
+    async def render(http: Request) -> Response:
+        request = await ChatRequest.read(http)
+        return written(rendered(request, await chat.prepare(request.fields())))
 
     return routes
 
@@ -146,8 +146,8 @@ def _about(surface: _Surface, state: State) -> APIRouter:
         return PlainTextResponse(text, headers={"content-type": metrics.CONTENT_TYPE})
 
     @routes.get("/modelkit/state")
-    async def read_state() -> State:
-        return state
+    async def read_state() -> Response:
+        return written(state)
 
     return routes
 
@@ -157,8 +157,6 @@ async def _refused(_: Request, error: Exception) -> Response:
     return Response(error.body(), error.status, media_type="application/json")
 
 
-async def _not_filled(_: Request, error: Exception) -> Response:
-    """Somebody else than the contract wrote this request."""
-    log.error("a request is not as the contract makes them: %s", error)
-    return Response(of_status(400, "this request is not as the contract makes them").body(), 400,
-                    media_type="application/json")
+async def _nobody(_: Request, __: Exception) -> Response:
+    """The client left, or the contract answers in our place: nobody reads this."""
+    return Response(status_code=499)

@@ -6,10 +6,11 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
 
 from modelkit.contract.errors import invalid
-from modelkit.llamacpp.types import DetokenizeRequest, Text, TokenizeRequest, Tokens
+from modelkit.llamacpp.types import DetokenizeRequest, Text, TokenizeRequest, Tokens, written
 
 T = TypeVar("T")
 
@@ -40,7 +41,8 @@ def router(vocabulary: Vocabulary, chat: Conversations | None, context_length: i
     routes = APIRouter()
 
     @routes.post("/tokenize")
-    async def tokenize(request: TokenizeRequest) -> Tokens:
+    async def tokenize(http: Request) -> Response:
+        request = await TokenizeRequest.read(http)
         if request.prompt is None and chat is not None:
             _, ids = await chat.prompt(request.fields())
         else:
@@ -48,12 +50,13 @@ def router(vocabulary: Vocabulary, chat: Conversations | None, context_length: i
             ids = await off_loop(len(text), vocabulary.tokenize, text, request.add_special_tokens)
         shown = [vocabulary.pieces[one].decode("utf-8", "replace") for one in ids] if request.return_token_strs \
             else None
-        return Tokens(count=len(ids), max_model_len=context_length, tokens=list(ids), token_strs=shown)
+        return written(Tokens(count=len(ids), max_model_len=context_length, tokens=list(ids), token_strs=shown))
 
     @routes.post("/detokenize")
-    async def detokenize(request: DetokenizeRequest) -> Text:
+    async def detokenize(http: Request) -> Response:
+        request = await DetokenizeRequest.read(http)
         presume_tokens(request.tokens, vocabulary, "tokens")
-        return Text(prompt=await off_loop(len(request.tokens), vocabulary.detokenize, request.tokens, True))
+        return written(Text(prompt=await off_loop(len(request.tokens), vocabulary.detokenize, request.tokens, True)))
 
     return routes
 

@@ -51,6 +51,7 @@ class Job:
     max_tokens: int | None = None  # None: to the end of the context
     stop: tuple[str, ...] = ()
     grammar: str | None = None  # of `grammar.compiled`; it holds for the answer from its first token
+    grammar_after: tuple[int, ...] = ()  # or from behind the first of these tokens, which end the reasoning
     logprobs: int | None = None  # alternatives to each token; 0: its own alone; None: none
     prompt_logprobs: int | None = None  # the same of the prompt's tokens, which are then all computed
     adapter: str | None = None  # model name of an adapter; None: the base

@@ -158,6 +158,9 @@ def tokenize(body: dict[str, Any], profile: Profile) -> dict[str, Any]:
     if "prompt" in request:
         if "messages" in request:
             raise invalid("prompt", "`prompt` and `messages` are two ways to say one thing; send one")
+    elif profile.task != "chat":
+        raise missing("prompt") if "messages" not in request else unsupported(
+            "messages", "`messages` is not supported: this model reads texts, not conversations; send `prompt`")
     else:
         request["messages"] = conversation(body.get("messages"), profile)
         request.setdefault("add_generation_prompt", True)
@@ -261,7 +264,7 @@ def _filled(said: dict[str, Any], profile: Profile) -> dict[str, Any]:
     """The rules that every generation shares, then the Modelfile's defaults below what the client said."""
     if "stream_options" in said and not said.get("stream"):
         raise invalid("stream_options", "`stream_options` needs `stream` to be true")
-    outputs.settle_formats(said)
+    outputs.settle_formats(said, profile)
     request = {**NEUTRAL, **profile.defaults, **said}
     if "stop" not in said and profile.stop and not outputs.grammar_forces(said):
         request["stop"] = list(profile.stop)

@@ -107,13 +107,14 @@ def load(config: Config, process: Process) -> Any:
     """The engine. Raises LlamaError for what cannot be served."""
     model = Path(config.model)
     say(f"loading {model.name}" + (f", {model.stat().st_size / 1e6:.0f} MB" if model.is_file() else ""))
-    from modelkit.llamacpp import engine
+    from modelkit.llamacpp import engine, pooling
 
     with contextlib.suppress(ImportError):  # which the engine says in its own words
         from modelkit.llamacpp.library import on_abort
 
         on_abort(aborted)
-    found = engine.start(config, Progress(), process.died)
+    start = engine.start if config.task == "chat" else pooling.start
+    found = start(config, Progress(), process.died)
     say(f"loaded after {time.monotonic() - _BEGAN:.1f} s")
     return found
 
@@ -137,20 +138,31 @@ def application(engine: Any, config: Config, profile: Profile) -> Contract:
     from modelkit.contract.effective import template_digest
     from modelkit.contract.middleware import Contract
     from modelkit.llamacpp import app
-    from modelkit.llamacpp.chat import Chat
-    from modelkit.llamacpp.template import Template
     from modelkit.llamacpp.types import State
 
     try:
         text = Path(config.chat_template).read_text("utf-8") if config.chat_template else engine.model.chat_template()
-        chat = Chat(Template.of(text, engine.vocabulary), engine.vocabulary, profile)
+        chat, others = conversations(text, engine, profile) if config.task == "chat" else (None, pooled(engine))
         state = State(version=version("llama-cpp-python"), model=config.model, context_length=config.context_length,
                       max_concurrency=config.max_concurrency, template=template_digest(text),
                       adapters=[name for name, _ in config.adapters], kv_cache=config.kv_cache,
                       kv_tokens=engine.stats().kv_tokens)
-        return Contract(app.application(engine, chat, config, profile, state=state), profile)
+        return Contract(app.application(engine, chat, config, profile, state=state, others=others), profile)
     except (OSError, ValueError) as error:
         raise BadConfig(str(error)) from None
+
+
+def conversations(template: str | None, engine: Any, profile: Profile) -> tuple[Any, tuple[()]]:
+    from modelkit.llamacpp.chat import Chat
+    from modelkit.llamacpp.template import Template
+
+    return Chat(Template.of(template, engine.vocabulary), engine.vocabulary, profile), ()
+
+
+def pooled(engine: Any) -> tuple[Any]:
+    from modelkit.llamacpp import pooling_routes
+
+    return (lambda metrics: pooling_routes.router(engine, metrics),)
 
 
 def listening(path: str) -> socket.socket:

@@ -21,6 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from modelkit.contract.errors import ContractError, invalid
+from modelkit.llamacpp import cores
+from modelkit.llamacpp.computing import LlamaError
 from modelkit.llamacpp.jobs import EngineDied
 
 if TYPE_CHECKING:
@@ -54,7 +56,6 @@ class Pool:
     def __init__(self, model: Model, config: Config, threads: int) -> None:
         """Raises LlamaError for a model that can't do the task."""
         from modelkit.llamacpp.context import Context
-        from modelkit.llamacpp.library import LlamaError
 
         if config.context_length > model.trained_context:  # positions that a model was not trained for are asserted on
             raise LlamaError(f"inputs may have {model.trained_context} tokens, not {config.context_length}: more the "
@@ -162,18 +163,32 @@ class _Request:
             return
 
 
-class PoolingEngine:
-    """`jobs.Pooler` on llama.cpp."""
+@dataclass(frozen=True)
+class Stats:
+    """Prompts that are being computed, requests that wait, cells of the attention cache (of a batch: it keeps none)."""
 
-    def __init__(self, model: Model, pool: Pool, vocabulary: Vocabulary, task: str) -> None:
-        self.model, self.vocabulary, self.task = model, vocabulary, task
+    running: int
+    waiting: int
+    kv_tokens: int
+    kv_used: int = 0
+    prefix_queries: int = 0
+    prefix_hits: int = 0
+    preemptions: int = 0
+
+
+class PoolingEngine:
+    """`jobs.Pooler` on llama.cpp. `size` is how many numbers an embedding has."""
+
+    def __init__(self, model: Model, pool: Pool, vocabulary: Vocabulary,
+                 on_death: Callable[[str], None] | None = None) -> None:
+        self.model, self.vocabulary, self.size = model, vocabulary, model.embedding_size
         self.died: str | None = None  # why the thread has ended, if it has
-        self._pool = pool
+        self._pool, self._on_death = pool, on_death
         self._softmaxed = model.metadata.get("general.architecture") == "qwen3"  # in llama.cpp's graph
         self._waiting: deque[_Request] = deque()
         self._ready = threading.Condition()
         self._closed = False
-        self._tokens = self._requests = self._running = 0
+        self._running = 0
         self._thread = threading.Thread(target=self._work, name="llama.cpp", daemon=True)
         self._thread.start()
 
@@ -184,10 +199,12 @@ class PoolingEngine:
         scores = [float(vector[0]) for vector in await self._pooled(pairs, "documents")]
         return scores if self._softmaxed else [sigmoid(score) for score in scores]
 
-    def stats(self) -> dict[str, int]:
-        """Since the start: requests and tokens that were computed; now: requests that wait, prompts being computed."""
-        return {"requests": self._requests, "prompt_tokens": self._tokens, "waiting": len(self._waiting),
-                "running": self._running}
+    def pairs(self, query: str, documents: Sequence[str]) -> list[list[int]]:
+        """A query with each of the documents, as `rank` takes them."""
+        return [pair(self.model, query, document) for document in documents]
+
+    def stats(self) -> Stats:
+        return Stats(running=self._running, waiting=len(self._waiting), kv_tokens=self._pool.room)
 
     def close(self) -> None:
         """Ends the thread after the batch that it computes, and frees the model; harmless twice."""
@@ -231,7 +248,9 @@ class PoolingEngine:
                 vectors = self._pool.compute([request.prompts[index] for request, index in taken])
                 self._deliver(taken, vectors)
         except Exception as error:
-            self._end(f"llama.cpp's thread has ended: {error}", taken)
+            self._end(f"the engine's thread has ended: {error}", taken)
+            if self._on_death is not None:
+                self._on_death(str(self.died))
         else:
             self._end("the engine is closed", taken)
 
@@ -257,14 +276,12 @@ class PoolingEngine:
                             self._waiting.append(request)
                     self._waiting.popleft()
             self._running = len(taken)
-        self._tokens += self._pool.room - room
         return taken
 
     def _deliver(self, taken: list[tuple[_Request, int]], vectors: list[Vector]) -> None:
         for (request, _), vector in zip(taken, vectors, strict=True):
             request.found.append(vector)  # prompts of a request are taken in order
             if len(request.found) == len(request.prompts):
-                self._requests += 1
                 request.settle()
 
     def _end(self, reason: str, taken: list[tuple[_Request, int]]) -> None:
@@ -290,16 +307,21 @@ def sigmoid(value: float) -> float:
     return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))
 
 
-def start(config: Config, on_progress: Callable[[float], None] | None = None, threads: int = 0) -> PoolingEngine:
-    """Loads the model and makes its context. Raises LlamaError with one sentence for what can't be served."""
-    from modelkit.llamacpp.library import Model
-    from modelkit.llamacpp.vocabulary import Vocabulary
-
+def start(config: Config, on_progress: Callable[[float], None] | None = None,
+          on_death: Callable[[str], None] | None = None) -> PoolingEngine:
+    """Loads the model, makes its context and starts the thread; blocks meanwhile. As `engine.start` of a chat's engine.
+    """
+    threads = config.threads or cores.usable_cores()
+    cores.wait_politely(threads)
+    try:
+        from modelkit.llamacpp.library import Model
+        from modelkit.llamacpp.vocabulary import Vocabulary
+    except ImportError as error:
+        raise LlamaError(f"llama-cpp-python does not work in this Python: {error}") from None
     model = Model(Path(config.model), gpu_layers=config.gpu_layers, main_gpu=config.main_gpu,
                   use_mmap=config.use_mmap, on_progress=on_progress)
     try:
-        pool = Pool(model, config, threads or config.threads or 1)
-        return PoolingEngine(model, pool, Vocabulary(model), config.task)
+        return PoolingEngine(model, Pool(model, config, threads), Vocabulary(model), on_death)
     except BaseException:
         model.close()
         raise

@@ -107,16 +107,18 @@ def load(config: Config, process: Process) -> Any:
     """The engine. Raises LlamaError for what cannot be served."""
     model = Path(config.model)
     say(f"loading {model.name}" + (f", {model.stat().st_size / 1e6:.0f} MB" if model.is_file() else ""))
-    from modelkit.llamacpp import engine, pooling
-
+    start: Any
+    if config.task == "chat":
+        from modelkit.llamacpp.engine import start
+    else:
+        from modelkit.llamacpp.pooling import start
     with contextlib.suppress(ImportError):  # which the engine says in its own words
         from modelkit.llamacpp.library import on_abort
 
         on_abort(aborted)
-    start = engine.start if config.task == "chat" else pooling.start
-    found = start(config, Progress(), process.died)
+    engine = start(config, Progress(), process.died)
     say(f"loaded after {time.monotonic() - _BEGAN:.1f} s")
-    return found
+    return engine
 
 
 class Progress:
@@ -133,36 +135,45 @@ class Progress:
 
 def application(engine: Any, config: Config, profile: Profile) -> Contract:
     """Raises BadConfig for a template or a profile that can't be used."""
-    from importlib.metadata import version
-
-    from modelkit.contract.effective import template_digest
     from modelkit.contract.middleware import Contract
     from modelkit.llamacpp import app
-    from modelkit.llamacpp.types import State
 
+    text: str | None = None
+    chat: Any = None
+    others: tuple[Any, ...] = ()
     try:
-        text = Path(config.chat_template).read_text("utf-8") if config.chat_template else engine.model.chat_template()
-        chat, others = conversations(text, engine, profile) if config.task == "chat" else (None, pooled(engine))
-        state = State(version=version("llama-cpp-python"), model=config.model, context_length=config.context_length,
-                      max_concurrency=config.max_concurrency, template=template_digest(text),
-                      adapters=[name for name, _ in config.adapters], kv_cache=config.kv_cache,
-                      kv_tokens=engine.stats().kv_tokens)
-        return Contract(app.application(engine, chat, config, profile, state=state, others=others), profile)
+        if config.task == "chat":
+            text = Path(config.chat_template).read_text("utf-8") if config.chat_template \
+                else engine.model.chat_template()
+            chat = chat_of(text, engine, profile)
+        else:
+            from modelkit.llamacpp import pooling_routes
+
+            others = (lambda metrics: pooling_routes.router(engine, metrics),)
+        return Contract(app.application(engine, chat, config, profile, state=state(engine, config, text),
+                                        others=others), profile)
     except (OSError, ValueError) as error:
         raise BadConfig(str(error)) from None
 
 
-def conversations(template: str | None, engine: Any, profile: Profile) -> tuple[Any, tuple[()]]:
+def chat_of(text: str | None, engine: Any, profile: Profile) -> Any:
     from modelkit.llamacpp.chat import Chat
     from modelkit.llamacpp.template import Template
 
-    return Chat(Template.of(template, engine.vocabulary), engine.vocabulary, profile), ()
+    return Chat(Template.of(text, engine.vocabulary), engine.vocabulary, profile)
 
 
-def pooled(engine: Any) -> tuple[Any]:
-    from modelkit.llamacpp import pooling_routes
+def state(engine: Any, config: Config, template: str | None) -> Any:
+    """What there really is."""
+    from importlib.metadata import version
 
-    return (lambda metrics: pooling_routes.router(engine, metrics),)
+    from modelkit.contract.effective import template_digest
+    from modelkit.llamacpp.types import State
+
+    return State(version=version("llama-cpp-python"), model=config.model, context_length=config.context_length,
+                 max_concurrency=config.max_concurrency, template=template_digest(template),
+                 adapters=[name for name, _ in config.adapters], kv_cache=config.kv_cache,
+                 kv_tokens=engine.stats().kv_tokens)
 
 
 def listening(path: str) -> socket.socket:

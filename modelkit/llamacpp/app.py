@@ -25,7 +25,6 @@ OPENING = {"delta": {"role": "assistant", "content": ""}, "logprobs": None, "fin
 """What each choice of a chat's stream begins with."""
 
 
-
 class Running(Engine, Protocol):
     """The engine, with what its process tells about it."""
 
@@ -58,12 +57,12 @@ def application(engine: Running, chat: Chat | None, config: Config, profile: Pro
     app.add_exception_handler(ContractError, _refused)
     app.add_exception_handler(ClientDisconnect, _nobody)
     app.add_exception_handler(ClientGone, _nobody)
-    app.include_router(tokens.router(engine.vocabulary, chat, config.context_length))
-    app.include_router(_about(surface, state))
-    if chat is not None:
+    if chat is not None:  # first: routes are tried in their order
         app.include_router(_generating(surface, chat))
     for one in others:
         app.include_router(one(surface.metrics))
+    app.include_router(tokens.router(engine.vocabulary, chat, config.context_length))
+    app.include_router(_about(surface, state))
     return app
 
 

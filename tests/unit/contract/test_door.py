@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from modelkit.contract.door import Door
@@ -45,6 +47,23 @@ async def test_paths(method: str, path: str, without: int, given: int) -> None:
 async def test_keys(said: bytes, status: int) -> None:
     door = Door(application, key="k")  # type: ignore[arg-type]
     assert await answer(door, "POST", "/v1/completions", (b"authorization", said)) == status
+
+
+@pytest.mark.parametrize(("said", "status"), [(b"k", 200), (b"Bearer k", 401), (b"K", 401), (b"", 401)])
+async def test_anthropics_header(said: bytes, status: int) -> None:
+    door = Door(application, key="k")  # type: ignore[arg-type]
+    assert await answer(door, "POST", "/v1/messages", (b"x-api-key", said)) == status
+
+
+async def test_a_refusal_has_the_paths_shape() -> None:
+    sent: Heard = []
+
+    async def send(message: dict[str, object]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/messages", "headers": []}
+    await Door(application, key="k")(scope, None, send)  # type: ignore[arg-type]
+    assert json.loads(str(sent[1]["body"], "utf-8"))["error"]["type"] == "authentication_error"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("key", ["ключ", " k", "a\nb", ""])

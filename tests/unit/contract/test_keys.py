@@ -28,6 +28,29 @@ def test_where_vllm_asks_nobody(path: str, header: bytes, status: int, monkeypat
         assert json.loads(answer.body)["error"]["code"] == "invalid_api_key"
 
 
+@pytest.mark.parametrize(("headers", "status"), [
+    (((b"x-api-key", b"secret"),), 200), (((b"x-api-key", b"wrong"),), 401), ((), 401),
+    (((b"authorization", b"Bearer secret"),), 200),
+    (((b"authorization", b"Bearer wrong"), (b"x-api-key", b"secret")), 401),
+])
+def test_anthropics_header_says_the_same_key(headers: tuple[tuple[bytes, bytes], ...], status: int,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "secret")
+    app = Application(chunks=(b'{"count": 1}',))
+    answer = call(Contract(app, FULL), path="/v1/messages/count_tokens", headers=(*JSON_HEADERS, *headers),
+                  body={"model": "support", "messages": [{"role": "user", "content": "x"}]})
+    assert answer.status == status and bool(app.scopes) == (status == 200)
+    if status == 401:
+        assert answer.json["error"]["type"] == "authentication_error"
+
+
+def test_vllm_reads_the_key_of_anthropics_header_where_it_looks_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VLLM_API_KEY", "secret")
+    app = Application()
+    call(Contract(app, FULL), path="/v1/messages", headers=(*JSON_HEADERS, (b"x-api-key", b"whatever")), body=b"{}")
+    assert dict(app.scopes[0]["headers"])[b"authorization"] == b"Bearer whatever"
+
+
 def test_behind_an_edge_nobody_is_asked_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("VLLM_API_KEY", raising=False)
     assert call(Contract(Application(), FULL), path="/tokenize", body=BODIES["/tokenize"]).status == 200

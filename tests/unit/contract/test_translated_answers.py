@@ -6,20 +6,21 @@ import json
 from itertools import pairwise
 from typing import Any
 
+import httpx
+import httpx2
 import pytest
-from anthropic.lib.streaming._messages import accumulate_event
+from anthropic import Anthropic, DefaultHttpxClient
 from anthropic.types import Message, RawMessageStreamEvent
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openai._types import omit
-from openai.lib.streaming.responses._responses import ResponseStreamState
+from openai import OpenAI
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
 from modelkit.contract.anthropic_answer import MessageWriter
 from modelkit.contract.chat_reader import Reader
 from modelkit.contract.responses_answer import ResponseWriter
-from modelkit.contract.translated import Translation
+from modelkit.contract.translated import Translation, encoded
 from modelkit.contract.translation import Event, Writer, written
 from tests.unit.contract.chat_streams import STREAMS, TOKEN, WHOLE
 
@@ -81,37 +82,47 @@ def test_byte_by_byte_too(name: str, make: Any) -> None:
     assert events_of(make(), [whole[i : i + 1] for i in range(len(whole))]) == events_of(make(), [whole])
 
 
+def wire(events: list[Event]) -> dict[str, Any]:
+    """The events as an HTTP answer."""
+    return {"headers": {"content-type": "text/event-stream"}, "content": b"".join(map(encoded, events))}
+
+
 @pytest.mark.parametrize("name", COMPLETE)
 def test_openais_own_client_follows_the_events(name: str) -> None:
-    writer, state = response_writer(), ResponseStreamState(input_tools=omit, text_format=omit)
-    events = events_of(writer, list(STREAMS[name]))
+    events = events_of(response_writer(), list(STREAMS[name]))
     assert [event["sequence_number"] for event in events] == list(range(len(events)))
     assert [event["type"] for event in events[:2]] == ["response.created", "response.in_progress"]
     for event in events:
-        read = OPENAI_EVENTS.validate_python(event)
-        assert type(read).__name__.startswith("Response") and read.type == event["type"]
-        state.handle_event(read)
+        assert OPENAI_EVENTS.validate_python(event).type == event["type"]
     final = Response.model_validate(events[-1]["response"])
     assert events[-1]["type"] == f"response.{final.status}"
     added = [event["item"]["id"] for event in events if event["type"] == "response.output_item.added"]
     done = [event["item"] for event in events if event["type"] == "response.output_item.done"]
     assert added == [item["id"] for item in done] == [item.id for item in final.output]
     assert done == events[-1]["response"]["output"]
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, **wire(events)))
+    with (OpenAI(api_key="k", http_client=httpx.Client(transport=transport)) as client,
+          client.responses.stream(model="support", input="Hi") as stream):
+        assert [event.type for event in stream] == [event["type"] for event in events]
+        if final.status == "completed":
+            assert stream.get_final_response().output_text == final.output_text
 
 
 @pytest.mark.parametrize("name", COMPLETE)
 def test_anthropics_own_client_follows_the_events(name: str) -> None:
-    writer, snapshot, buffers = message_writer(), None, {}
+    writer = message_writer()
     events = events_of(writer, list(STREAMS[name]))
     for event in events:
-        read = ANTHROPIC_EVENTS.validate_python(event)
-        assert read.type == event["type"]
-        snapshot = accumulate_event(event=read, current_snapshot=snapshot, json_bufs=buffers)
+        assert ANTHROPIC_EVENTS.validate_python(event).type == event["type"]
     assert [event["type"] for event in (events[0], *events[-2:])] == ["message_start", "message_delta", "message_stop"]
-    assert snapshot is not None
     final = Message.model_validate(writer.whole())
+    transport = httpx2.MockTransport(lambda _: httpx2.Response(200, **wire(events)))
+    ask: Any = {"model": "support", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+    with (Anthropic(api_key="k", http_client=DefaultHttpxClient(transport=transport)) as client,
+          client.messages.stream(**ask) as stream):
+        read = stream.get_final_message()
     if name != "a call cut short":  # the client reads what is there of it
-        assert snapshot.model_dump(exclude_none=True) == final.model_dump(exclude_none=True)
+        assert read.model_dump(exclude_none=True) == final.model_dump(exclude_none=True)
 
 
 @pytest.mark.parametrize("name", BROKEN)

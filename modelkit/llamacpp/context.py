@@ -13,7 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from modelkit.llamacpp.library import LOG, Adapter, LlamaError, Model, low
+from modelkit.llamacpp.computing import ABORTED, DONE, NO_ROOM, LlamaError
+from modelkit.llamacpp.library import LOG, Adapter, Model, low
 
 Pooling = Literal["none", "mean", "cls", "last", "rank"]
 _POOLING: dict[Pooling | None, int] = {None: -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
@@ -23,9 +24,6 @@ _KINDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0"
 
 SEQUENCES_AT_MOST = 256
 """LLAMA_MAX_SEQ: how many sequences a context can tell apart."""
-
-DONE, NO_ROOM, ABORTED = 0, 1, 2
-"""What `Context.decode` answers: computed; no free cells, nothing changed; stopped by `Context.abort`."""
 
 
 class Context:

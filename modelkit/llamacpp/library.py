@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import llama_cpp.llama_cpp
 
+from modelkit.llamacpp.computing import LlamaError
+from modelkit.llamacpp.config import KNOWN
+
 low: Any = llama_cpp.llama_cpp
 """The low-level API. Untyped on purpose: its annotations promise Python values where ctypes wants its own."""
-
-KNOWN = ((0, 3, 36), (0, 3, 37))
-"""llama-cpp-python from the first (included) to the second: the versions whose structs this room was written for."""
 
 _NEEDED = (
     "llama_get_memory", "llama_memory_seq_rm", "llama_memory_seq_cp", "llama_memory_seq_pos_max", "llama_log_set",
@@ -30,10 +30,6 @@ _NEEDED = (
 )
 _CONTEXT_FIELDS = ("n_outputs_max", "flash_attn_type", "kv_unified", "swa_full", "ctx_other")
 _MODEL_FIELDS = ("load_mode", "main_gpu", "progress_callback", "load_mtp")
-
-
-class LlamaError(Exception):
-    """What llama.cpp cannot do, in one sentence."""
 
 
 def check(version: str, api: Any) -> None:
@@ -102,6 +98,22 @@ class Log:
         if level in (self._WARN, self._ERROR) and not self._held:
             sys.stderr.write(said)
 
+
+def on_abort(say: Callable[[str], None]) -> None:
+    """Has `say` called with the reason when ggml gives up (a failed assertion), in the thread where it does.
+
+    The process aborts when it returns.
+    """
+    from llama_cpp._ggml import libggml
+
+    callback = _ABORT(lambda reason: say(Path(reason.decode("utf-8", "replace").strip()).name))
+    libggml.ggml_set_abort_callback.argtypes, libggml.ggml_set_abort_callback.restype = [_ABORT], ctypes.c_void_p
+    libggml.ggml_set_abort_callback(callback)
+    _KEPT.append(callback)  # ggml has its address alone
+
+
+_ABORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
+_KEPT: list[Any] = []
 
 check(str(llama_cpp.__version__), low)
 LOG = Log()

@@ -1,0 +1,249 @@
+"""The dev engine: one thread that has llama.cpp, and its face on the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+from modelkit.contract.errors import ContractError, unsupported
+from modelkit.llamacpp import cores
+from modelkit.llamacpp.answer import LlamaAnswer, Outbox
+from modelkit.llamacpp.cells import Cells
+from modelkit.llamacpp.computing import LlamaError
+from modelkit.llamacpp.config import Config
+from modelkit.llamacpp.distribution import measured
+from modelkit.llamacpp.grammar import Grammars
+from modelkit.llamacpp.jobs import Delta, EngineDied, Job, Token
+from modelkit.llamacpp.pace import Pace
+from modelkit.llamacpp.prefixes import Prefixes
+from modelkit.llamacpp.sampling import Sampler, expect_known
+from modelkit.llamacpp.scheduler import Scheduler
+from modelkit.llamacpp.sequence import Request, Sequence
+from modelkit.llamacpp.text import Writer
+from modelkit.llamacpp.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from modelkit.llamacpp.context import Context
+    from modelkit.llamacpp.library import Model
+
+WAITING_AT_MOST = 4096
+"""Sequences that may wait; whoever comes then is told to try again."""
+
+_KEPT = 16
+"""Finished sequences whose prefixes are kept at least, beside as many as may run."""
+
+log = logging.getLogger("modelkit.llamacpp")
+
+Order = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """How the engine is doing. Tokens and sequences since the start, but for the first four, which are now."""
+
+    running: int  # sequences in the batch
+    waiting: int
+    kv_used: int  # cells of the attention cache that running sequences have
+    kv_cached: int  # cells that only finished ones have, for their prefix
+    kv_tokens: int  # all cells
+    prefix_queries: int  # prompt tokens that were looked for in the cache, and those found
+    prefix_hits: int
+    preemptions: int
+    prompt_tokens: int  # computed
+    generation_tokens: int
+    drafted: int  # tokens guessed, and those that were right
+    accepted: int
+    steps: int
+
+
+class LlamaEngine:
+    """`jobs.Engine` on llama.cpp. Its methods belong to the event loop."""
+
+    def __init__(self, model: Model, context: Context, scheduler: Scheduler, *, cells: Cells, vocabulary: Vocabulary,
+                 config: Config, on_death: Callable[[str], None] | None = None) -> None:
+        """Starts the thread, which has `context` and `scheduler` from now on; `on_death` is called in it."""
+        self.model, self.vocabulary = model, vocabulary
+        self.died: str | None = None  # why the thread has ended, if it has
+        self._context, self._scheduler, self._cells, self._config = context, scheduler, cells, config
+        self._grammars = Grammars(vocabulary)
+        self._adapters = frozenset(name for name, _ in config.adapters)
+        self._answers: dict[Request, LlamaAnswer] = {}
+        self._orders: SimpleQueue[Order | None] = SimpleQueue()  # None: the thread shall end
+        self._numbers = itertools.count()
+        self._outbox: Outbox | None = None
+        self._on_death = on_death
+        self._thread = threading.Thread(target=self._work, name="llama.cpp", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Job) -> LlamaAnswer:
+        """Puts a job in the queue. Raises ContractError, or EngineDied."""
+        if self.died is not None:
+            raise EngineDied(self.died)
+        self._expect_possible(job)
+        if self._outbox is None:
+            self._outbox = Outbox(asyncio.get_running_loop(), self._deliver)
+        request = Request(job, next(self._numbers), time.monotonic())
+        sequences = [self._sequence(request, choice) for choice in range(job.choices)]
+        answer = self._answers[request] = LlamaAnswer(request, self._cancel)
+        self._orders.put(lambda: self._scheduler.add(sequences))
+        return answer
+
+    def stats(self) -> Stats:
+        counts, cells = self._scheduler.counts, self._cells
+        return Stats(running=len(self._scheduler.running), waiting=len(self._scheduler.waiting), kv_used=cells.busy,
+                     kv_cached=max(0, cells.used - cells.busy), kv_tokens=cells.total,
+                     prefix_queries=counts.prefix_queries, prefix_hits=counts.prefix_hits,
+                     preemptions=counts.preemptions, prompt_tokens=counts.prompt_tokens,
+                     generation_tokens=counts.generation_tokens, drafted=counts.drafted, accepted=counts.accepted,
+                     steps=counts.steps)
+
+    def close(self) -> None:
+        """Ends the thread, in the middle of a step if need be, and frees the model; harmless twice."""
+        self._orders.put(None)
+        while self._thread.is_alive():
+            self._context.abort()
+            self._thread.join(0.05)
+        self._grammars.close()
+        self._context.close()
+        self.model.close()
+
+    def _expect_possible(self, job: Job) -> None:
+        length, limit = len(job.prompt), self._config.context_length
+        if job.images:
+            raise unsupported("messages", "this model takes no images")
+        if length + 1 > limit:
+            sentence = f"the prompt has {length} tokens; this model's context length is {limit} tokens"
+            raise ContractError(400, "context_length_exceeded", sentence)
+        if not job.prompt:
+            raise ContractError(400, "invalid_value", "the prompt has no tokens")
+        if min(job.prompt) < 0 or max(job.prompt) >= self.vocabulary.size:
+            sentence = f"the prompt has a token id beyond the vocabulary of {self.vocabulary.size} tokens"
+            raise ContractError(400, "invalid_value", sentence)
+        if job.adapter is not None and job.adapter not in self._adapters:
+            raise ContractError(404, "model_not_found", f"there is no model `{job.adapter}`", "model")
+        expect_known(job.sampling, self.vocabulary)
+        if len(self._scheduler.waiting) + self._orders.qsize() + job.choices > WAITING_AT_MOST:
+            raise ContractError(503, "engine_overloaded", "too many requests wait for the engine; try again")
+
+    def _sequence(self, request: Request, choice: int) -> Sequence:
+        job, vocabulary = request.job, self.vocabulary
+        matcher = self._grammars.matcher(job.grammar) if job.grammar is not None else None
+        sampler = Sampler(job.sampling, vocabulary, job.prompt, choice=choice, logprobs=job.logprobs, matcher=matcher)
+        writer = Writer(vocabulary.pieces if job.show_special else vocabulary.visible, job.stop)
+        return Sequence(request, choice, sampler, writer)
+
+    def _cancel(self, request: Request) -> None:
+        self._answers.pop(request, None)
+        self._orders.put(lambda: self._scheduler.drop(request))
+        if self._scheduler.long is request:
+            self._context.abort()
+
+    def _deliver(self, request: Request, news: Delta | ContractError | EngineDied) -> None:
+        answer = self._answers.get(request)
+        if answer is None:
+            return
+        answer.push(news)
+        if answer.ended:
+            del self._answers[request]
+
+    # on the thread
+
+    def _work(self) -> None:
+        try:
+            while self._obey():
+                self._scheduler.step()
+                self._post()
+            self._end("the engine is closed")
+        except BaseException as error:  # whatever it is, nobody may wait for ever
+            log.exception("the engine's thread has ended")
+            self._end(f"llama.cpp's thread has ended: {error}")
+            if self._on_death is not None:
+                self._on_death(str(self.died))
+
+    def _obey(self) -> bool:
+        """Carries out the orders that are there, and waits for one while there is nothing to compute."""
+        while True:
+            try:
+                order = self._orders.get(block=self._scheduler.idle)
+            except Empty:
+                return True
+            if order is None:
+                return False
+            order()
+
+    def _post(self) -> None:
+        outcomes = self._scheduler.outcomes
+        if outcomes and self._outbox is not None:
+            self._outbox.post(outcomes)
+            outcomes.clear()
+
+    def _end(self, reason: str) -> None:
+        self.died = reason
+        if self._outbox is not None:
+            self._outbox.call(self._fail_all)
+
+    def _fail_all(self) -> None:
+        for request in list(self._answers):
+            self._deliver(request, EngineDied(self.died))
+
+
+def start(config: Config, on_progress: Callable[[float], None] | None = None,
+          on_death: Callable[[str], None] | None = None) -> LlamaEngine:
+    """Loads the model, its adapters and a context, and starts the thread; blocks meanwhile.
+
+    `on_progress` hears 0 to 1. `on_death` is called in the engine's thread when that ends by itself, with a sentence.
+    Raises LlamaError, with one sentence, for what cannot be served.
+    """
+    threads = config.threads or cores.usable_cores()
+    cores.wait_politely(threads)
+    try:
+        from modelkit.llamacpp.library import Model
+    except ImportError as error:
+        raise LlamaError(f"llama-cpp-python does not work in this Python: {error}") from None
+    model = Model(Path(config.model), gpu_layers=config.gpu_layers, main_gpu=config.main_gpu,
+                  use_mmap=config.use_mmap, on_progress=on_progress)
+    try:
+        adapters = {name: model.adapter(Path(path)) for name, path in config.adapters}
+        context = _context(config, model, threads)
+    except BaseException:
+        model.close()
+        raise
+    vocabulary = Vocabulary(model)
+    cells = Cells(context.tokens)
+    prefixes = Prefixes(context.memory, cells, context.sequences, across=config.prefix_caching, whole=model.recurrent)
+    pace = Pace(min(config.batch_tokens, context.batch_tokens), config.busy_batch_tokens)
+    scheduler = Scheduler(context, prefixes, pace, _scored(vocabulary), ends=vocabulary.ends,
+                          context_length=config.context_length, max_concurrency=config.max_concurrency,
+                          adapters=adapters)
+    return LlamaEngine(model, context, scheduler, cells=cells, vocabulary=vocabulary, config=config,
+                       on_death=on_death)
+
+
+def _context(config: Config, model: Model, threads: int) -> Context:
+    from modelkit.llamacpp.context import SEQUENCES_AT_MOST, Context
+
+    tokens = config.kv_tokens or config.context_length * config.max_concurrency
+    if tokens < config.context_length:
+        raise LlamaError(f"an attention cache of {tokens} tokens has no room for one conversation of "
+                         f"{config.context_length}")
+    kept = 0 if model.recurrent else config.max_concurrency + _KEPT
+    sequences = min(SEQUENCES_AT_MOST, config.max_concurrency + kept)
+    batch = max(config.batch_tokens, config.max_concurrency)
+    return Context(model, tokens=tokens, sequences=sequences, batch=batch, physical_batch=batch, threads=threads,
+                   threads_batch=config.threads_batch or threads, kv_type=config.kv_cache,
+                   flash_attention=config.flash_attention)
+
+
+def _scored(vocabulary: Vocabulary) -> Callable[[Any, int, int, int], Token]:
+    def scored(context: Any, index: int, token: int, top: int) -> Token:
+        return measured(context.logits(index), token, top, vocabulary.pieces)
+
+    return scored

@@ -9,6 +9,7 @@ from typing import Any
 
 from modelkit.contract.errors import ContractError, invalid, unsupported, wrong_type
 from modelkit.contract.profile import Limits
+from modelkit.contract.schemas import problem
 
 Check = Callable[[Any, str, Limits], Any]
 """(value, the field's path, limits) to the value's normal form. Never called with null: null means absent."""
@@ -140,7 +141,7 @@ def modalities(value: Any, param: str, limits: Limits) -> list[str]:
 
 
 def schema(value: Any, param: str, limits: Limits) -> dict[str, Any]:
-    """A JSON schema of bounded depth and size."""
+    """A JSON schema of bounded depth, size and work."""
     found = mapping(value, param, limits)
     level: list[Any] = [found]
     for _ in range(NESTING):
@@ -152,6 +153,8 @@ def schema(value: Any, param: str, limits: Limits) -> dict[str, Any]:
         raise invalid(param, f"`{param}` nests deeper than {NESTING} levels")
     if (size := len(json.dumps(found))) > limits.schema_bytes:
         raise invalid(param, f"`{param}` has {size} bytes; it may have {limits.schema_bytes}")
+    if (reason := problem(found)) is not None:
+        raise invalid(param, f"`{param}` {reason}")
     return found
 
 

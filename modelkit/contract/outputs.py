@@ -9,6 +9,13 @@ from typing import Any
 from modelkit.contract.checks import boolean, mapping, schema, shown, text, unknown
 from modelkit.contract.errors import invalid, missing, unsupported, wrong_type
 from modelkit.contract.profile import Limits, Profile
+from modelkit.contract.schemas import RULES, rules
+
+REGEX = 8192
+"""Characters of a regular expression: longer ones make every token of the answer slow."""
+
+_GUIDED = ("vllm", "llamacpp")
+"""Dialects whose engines have llguidance, by which regular expressions and grammars mean the same."""
 
 _FUNCTION_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -100,28 +107,59 @@ def _named_schema(said: dict[str, Any], place: str, limits: Limits) -> dict[str,
 
 
 def structured_outputs(value: Any, param: str, limits: Limits) -> dict[str, Any]:
-    """vLLM's field, as far as every engine can honour it: exactly one of `json`, `json_object`, `choice`."""
+    """vLLM's field: exactly one of `json`, `json_object`, `choice`, `regex`, `grammar`."""
     said = {name: part for name, part in mapping(value, param, limits).items() if part is not None}
     for name in said:
-        if name in ("regex", "grammar", "structural_tag"):
-            raise unsupported(f"{param}.{name}", f"`{name}` does not mean the same on every engine; use a JSON schema")
-        if name not in ("json", "json_object", "choice"):
-            raise unknown(f"{param}.{name}", name, ("json", "json_object", "choice"))
+        if name == "structural_tag":
+            raise unsupported(f"{param}.{name}", f"`{name}` does not mean the same on every engine; use a grammar")
+        if name not in _SHAPES:
+            raise unknown(f"{param}.{name}", name, tuple(_SHAPES))
     if len(said) != 1:
-        raise invalid(param, f"`{param}` must have exactly one of `json`, `json_object` and `choice`")
+        raise invalid(param, f"`{param}` must have exactly one of `json`, `json_object`, `choice`, `regex`, `grammar`")
     ((name, part),) = said.items()
-    place = f"{param}.{name}"
-    if name == "json":
-        return {"json": schema(_parsed(part, place), place, limits)}
-    if name == "json_object":
-        if part is not True:
-            raise invalid(place, f"`{place}` must be true")
-        return {"json_object": True}
-    if not isinstance(part, list) or not part or not all(isinstance(c, str) and c for c in part):
+    return {name: _SHAPES[name](part, f"{param}.{name}", limits)}
+
+
+def _json(value: Any, place: str, limits: Limits) -> Any:
+    return schema(_parsed(value, place), place, limits)
+
+
+def _json_object(value: Any, place: str, limits: Limits) -> Any:
+    if value is not True:
+        raise invalid(place, f"`{place}` must be true")
+    return True
+
+
+def _choice(value: Any, place: str, limits: Limits) -> Any:
+    if not isinstance(value, list) or not value or not all(isinstance(one, str) and one for one in value):
         raise invalid(place, f"`{place}` must be a list of strings, none of them empty")
-    if sum(map(len, part)) > limits.schema_bytes:
+    if sum(map(len, value)) > limits.schema_bytes:
         raise invalid(place, f"`{place}` has more than {limits.schema_bytes} characters")
-    return {"choice": part}
+    return value
+
+
+def _regex(value: Any, place: str, limits: Limits) -> Any:
+    if "\0" in text(value, place, limits):
+        raise invalid(place, f"`{place}` has a NUL character")
+    return _bounded(value, place, min(REGEX, limits.schema_bytes))
+
+
+def _grammar(value: Any, place: str, limits: Limits) -> Any:
+    said = _bounded(text(value, place, limits), place, limits.schema_bytes)
+    if rules(said) > RULES:
+        raise invalid(place, f"`{place}` has more than {RULES} rules and brackets")
+    return said
+
+
+def _bounded(value: str, place: str, most: int) -> str:
+    if not value.strip():
+        raise invalid(place, f"`{place}` is empty")
+    if len(value) > most:
+        raise invalid(place, f"`{place}` has {len(value)} characters; it may have {most}")
+    return value
+
+
+_SHAPES = {"json": _json, "json_object": _json_object, "choice": _choice, "regex": _regex, "grammar": _grammar}
 
 
 def _parsed(value: Any, place: str) -> Any:
@@ -155,8 +193,12 @@ def settle_tools(said: dict[str, Any], profile: Profile) -> None:
     said["tool_choice"] = choice or "auto"
 
 
-def settle_formats(said: dict[str, Any]) -> None:
-    """At most one thing shapes an answer."""
+def settle_formats(said: dict[str, Any], profile: Profile) -> None:
+    """At most one thing shapes an answer, and one that the engine has."""
+    for name in ("regex", "grammar"):
+        if name in said.get("structured_outputs", {}) and profile.dialect not in _GUIDED:
+            raise unsupported(f"structured_outputs.{name}", f"`{name}` is not supported on {profile.dialect}, which "
+                              "reads it another way than vLLM; use a JSON schema or `choice`")
     formatted = said.get("response_format", {}).get("type", "text") != "text"
     if formatted and "structured_outputs" in said:
         raise invalid("structured_outputs", "`structured_outputs` and `response_format` say one thing twice; send one")

@@ -7,6 +7,8 @@ from dataclasses import replace
 import pytest
 
 from modelkit.contract import request
+from modelkit.contract.errors import ContractError
+from modelkit.contract.profile import Profile
 from tests.unit.contract.profiles import FULL, PLAIN, ask, llama, weather, with_tool_parser
 
 LLAMA = llama(FULL)
@@ -98,6 +100,20 @@ def test_tool_choices_pass(choice, profile) -> None:
 def test_structured_outputs_are_spelled_as_formats_and_grammars(fields, spelled) -> None:
     assert chat(**fields).items() >= spelled.items()
     assert "structured_outputs" not in chat(**fields)
+
+
+@pytest.mark.parametrize("wanted", [{"regex": "[a-z]+"}, {"grammar": 'start: "a"'}])
+def test_expressions_and_grammars_go_where_they_mean_what_vllm_means(wanted) -> None:
+    for name in ("vllm", "llamacpp"):
+        guided = Profile.from_json({**FULL.as_json(), "dialect": name})
+        filled = request.chat(ask(structured_outputs=wanted), guided)
+        assert filled["structured_outputs"] == wanted
+        assert "stop" not in filled
+    for name in ("llama-server", "sglang", "tensorrt-llm"):
+        other = Profile.from_json({**FULL.as_json(), "dialect": name})
+        with pytest.raises(ContractError, match=f"is not supported on {name}, .* use a JSON schema or `choice`") as no:
+            request.chat(ask(structured_outputs=wanted), other)
+        assert (no.value.status, no.value.param) == (400, f"structured_outputs.{next(iter(wanted))}")
 
 
 @pytest.mark.parametrize(("fields", "schema"), [

@@ -10,15 +10,14 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from modelkit.engines.flags.table import filed
+
 SEEN = "2026-11-23"
 
 Severity = Literal["critical", "high", "medium", "unrated"]
 """By the CVSS 3 score of the source; `unrated` where none was found."""
 
 GRAVE: frozenset[Severity] = frozenset(("critical", "high"))
-
-NAMES = {"llama.cpp": "llama-server"}
-
 
 @dataclass(frozen=True)
 class Advisory:
@@ -52,7 +51,7 @@ class Advisory:
 
 def advisories(engine: str, version: str) -> tuple[Advisory, ...]:
     """What is known against that version of an engine, a router or Ray; the gravest first."""
-    name = NAMES.get(engine, engine)
+    name = filed(engine, version)
     if name == "llama-server":
         version = version.rpartition(".")[2]  # of `2026.10.11549` the build
     order = ("critical", "high", "medium", "unrated")
@@ -69,6 +68,8 @@ def _rows() -> Iterator[Advisory]:
     yield from _vllm()
     yield from _llama_server()
     yield from _sglang()
+    yield Advisory("llama-cpp-python", "CVE-2024-34359", ">=0.2.30,<0.2.72", "0.2.72", "critical",
+                   "a model's own chat template runs code", _CVE + "CVE-2024-34359")
     yield from _others()
 
 

@@ -69,6 +69,7 @@ class _Stage:
     span: Span
     flags: tuple[Layered[Flag], ...]
     container: bool
+    others: tuple[str, ...] = ()  # versions of other providers of the engine that a machine may take as well
 
 
 def findings(modelfile: Modelfile, locked: Mapping[str, str] | None = None) -> list[Diagnostic]:
@@ -109,17 +110,21 @@ def _stage(modelfile: Modelfile, name: str, locked: str) -> _Stage | None:
     choice = said.engine.value if said.engine else EngineChoice(DEFAULT_ENGINE[modelfile.kind(name)])
     place = said.engine or said.base
     version = next(_allowed(choice.name, choice.version, filter(None, [locked])), "")  # a stale lock may name another
+    others = versions(choice.name)[-1:] if choice.name == "llama.cpp" and not version else ()
     version = version or picked(choice.name, choice.version)
     if place is None or not version:
         return None
     platform = said.platform.value if said.platform else DEFAULT_PLATFORM
     return _Stage(name, choice.name, choice.version, version, place.span, tuple(said.flags),
-                  container=platform not in (DEFAULT_PLATFORM, "systemd") and choice.name in IMAGES)
+                  container=platform not in (DEFAULT_PLATFORM, "systemd") and choice.name in IMAGES, others=others)
 
 
 def _flags(stage: _Stage) -> Iterator[Diagnostic]:
     for said in stage.flags:
-        for problem in problems(stage.engine, stage.version, _words(said.value)):
+        words = _words(said.value)
+        if any(not [*problems(stage.engine, one, words)] for one in stage.others):
+            continue
+        for problem in problems(stage.engine, stage.version, words):
             yield Diagnostic(FLAG_NOT_IN_ENGINE, problem.message, said.span, problem.hint)
 
 

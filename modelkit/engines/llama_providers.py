@@ -131,12 +131,11 @@ def _found(environments: Iterable[Environment]) -> Iterator[Provider]:
             raise Failure("not-llama-server", f"LLAMA_SERVER names {named}, which is no llama-server that runs",
                           hint="name one that answers --version, or unset it")
         yield Provider(Engine(name="llama.cpp", provider="llama-server", version=version, command=(named,)), _NAMED)
-    built = importlib.util.find_spec("modelkit.llamacpp.__main__") is not None
-    if (own := version_here()) is not None and not lacking() and built:
+    if (own := version_here()) is not None and not lacking():
         yield Provider(Engine(name="llama.cpp", provider=OWN, version=own, command=(sys.executable,),
                               variant=_variant(_folder())), "in modelkit's own Python")
     for one in environments:
-        if known(one.version) and built:
+        if known(one.version):
             yield Provider(Engine(name="llama.cpp", provider=OWN, version=one.version, command=(one.command,),
                                   variant=one.variant), "in its environment")
     binary = None if named else shutil.which("llama-server")

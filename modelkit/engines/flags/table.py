@@ -97,8 +97,8 @@ _ALIKE = {"vllm": 2, "tensorrt-llm": 2, "sglang": 3, "llama-server": 1, "llama-c
 """How many parts of two versions agree where their flags do: vLLM's fixes (0.32.1) add none."""
 
 
-def _filed(engine: str, version: str = "") -> str:
-    """The name that an engine's tables have. llama.cpp's are llama-server's by its build, but for our own engine's,
+def filed(engine: str, version: str = "") -> str:
+    """The name that facts of an engine are filed under. llama.cpp's are llama-server's by its build, but for our own engine's,
     whose version is llama-cpp-python's (`0.3.36`)."""
     if engine != "llama.cpp":
         return engine
@@ -108,7 +108,7 @@ def _filed(engine: str, version: str = "") -> str:
 @cache
 def versions(engine: str) -> tuple[str, ...]:
     """The versions that a table is shipped for, the oldest first."""
-    start = f"{_filed(engine)}-"
+    start = f"{filed(engine)}-"
     found = [name.removeprefix(start).removesuffix(".json")
              for name in (one.name for one in files(__package__).iterdir())
              if name.startswith(start) and name.endswith(".json")]
@@ -118,7 +118,7 @@ def versions(engine: str) -> tuple[str, ...]:
 @cache
 def table(engine: str, version: str) -> FlagTable | None:
     """The flags of that version; None where no table is shipped that is sure to fit."""
-    name = _filed(engine, version)
+    name = filed(engine, version)
     asked = _parts(name, version)
     alike = _ALIKE.get(name, 3)
     fitting = [one for one in versions(name) if _order(one)[:alike] == asked[:alike]]
@@ -135,7 +135,7 @@ def build(version: str) -> str:
 
 def newer(engine: str, version: str) -> tuple[str, ...]:
     """The versions with a table above this one, the next first."""
-    asked = _parts(_filed(engine), version)
+    asked = _parts(filed(engine), version)
     return tuple(one for one in versions(engine) if _order(one) > asked)
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from modelkit.cli.commands import doctor
-from modelkit.engines import llama_cpp
+from modelkit.engines import llama_providers
+from modelkit.engines.llama_providers import Provider
 from modelkit.planning.plan import Engine
 from modelkit.runtime import environments, machine
 from modelkit.runtime.environments import EngineEnvironment
@@ -22,13 +23,13 @@ Found = tuple[int, dict[str, list[doctor.Finding]]]
 Look = Callable[..., Found]
 
 
-def environment(home: Path, version: str, variant: str = "cpu") -> EngineEnvironment:
-    """An installed vLLM that is only there."""
-    folder = home / "data" / "engines" / f"vllm-{version}-{variant}"
+def environment(home: Path, version: str, variant: str = "cpu", engine: str = "vllm") -> EngineEnvironment:
+    """An installed engine that is only there."""
+    folder = home / "data" / "engines" / f"{engine}-{version}-{variant}"
     (folder / "bin").mkdir(parents=True)
     for name in ("python", "vllm"):
         (folder / "bin" / name).write_text("")
-    made = EngineEnvironment("vllm", version, variant, str(folder), "sha256:" + "ab" * 32, "3.11.7", "uv",
+    made = EngineEnvironment(engine, version, variant, str(folder), "sha256:" + "ab" * 32, "3.11.7", "uv",
                              "2026-11-23T12:00:00+00:00", 3_600_000_000)
     (folder / "modelkit.json").write_text(json.dumps(made.as_json()))
     return made
@@ -38,8 +39,15 @@ def environment(home: Path, version: str, variant: str = "cpu") -> EngineEnviron
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("MODELKIT_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(environments, "detect_variant", lambda: "cpu")
-    monkeypatch.setattr(llama_cpp, "probe", lambda: Engine(name="llama.cpp", provider="xllamacpp",
-                                                           version="2026.10.11549", command=("/usr/bin/python3",)))
+    wheel = Engine(name="llama.cpp", provider="xllamacpp", version="2026.10.11549", command=("/usr/bin/python3",))
+
+    def providers(environments: Iterable[EngineEnvironment] = ()) -> tuple[Provider, ...]:
+        own = (Engine(name="llama.cpp", provider="llama-cpp-python", version=one.version, command=(one.command,),
+                      variant=one.variant) for one in environments)
+        return (*(Provider(one, "in its environment") for one in own), Provider(wheel, "in modelkit's own Python"))
+
+    monkeypatch.setattr(llama_providers, "providers", providers)
+    monkeypatch.setattr(llama_providers, "version_here", lambda: None)
     return tmp_path / "home"
 
 
@@ -55,6 +63,20 @@ def test_list_shows_every_environment_and_which_is_taken(home: Path, run: Run) -
     rows = {one["version"]: one for one in json.loads(out)}
     assert rows["0.32.0"]["taken"] and not rows["0.31.0"]["taken"]
     assert rows["0.31.0"]["requirements"].startswith("sha256:") and rows["0.31.0"]["size"] == 3_600_000_000
+
+
+def test_list_names_every_llama_cpp_once_and_says_which_is_taken_and_why(home: Path, run: Run) -> None:
+    code, out, err = run("engine", "list")
+    (line,) = [line.split() for line in out.splitlines() if "xllamacpp" in line]
+    assert code == 0 and line[:4] == ["*", "llama.cpp", "llama-server", "2026.10.11549"]
+    assert "modelkit engine install llama.cpp" in err
+    made = environment(home, "0.3.36", engine="llama.cpp")
+    _, out, err = run("engine", "list")
+    lines = [line.split() for line in out.splitlines() if line.strip() and "ENGINE" not in line]
+    assert [line[:3] for line in lines] == [["*", "llama-server", "2026.10.11549"], ["*", "llama.cpp", "0.3.36"]]
+    assert lines[1][-1] == made.command
+    assert "llama.cpp is llama-cpp-python 0.3.36 in its environment: modelkit's own engine goes first" in err
+    assert run("engine", "rm", "llama.cpp")[0] == 0 and not Path(made.path).exists()
 
 
 def test_rm_takes_one_version_and_says_what_there_is(home: Path, run: Run) -> None:
@@ -122,6 +144,21 @@ def test_doctor_on_a_machine_with_a_gpu(home: Path, looked: Look) -> None:
     environment(home, "0.32.0", "cuda")
     assert "vllm on gpu" not in looked((Gpu("NVIDIA L4", 24 << 30, "550.54.15"),))[1]
     assert looked("it has failed")[1]["gpu"][0].verdict == "warn"
+
+
+def test_doctor_says_who_provides_llama_cpp_and_what_our_own_engine_lacks(home: Path, looked: Look,
+                                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(llama_providers, "lacking", lambda: ("llguidance",))
+    (one,), (mine,) = (looked()[1][what] for what in ("engine llama.cpp (dev)", "llama-cpp-python"))
+    assert one.verdict == "ok" and "xllamacpp" in one.found and "lacks llguidance" in one.found
+    assert mine.verdict == "warn" and "without llguidance" in mine.found and "pip install" in mine.fix
+    environment(home, "0.3.36", engine="llama.cpp")
+    _, found = looked()
+    (one,) = found["engine llama.cpp (dev)"]
+    assert one.found.startswith("0.3.36 cpu, llama-cpp-python in its environment; ")
+    assert "also here: xllamacpp" in one.found
+    assert found["llama-cpp-python 0.3.36"][0].verdict == "ok"
+    assert found["tool quantizer"][0].found == "llama-cpp-python 0.3.36"
 
 
 def test_doctor_fails_where_a_grave_weakness_is_installed(home: Path, looked: Look) -> None:

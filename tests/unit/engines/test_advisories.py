@@ -31,6 +31,7 @@ def test_an_id_is_said_once_for_an_engine() -> None:
 @pytest.mark.parametrize(("engine", "version", "ids"), [
     ("vllm", "0.32.0", []), ("vllm", "0.32.0+cpu", []), ("vllm", "0.31.0", ["CVE-2026-115911", "PYSEC-2026-4349"]),
     ("vllm", "0.13.9", ["CVE-2026-22778", "CVE-2026-22807", "CVE-2026-27893"]),
+    ("llama.cpp", "0.3.36", []), ("llama-cpp-python", "0.3.36", []), ("llama-cpp-python", "0.2.71", ["CVE-2024-34359"]),
     ("llama.cpp", "2026.9.11063", ["CVE-2026-107183", "CVE-2026-118375"]),
     ("llama-server", "11392", ["CVE-2026-107183", "CVE-2026-118375"]), ("llama-server", "11393", ["CVE-2026-118375"]),
     ("ray", "2.51.0", ["CVE-2025-62593"]), ("ray", "2.60.0", []), ("envoy", "1.40.0", []),

@@ -22,7 +22,8 @@ def said(prod: str, top: str = "", locked: dict[str, str] | None = None) -> list
 @pytest.mark.parametrize(("engine", "specifier", "version"), [
     ("vllm", "", "0.32.0"), ("vllm", ">=0.31,<0.33", "0.32.0"), ("vllm", "<0.32", "0.31.0"),
     ("vllm", ">=0.33", "0.33.0"), ("vllm", "==0.30.*", "0.30.0"), ("vllm", ">=7", ""), ("vllm", "nonsense", ""),
-    ("llama.cpp", "", "11549"), ("sglang", "", "0.5.23"), ("tensorrt-llm", "", "1.2.1")])
+    ("llama.cpp", "", "0.3.36"), ("llama.cpp", ">=11000", "11549"), ("llama-server", "", "11549"),
+    ("sglang", "", "0.5.23"), ("tensorrt-llm", "", "1.2.1")])
 def test_the_version_that_a_range_means(engine: str, specifier: str, version: str) -> None:
     assert picked(engine, specifier) == version
 
@@ -37,7 +38,17 @@ def test_a_flag_that_the_version_lacks_is_an_error_where_it_is_said() -> None:
 def test_a_flag_for_all_stages_is_checked_on_the_engine_of_each() -> None:
     found = said("ENGINE vllm", "FLAG --no-mmap\nSTAGE dev {\n}\n")
     assert {(one[0], one[1]) for one in found} == {("flag-not-in-engine", 2)}
-    assert {one[2].split()[0] for one in found} == {"vllm", "llama-server"}  # it went from llama.cpp, too
+    assert {one[2].split()[0] for one in found} == {"vllm", "llama-cpp-python"}  # it went from llama-server, too
+
+
+def test_who_provides_llama_cpp_is_known_when_the_lock_says_it() -> None:
+    for engine, flag, locked, wrong in (
+            ("llama.cpp", "--swa-full", "", False), ("llama.cpp", "--kv-tokens 9", "", False),
+            ("llama.cpp", "--swa-full", "0.3.36", True), ("llama.cpp", "--swa-full", "2026.10.11549", False),
+            ("llama.cpp", "--kv-tokens 9", "0.3.36", False), ("llama.cpp", "--kv-tokens 9", "2026.10.11549", True),
+            ("llama-server", "--swa-full", "", False), ("llama-server", "--kv-tokens 9", "", True)):
+        found = said(f"ENGINE {engine}\nFLAG {flag}", locked={"prod": locked} if locked else None)
+        assert bool(found) is wrong, (engine, flag, locked, found)
 
 
 def test_a_range_that_lets_a_flag_break_is_a_warning_and_beyond_it_a_note() -> None:

@@ -16,20 +16,22 @@ from modelkit.platforms import lower
 
 SAMPLES = ("1", "0.5", "true", "2", "auto", "q8_0", "5m", "8000", "127.0.0.1", "env:KEY", "hermes", "chat", "off", "on",
            "x", "0.9", "L4", "ngram")
+LLAMA = Engine(name="llama.cpp", provider="llama-cpp-python", version="0.3.36", command=("python",), variant="cpu")
 FACTS = Facts(
-    engines={"llama.cpp": Engine(name="llama.cpp", provider="xllamacpp", version="2026.10.11549", command=("python",)),
+    engines={"llama.cpp": LLAMA, "llama-server": LLAMA.model_copy(update={"provider": "xllamacpp"}),
              "vllm": Engine(name="vllm", provider="environment", version="0.32.0", command=("vllm",), variant="cpu")},
     reference="r", gguf=Weights(reference="r", form="gguf", path="/m.gguf", digest="sha256:1", size=1),
     safetensors=Weights(reference="r", form="safetensors", path="/f", digest="sha256:2", size=2, recipe={"a": 1}))
+STAGING = "STAGE staging EXTENDS dev {\n  ENGINE llama-server\n}\n"
 LINES = [*(f"PARAMETER {name}" for name in PARAMETERS), *(f"SERVE {name}" for name in SERVE_KEYS)]
 
 
-@pytest.mark.parametrize("stage", ["dev", "prod"])
+@pytest.mark.parametrize("stage", ["dev", "staging", "prod"])
 @pytest.mark.parametrize("line", LINES)
 def test_a_setting_has_a_verdict(line: str, stage: str) -> None:
     tried = 0
     for sample in SAMPLES:
-        modelfile, _ = compile_source(Source("Modelfile", f"FROM ./m.gguf\n{line} {sample}\n"))
+        modelfile, _ = compile_source(Source("Modelfile", f"FROM ./m.gguf\n{line} {sample}\n{STAGING}"))
         if modelfile is None:
             continue
         try:

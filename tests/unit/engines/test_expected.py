@@ -28,7 +28,7 @@ def plan(stage: str, text: str = "", **facts: Any) -> Plan:
     return resolve(modelfile, stage, Facts(engines=engines, model=MODEL, **facts))
 
 
-def test_llama_cpp_rounds_the_context_up() -> None:
+def test_llama_server_rounds_the_context_up() -> None:
     said = expected(plan("dev", "PARAMETER num_ctx 1000", gguf=WEIGHTS))
     assert said == {"context_length": 1024, "max_concurrency": 4, "adapters": [], "model": "/m.gguf",
                     "template": template_digest("{% own %}")}

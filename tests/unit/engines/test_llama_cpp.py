@@ -1,211 +1,185 @@
-"""The engine's table, its launch, and what it reads out of last words."""
+"""Our own engine as llama.cpp: its table, its words, its configuration, and what is refused."""
 
 from __future__ import annotations
 
 import json
-import os
 import sys
+from dataclasses import fields
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from modelkit import engines
 from modelkit.contract.profile import Profile
-from modelkit.engines import llama_cpp
+from modelkit.engines import llama_cpp, llama_server
+from modelkit.engines.expected import expected
+from modelkit.engines.flags import flags as flags_of
 from modelkit.engines.launch import RUN, Launch
-from modelkit.engines.llama_host import attributes
-from modelkit.engines.llama_host.config import Config
-from modelkit.engines.llama_host.server import StartFailed, start
+from modelkit.engines.llama_cpp_words import BY_LANGUAGE, config
 from modelkit.failure import Failure
 from modelkit.language.parameters import DEPRECATED, PARAMETERS
 from modelkit.language.serve import SERVE_KEYS
-from modelkit.planning.plan import Engine, Lowered, Origin, Plan, Setting, Weights
+from modelkit.llamacpp.config import Config
+from modelkit.planning.plan import Engine, Lowered, Origin, Plan, ServedAdapter, Setting, Weights
 
-WHEEL = Engine(name="llama.cpp", provider="xllamacpp", version="2026.10.11549", command=("/venv/bin/python",))
-BINARY = Engine(name="llama.cpp", provider="llama-server", version="11434", command=("/bin/llama-server",))
+OURS = Engine(name="llama.cpp", provider="llama-cpp-python", version="0.3.36", command=(sys.executable,),
+              variant="cpu")
+ELSEWHERE = OURS.model_copy(update={"command": ("/env/bin/python",), "variant": "cuda"})
+DRAFT = Weights(reference="d", form="gguf", path="/models/draft.gguf", digest="sha256:1", size=1)
+GIB = 1024**3
 
 
-def plan(engine: Engine | None = WHEEL, flags: tuple[str, ...] = (), chat_template: str | None = None,
-         context_length: int = 2048, max_concurrency: int = 4, **settings: Any) -> Plan:
-    profile = Profile(name="demo", dialect="llama-server", context_length=context_length)
+def plan(engine: Engine | None = OURS, context_length: int = 1000, max_concurrency: int = 3, size: int = 100_000_000,
+         more: dict[str, Any] | None = None, **settings: Any) -> Plan:
+    profile = Profile(name="demo", dialect="llamacpp", context_length=context_length)
     named = {name.replace("serve_", "serve."): value for name, value in settings.items()}
-    return Plan(
-        name="demo", modelfile="Modelfile", stage="dev", platform="process", engine=engine, engine_name="llama.cpp",
-        reference="demo", context_length=context_length, max_concurrency=max_concurrency, profile=profile.as_json(),
-        weights=Weights(reference="demo", form="gguf", path="/models/demo.gguf", digest="sha256:0", size=100_000_000),
-        settings=tuple(Setting(name=n, value=v, origin=Origin(kind="modelfile")) for n, v in named.items()),
-        flags=flags, chat_template=chat_template)
+    return Plan(**{
+        "name": "demo", "modelfile": "/app/Modelfile", "stage": "dev", "platform": "process", "engine": engine,
+        "engine_name": "llama.cpp", "reference": "demo", "context_length": context_length,
+        "max_concurrency": max_concurrency, "profile": profile.as_json(), "cpus": 2,
+        "weights": Weights(reference="demo", form="gguf", path="/models/demo.gguf", digest="sha256:0", size=size),
+        "settings": tuple(Setting(name=n, value=v, origin=Origin(kind="modelfile", where="Modelfile:3"))
+                          for n, v in named.items()), **(more or {})})
 
 
-def lowered(**what: Any) -> dict[str, Lowered]:
-    return {one.setting: one for one in llama_cpp.lower(plan(**what))}
+def lowered(made: Plan) -> dict[str, Lowered]:
+    return {one.setting: one for one in llama_cpp.lower(made)}
 
 
-def config(launch: Launch) -> dict[str, Any]:
-    text = next(f.content for f in launch.files if f.path == "llama_host.json")
-    value: dict[str, Any] = json.loads(text)
-    return value
-
-
-def flags(**what: Any) -> dict[str, list[str]]:
-    return {words[0]: words[1:] for words in config(llama_cpp.launch(plan(**what)))["flags"]}
+def written(launch: Launch) -> dict[str, Any]:
+    said: dict[str, Any] = json.loads(next(f.content for f in launch.files if f.path == "llamacpp.json"))
+    return said
 
 
 # the table
 
-ELSEWHERE = {"serve.host", "serve.port", "serve.api_key", "serve.replicas", "serve.keep_alive", "serve.task"}
-
-
 def test_every_parameter_and_every_serving_key_has_a_row() -> None:
     language = {*PARAMETERS, *DEPRECATED, *(f"serve.{key}" for key in SERVE_KEYS)}
-    assert language - ELSEWHERE <= set(llama_cpp.SETTINGS)
+    platforms = {"serve.host", "serve.port", "serve.api_key", "serve.replicas", "serve.keep_alive"}
+    assert language - platforms <= set(llama_cpp.SETTINGS)
     assert set(llama_cpp.SETTINGS) - language == {"template", "system", "messages", "quantize", "adapters", "draft"}
+    assert set(llama_cpp.SETTINGS) == set(llama_server.SETTINGS) | {"serve.task", "serve.pooling", "serve.matryoshka"}
 
 
 @pytest.mark.parametrize(("setting", "value", "verdict", "target", "means"), [
-    ("num_ctx", 2048, "translated", "--ctx-size", 8192),
-    ("serve.max_concurrency", 4, "equal", "--parallel", 4),
-    ("num_batch", 256, "translated", "--batch-size", 256),
+    ("num_ctx", 1000, "equal", "--context-length", 1000),
+    ("serve.max_concurrency", 4, "equal", "--max-concurrency", 4),
+    ("num_batch", 256, "equal", "--batch-tokens", 256),
     ("quantize", "Q4_K_M", "equal", "weights", "Q4_K_M"),
-    ("quantize", "fp8", "lost", "", None),
-    ("quantize", "auto", "lost", "", None),
     ("num_thread", 3, "equal", "--threads", 3),
-    ("num_gpu", 12, "equal", "--gpu-layers", 12),
-    ("main_gpu", 1, "translated", "--main-gpu", 1),
-    ("use_mmap", False, "translated", "--load-mode", "none"),
-    ("serve.kv_cache", "q8_0", "equal", "--cache-type-k", "q8_0"),
-    ("serve.kv_cache", "fp8", "approximated", "--cache-type-k", "q8_0"),
-    ("serve.prefix_caching", False, "translated", "--no-cache-prompt", True),
+    ("num_gpu", 0, "equal", "--gpu-layers", 0),
+    ("num_gpu", 12, "lost", "", None),
+    ("main_gpu", 1, "lost", "", None),
+    ("use_mmap", False, "translated", "--use-mmap", "false"),
+    ("serve.kv_cache", "q8_0", "equal", "--kv-cache", "q8_0"),
+    ("serve.kv_cache", "fp8", "approximated", "--kv-cache", "q8_0"),
+    ("serve.prefix_caching", False, "translated", "--prefix-caching", "false"),
     ("temperature", 0.3, "equal", "temperature", 0.3),
-    ("repeat_penalty", 1.1, "translated", "repeat_penalty", 1.1),
+    ("repeat_penalty", 1.1, "translated", "repetition_penalty", 1.1),
     ("num_predict", 64, "translated", "max_tokens", 64),
-    ("repeat_last_n", -1, "equal", "repeat_last_n", 2048),
-    ("repeat_last_n", 64, "approximated", "repeat_last_n", 2048),
+    ("repeat_last_n", -1, "equal", "repetition_penalty", None),
+    ("repeat_last_n", 64, "approximated", "repetition_penalty", None),
     ("typical_p", 0.9, "lost", "", None),
     ("num_keep", 4, "lost", "", None),
-    ("serve.gpu_memory", 0.5, "lost", "", None),
     ("mirostat", 1, "lost", "", None),
-    ("serve.tool_parser", "hermes", "approximated", "chat template", "hermes"),
+    ("serve.tool_parser", "hermes", "equal", "tool_parser", "hermes"),
+    ("serve.tool_parser", "nobodys", "lost", "", None),
+    ("serve.reasoning_parser", "deepseek_r1", "equal", "reasoning_parser", "deepseek_r1"),
+    ("serve.speculative", "ngram", "equal", "--speculative", "ngram"),
+    ("serve.speculative", "eagle3", "lost", "", None),
+    ("draft_num_predict", 4, "lost", "", None),
 ])
 def test_a_setting_becomes(setting: str, value: Any, verdict: str, target: str, means: Any) -> None:
-    one = lowered(**{setting.replace("serve.", "serve_"): value})[setting]
+    one = lowered(plan(**{setting.replace("serve.", "serve_"): value}))[setting]
     assert (one.verdict, one.target, one.value) == (verdict, target, means)
     assert one.reason or verdict in ("equal", "translated")
 
 
 @pytest.mark.parametrize("quiet", [
     {"num_gpu": -1}, {"num_thread": 0}, {"use_mmap": True}, {"serve_kv_cache": "auto"}, {"serve_prefix_caching": True},
-    {"typical_p": 1.0}, {"serve_gpu_memory": 0.9}, {"serve_port": 8484},
+    {"typical_p": 1.0}, {"serve_gpu_memory": 0.9}, {"serve_port": 8484}, {"serve_speculative": "off"},
 ])
 def test_what_asks_nothing_of_the_engine_is_not_lowered(quiet: dict[str, Any]) -> None:
     assert llama_cpp.lower(plan(**quiet)) == ()
 
 
-def test_a_context_that_llama_cpp_rounds_is_said_to_be_approximated() -> None:
-    one = lowered(context_length=1000, num_ctx=1000)["num_ctx"]
-    assert (one.verdict, one.value) == ("approximated", 4000)
-    assert "1024" in one.reason
+def test_where_it_was_built_for_gpus_layers_and_the_one_gpu_are_said() -> None:
+    said = written(llama_cpp.launch(plan(ELSEWHERE, num_gpu=12, main_gpu=1)))
+    assert (said["gpu_layers"], said["main_gpu"]) == (12, 1)
 
 
-# flags of the author
-
-def test_an_authors_flag_is_passed_as_written() -> None:
-    said = ("--flash-attn", "on", "--n-gpu-layers", "-1", "--swa-full")
-    assert [one.verdict for one in llama_cpp.lower(plan(flags=said))] == ["equal"] * 3
-    written = config(llama_cpp.launch(plan(flags=said)))["flags"]
-    assert written[-3:] == [["--flash-attn", "on"], ["--n-gpu-layers", "-1"], ["--swa-full"]]
-
-
-@pytest.mark.parametrize(("flag", "reason"), [
-    (("--host", "0.0.0.0"), "modelkit says it itself"),
-    (("-c", "9"), "modelkit says it itself"),
-    (("--port", "80"), "modelkit says it itself"),
-    (("--tools", "all"), "open more than this API"),
-    (("--slots",), "open more than this API"),
-])
-@pytest.mark.parametrize("engine", [WHEEL, BINARY])
-def test_a_flag_that_would_break_the_promise_is_lost(flag: tuple[str, ...], reason: str, engine: Engine) -> None:
-    (one,) = llama_cpp.lower(plan(flags=flag, engine=engine))
-    assert one.verdict == "lost" and reason in one.reason
-    assert list(flag) not in config(llama_cpp.launch(plan(flags=flag, engine=engine)))["flags"]
+def test_a_draft_guesses_where_there_is_one() -> None:
+    made = plan(more={"draft": DRAFT}, draft="./draft.gguf", draft_num_predict=6)
+    assert {one.verdict for one in llama_cpp.lower(made)} == {"equal"}
+    said = written(llama_cpp.launch(made))
+    assert (said["speculative"], said["draft"], said["draft_tokens"]) == ("draft_model", "/models/draft.gguf", 6)
+    ngram = plan(more={"draft": DRAFT}, draft="./draft.gguf", serve_speculative="ngram")
+    assert lowered(ngram)["draft"].verdict == "lost" and written(llama_cpp.launch(ngram))["draft"] is None
+    assert written(llama_cpp.launch(plan(draft="./draft.gguf")))["speculative"] == "off"
 
 
-@pytest.mark.parametrize(("flag", "reason"), [
-    (("--dry-run-forever",), "no such setting"),
-    (("--threads-batch", "many"), "no value for"),
-    (("--flash-attn",), "takes one value"),
-    (("--swa-full", "yes"), "takes no value"),
-])
-def test_the_wheel_takes_only_flags_that_it_has_an_attribute_for(flag: tuple[str, ...], reason: str) -> None:
-    (one,) = llama_cpp.lower(plan(flags=flag))
-    assert one.verdict == "lost" and reason in one.reason
-    (other,) = llama_cpp.lower(plan(flags=flag, engine=BINARY))
-    assert other.verdict == "equal"  # a binary is asked when it starts
+# words and configuration
+
+def test_a_context_is_exact_and_the_engine_must_say_so() -> None:
+    made = plan(context_length=1001)
+    assert written(llama_cpp.launch(made))["context_length"] == 1001 == expected(made)["context_length"]
+
+
+def test_every_field_is_said_by_a_word_or_has_its_default() -> None:
+    made = plan(num_thread=2, num_batch=64, use_mmap=False, serve_kv_cache="q8_0", serve_prefix_caching=False,
+                serve_speculative="ngram", template="the Modelfile's",
+                more={"chat_template": "{% if x %}{% endif %}", "flags": ("--kv-tokens", "8192", "-fa", "off"),
+                      "adapters": tuple(ServedAdapter(name=name, reference=name, origin=Origin(kind="modelfile"),
+                                                      path=f"/a/{name}.gguf") for name in ("one", "two"))})
+    said = config(llama_cpp.words(made))
+    assert said == Config(
+        model="/models/demo.gguf", socket=f"{RUN}/engine.sock", profile=f"{RUN}/profile.json",
+        fingerprint="llama-cpp-python-0.3.36", context_length=1000, max_concurrency=3, kv_tokens=8192,
+        chat_template=f"{RUN}/chat_template.jinja", adapters=(("one", "/a/one.gguf"), ("two", "/a/two.gguf")),
+        speculative="ngram", draft_tokens=4, batch_tokens=64, prefix_caching=False, threads=2, use_mmap=False,
+        kv_cache="q8_0", flash_attention=False)
+    assert all(word.reason for word in llama_cpp.words(made))
+    origins = {word.flag: str(word.origin) for word in llama_cpp.words(made)}
+    assert origins["--threads"] == "modelfile Modelfile:3" and origins["--socket"] == "engine"
+
+
+def test_the_configuration_survives_its_file(tmp_path: Path) -> None:
+    made = plan(num_thread=2)
+    (tmp_path / "c.json").write_text(json.dumps(written(llama_cpp.launch(made))))
+    assert Config.read(tmp_path / "c.json") == config(llama_cpp.words(made))
+
+
+def test_every_field_is_the_languages_or_the_authors() -> None:
+    """A field that the engine gets later must be said by somebody."""
+    known = {*BY_LANGUAGE, "socket", "profile", "fingerprint", "pooling",
+             *(word.removeprefix("--").replace("-", "_") for word in flags_of("llama.cpp", "0.3.36"))}
+    assert {field.name for field in fields(Config)} <= known
 
 
 # the launch
 
-def test_the_launch_is_one_host_process_in_the_run_directory() -> None:
-    launch = llama_cpp.launch(plan())
-    assert launch.argv == ("/venv/bin/python", "-P", "-m", "modelkit.engines.llama_host", "--config",
-                           f"{RUN}/llama_host.json")
-    said = config(launch)
-    assert said["socket"] == f"{RUN}/engine.sock" and said["upstream"].endswith(".sock")
+def test_the_launch_is_one_process_with_the_contract_in_it() -> None:
+    launch = llama_cpp.launch(plan(more={"profile": plan().profile | {"system": "say @RUN@"}}))
+    assert launch.argv == (sys.executable, "-P", "-m", "modelkit.llamacpp", "--config", f"{RUN}/llamacpp.json")
+    assert {file.path for file in launch.files} == {"profile.json", "llamacpp.json"}
+    assert launch.env["OMP_WAIT_POLICY"] == "passive" and "PYTHONPATH" not in launch.env
     profile = next(f.content for f in launch.files if f.path == "profile.json")
-    assert Profile.loads(profile).name == "demo"
-    assert all(file.mode == 0o600 for file in launch.files)
+    assert RUN not in profile and Profile.loads(profile).system == "say @RUN@"
+    assert launch == llama_cpp.launch(plan(more={"profile": plan().profile | {"system": "say @RUN@"}}))
 
 
-def test_a_launch_is_the_same_bytes_every_time() -> None:
-    assert llama_cpp.launch(plan(num_thread=2)) == llama_cpp.launch(plan(num_thread=2))
-
-
-def test_the_configuration_survives_its_file(tmp_path: Path) -> None:
-    file = next(f for f in llama_cpp.launch(plan()).files if f.path == "llama_host.json")
-    (tmp_path / "c.json").write_text(file.content)
-    read = Config.read(tmp_path / "c.json")
-    assert read.provider == "xllamacpp" and ("--parallel", "4") in read.flags and read.context_length == 2048
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"schema": "modelkit.llama-host/1"}'])
-def test_a_configuration_of_another_kind_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "c.json").write_text(text)
-    with pytest.raises(ValueError):
-        Config.read(tmp_path / "c.json")
-
-
-def test_context_and_slots_are_said_together() -> None:
-    said = flags(context_length=4096, max_concurrency=8, num_ctx=4096)
-    assert said["--ctx-size"] == ["32768"] and said["--parallel"] == ["8"]
-
-
-def test_steps_are_small_unless_the_author_says_otherwise() -> None:
-    assert flags()["--batch-size"] == flags()["--ubatch-size"] == ["512"]
-    assert flags(num_batch=128)["--batch-size"] == flags(num_batch=128)["--ubatch-size"] == ["128"]
-
-
-def test_one_gpu_means_no_splitting_and_a_cache_type_is_for_both_halves() -> None:
-    said = flags(main_gpu=1, serve_kv_cache="q8_0")
-    assert said["--split-mode"] == ["none"] and said["--main-gpu"] == ["1"]
-    assert said["--cache-type-k"] == said["--cache-type-v"] == ["q8_0"]
-
-
-def test_threads_are_left_to_the_host_unless_said() -> None:
-    assert "--threads" not in flags()
-    assert flags(num_thread=3)["--threads"] == ["3"]
-
-
-def test_a_template_is_a_file_beside_the_socket() -> None:
-    launch = llama_cpp.launch(plan(chat_template="{% for m in messages %}{% endfor %}", template="the Modelfile's"))
-    assert next(f.content for f in launch.files if f.path == "chat_template.jinja").startswith("{%")
-    assert ["--chat-template-file", f"{RUN}/chat_template.jinja"] in config(launch)["flags"]
-
-
-def test_a_binary_is_started_by_this_python() -> None:
-    launch = llama_cpp.launch(plan(engine=BINARY))
-    assert launch.argv[0] == sys.executable
-    assert config(launch)["command"] == ["/bin/llama-server"]
+def test_in_another_python_it_brings_its_sources() -> None:
+    launch = llama_cpp.launch(plan(ELSEWHERE))
+    files = {file.path: file.content for file in launch.files}
+    assert launch.argv[0] == "/env/bin/python" and launch.env["PYTHONPATH"] == f"{RUN}/python"
+    assert {"python/modelkit/__init__.py", "python/modelkit/llamacpp/__main__.py",
+            "python/modelkit/contract/middleware.py"} <= set(files)
+    own = Path(llama_cpp.__file__).parents[1]
+    there = {f"python/modelkit/{path.relative_to(own)}": path.read_text() for room in ("llamacpp", "contract")
+             for path in (own / room).rglob("*.py")}
+    assert there.items() <= files.items()
+    assert not [text for path, text in files.items() if path.startswith("python/") and RUN in text]
 
 
 def test_a_plan_that_still_needs_something_does_not_start() -> None:
@@ -214,106 +188,56 @@ def test_a_plan_that_still_needs_something_does_not_start() -> None:
     assert failure.value.code == "not-ready"
 
 
-def test_whatever_a_launch_says_the_wheel_understands() -> None:
-    everything = plan(num_thread=2, num_gpu=1, main_gpu=0, use_mmap=False, num_batch=64, serve_kv_cache="q8_0",
-                      serve_prefix_caching=False, template="x", chat_template="{% if x %}{% endif %}")
-    for words in config(llama_cpp.launch(everything))["flags"]:
-        assert attributes.problem(tuple(words)) is None, words
+def test_who_provides_it_decides_who_knows_it() -> None:
+    wheel = Engine(name="llama.cpp", provider="xllamacpp", version="1", command=("python",))
+    server = plan(wheel).model_copy(update={"engine_name": "llama-server"})
+    assert [engines.module_of(one) for one in (plan(), plan(None), plan(wheel), server)] == [
+        llama_cpp, llama_cpp, llama_server, llama_server]
 
 
-# finding it
+# flags of the author
 
-def _binary(path: Path, says: str) -> str:
-    path.write_text(f"#!/bin/sh\necho '{says}' >&2\n")
-    path.chmod(0o755)
-    return str(path)
-
-
-@pytest.mark.parametrize(("says", "version"), [
-    ("version: 6123 (abcdef0)", "6123"),
-    ("version: 0.5.0-dev (build 11434, commit 7e4c0a9)", "11434"),
+@pytest.mark.parametrize(("flags", "field", "value"), [
+    (("--kv-tokens", "8192"), "kv_tokens", 8192), (("--kv-tokens=8192",), "kv_tokens", 8192),
+    (("--flash-attn", "on"), "flash_attention", True), (("-fa", "auto"), "flash_attention", None),
+    (("--threads-batch", "4"), "threads_batch", 4), (("--busy-batch-tokens", "64"), "busy_batch_tokens", 64),
+    (("--kv-cache", "q5_1"), "kv_cache", "q5_1"), (("--mmproj", "eyes.gguf"), "projector", "/app/eyes.gguf"),
+    (("--projector", "/m/eyes.gguf"), "projector", "/m/eyes.gguf"),
 ])
-def test_a_binary_is_preferred_and_tells_its_build(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, says: str,
-                                                   version: str) -> None:
-    monkeypatch.setenv("LLAMA_SERVER", _binary(tmp_path / "llama-server", says))
-    found = llama_cpp.probe()
-    assert found is not None and (found.provider, found.version) == ("llama-server", version)
+def test_an_authors_flag_is_a_field(flags: tuple[str, ...], field: str, value: Any) -> None:
+    made = plan(serve_kv_cache="q8_0", more={"flags": flags})
+    assert written(llama_cpp.launch(made))[field] == value
+    assert lowered(made)[f"flag {flags[0].partition('=')[0]}"].verdict == "equal"
 
 
-def test_a_binary_on_the_path_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    binary = _binary(tmp_path / "llama-server", "version: 7 (x)")
-    monkeypatch.delenv("LLAMA_SERVER", raising=False)
-    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    found = llama_cpp.probe()
-    assert found is not None and found.command == (binary,)
-
-
-def test_a_named_binary_that_is_none_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("LLAMA_SERVER", _binary(tmp_path / "other", "hello"))
+@pytest.mark.parametrize(("flags", "code", "says"), [
+    (("--kv-tokns", "1"), "unknown-flag", "did you mean `--kv-tokens`?"),
+    (("--swa-full",), "unknown-flag", "write `ENGINE llama-server`"),
+    (("--ctx-size", "4096"), "unknown-flag", "write `PARAMETER num_ctx`"),
+    (("--threads", "4"), "flag-not-yours", "write `PARAMETER num_thread`"),
+    (("--model", "/etc/passwd"), "flag-not-yours", "write `FROM`"),
+    (("--socket", "/tmp/x"), "flag-not-yours", "use the instruction"),
+    (("--flash-attn", "maybe"), "bad-flag-value", "on, off, auto"),
+    (("--kv-tokens", "many"), "bad-flag-value", "a whole number"),
+    (("--kv-cache", "q9_9"), "bad-flag-value", "q8_0"),
+])
+def test_a_flag_that_it_does_not_have_is_refused(flags: tuple[str, ...], code: str, says: str) -> None:
     with pytest.raises(Failure) as failure:
-        llama_cpp.probe()
-    assert "LLAMA_SERVER" in failure.value.message
+        llama_cpp.launch(plan(more={"flags": flags}))
+    assert failure.value.code == code and says in str(failure.value.hint)
 
 
-def test_without_a_binary_it_is_the_wheel_and_nobody_imports_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("LLAMA_SERVER", raising=False)
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "1.2.3")
-    assert llama_cpp.probe() == Engine(name="llama.cpp", provider="xllamacpp", version="1.2.3",
-                                       command=(sys.executable,))
-    assert "xllamacpp" not in sys.modules
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert llama_cpp.probe() is None
+# room
 
-
-# last words
-
-@pytest.mark.parametrize(("line", "message", "hint"), [
-    ("modelkit: llama.cpp: /m/x.gguf is not a GGUF file", "/m/x.gguf is not a GGUF file", "FROM"),
-    ("modelkit: llama.cpp: cannot read /m/x.gguf: No such file or directory", "/m/x.gguf is gone", "fetch"),
-    ("E llama_model_load: error loading model: tensor 'blk.1' data is not within the file bounds", "cut short",
-     "again"),
-    ("0.00.007.972 E read: string length 20 exceeds remaining file size 18 bytes", "cut short", "again"),
-    ("0.00.007.972 E srv          init: something  new", "llama.cpp says: srv init: something new", "logs"),
-    ("E llama_model_load: error loading model: unknown model architecture: 'gpt9'", "gpt9", "upgrade"),
-    ("E llama_init_from_model: quantized V cache requires flash_attn to be enabled", "flash attention", "kv_cache"),
-    ("ggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size 99", "out of memory", "num_ctx"),
-    ("error: invalid argument: --frob", "--frob", "FLAG"),
-    ("modelkit: llama.cpp: `--flash-attn maybe`: `maybe` is no value for `--flash-attn`", "--flash-attn", "FLAG"),
-    ("modelkit: llama.cpp: llama-server was killed by SIGILL while it was starting", "instructions", "AVX2"),
-    ("common_chat_templates_init: failed to parse chat template (defaulting to chatml)", "chat template", "TEMPLATE"),
-    ("modelkit: llama.cpp: xllamacpp cannot be loaded: libgomp.so.1: cannot open shared object file: No such file",
-     "libgomp.so.1", "libgomp1"),
-    ("modelkit: llama.cpp: xllamacpp cannot be loaded: undefined symbol: x", "undefined symbol", "reinstall"),
-    ("/src/ggml.c:17: GGML_ASSERT(n <= m) failed", "n <= m", "report"),
-])
-def test_last_words_are_explained(line: str, message: str, hint: str) -> None:
-    found = llama_cpp.explain_exit(["0.00.1 I srv init: initializing", line])
-    assert found is not None
-    assert message in found[0] and hint in found[1]
-
-
-def test_words_that_nobody_knows_are_left_to_speak_for_themselves() -> None:
-    assert llama_cpp.explain_exit(["0.00.1 I srv init: initializing", "all is well"]) is None
-
-
-def test_each_adapter_is_said_to_the_wheel_in_its_place() -> None:
-    wheel = SimpleNamespace(CommonAdapterLoraInfo=lambda path: path)
-    params = SimpleNamespace(lora_adapters=[])
-    for path in ("/a/one.gguf", "/a/two.gguf", "/a/one.gguf"):
-        attributes.apply(params, ("--lora", path), wheel)
-    assert params.lora_adapters == ["/a/one.gguf", "/a/two.gguf", "/a/one.gguf"]
-
-
-def test_an_adapter_that_is_gone_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "umask", lambda mask: mask)
-    model, gone = tmp_path / "model.gguf", tmp_path / "tone.gguf"
-    model.write_bytes(b"GGUF")
-    config = Config(provider="llama-server", command=("/none",), flags=(("--lora", str(gone)),), optional=(),
-                    model=str(model), socket="", upstream=str(tmp_path / "l.sock"), profile="", fingerprint="",
-                    context_length=1, slots=1)
-    with pytest.raises(StartFailed, match=r"cannot read .*tone\.gguf") as caught:
-        start(config)
-    explained = llama_cpp.explain_exit([str(caught.value)])
-    assert explained is not None and "tone.gguf is gone" in explained[0]
+def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
+    made = plan(size=6 * GIB, context_length=8192, max_concurrency=4,
+                more={"kv_bytes_per_token": 128 * 1024, "memory": 8 * GIB})
+    with pytest.raises(Failure) as failure:
+        llama_cpp.presume_machine(made)
+    assert failure.value.code == "does-not-fit"
+    assert failure.value.message == (
+        "stage `dev` needs 10.0 GiB of memory, 6.0 GiB for weights and 4.0 GiB for 4 conversations of 8192 tokens, "
+        "and there are 8.0 GiB")
+    for fits in ({"memory": 11 * GIB}, {"memory": None}, {"engine": ELSEWHERE}, {"flags": ("--kv-tokens", "8192")},
+                 {"settings": (Setting(name="serve.kv_cache", value="q4_0", origin=Origin(kind="modelfile")),)}):
+        llama_cpp.presume_machine(made.model_copy(update=fits))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelkit.engines import llama_cpp, vllm
+from modelkit.engines import llama_server, vllm
 from modelkit.engines.launch import RUN
 from modelkit.engines.vllm_config import config_text
 from modelkit.engines.vllm_words import address_words, author_words, model_words, setting_words, variable_words
@@ -48,12 +48,12 @@ def test_the_words_are_the_launch(case: str) -> None:
 
 
 def test_llama_cpps_words_are_its_flags() -> None:
-    from tests.unit.engines.test_llama_cpp import config as host
-    from tests.unit.engines.test_llama_cpp import plan as llama_plan
+    from tests.unit.engines.test_llama_server import config as host
+    from tests.unit.engines.test_llama_server import plan as llama_plan
 
     made = llama_plan(flags=("--threads-http", "3", "--swa-full"), serve_kv_cache="q8_0", main_gpu=1, num_batch=64)
-    words = llama_cpp.words(made)
-    assert [list(argv((word,))) for word in words] == host(llama_cpp.launch(made))["flags"]
+    words = llama_server.words(made)
+    assert [list(argv((word,))) for word in words] == host(llama_server.launch(made))["flags"]
     assert all(word.reason and str(word.origin) for word in words)
 
 

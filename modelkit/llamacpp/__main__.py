@@ -73,10 +73,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True)
     config, profile = read(parser.parse_args().config)
     loading = in_thread(lambda: load(config, process))
-    import uvicorn  # these two, while the model is being loaded: nothing else takes as long
-
-    import modelkit.llamacpp.app  # noqa: F401
-
+    uvicorn = prepare(config)
     process.server = uvicorn.Server(uvicorn.Config(
         application(loading.result(), config, profile), http="httptools", ws="none", lifespan="off", access_log=False,
         log_level="warning", server_header=False, date_header=False, timeout_keep_alive=75,
@@ -101,6 +98,22 @@ def read(path: Path) -> tuple[Config, Profile]:
         return config, Profile.loads(Path(config.profile).read_text("utf-8"))
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise BadConfig(f"{config.profile}: {error}") from None
+
+
+def prepare(config: Config) -> Any:
+    """Imports what serving takes, while the model is being loaded: nothing else takes as long."""
+    import uvicorn
+    import uvicorn.protocols.http.httptools_impl
+    import uvloop  # noqa: F401
+
+    import modelkit.contract.middleware
+    import modelkit.llamacpp.app
+
+    if config.task == "chat":
+        import modelkit.llamacpp.chat
+    else:
+        import modelkit.llamacpp.pooling_routes  # noqa: F401
+    return uvicorn
 
 
 def load(config: Config, process: Process) -> Any:

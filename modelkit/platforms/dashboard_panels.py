@@ -1,7 +1,8 @@
 """What is worth seeing, and worth waking somebody for: the panels and alerts of engines and of modelkit's edge.
 
 Every name of a metric here is held against a scrape of the real program by the live tests. `{job}` stands for the
-label that a panel or an alert looks at; vLLM's names are those of 0.32, llama-server's of build 11549.
+label that a panel or an alert looks at; vLLM's names are those of 0.32, which modelkit's own engine for llama.cpp
+has, too; llama-server's are of build 11549.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ PANELS: dict[str, tuple[Panel, ...]] = {
             _rate("vllm:prefix_cache_hits_total") + " / " + _rate("vllm:prefix_cache_queries_total"), "hits"),)),
         Panel("Requests put off for want of cache", "reqps", ((_rate("vllm:num_preemptions_total"), "preemptions"),)),
     ),
-    "llama.cpp": (
+    "llama-server": (
         Panel("Requests in the engine", "short", (("sum(llamacpp:requests_processing{{job}})", "running"),
                                                   ("sum(llamacpp:requests_deferred{{job}})", "waiting"))),
         Panel("Tokens a second", "short", ((_rate("llamacpp:prompt_tokens_total"), "read"),
@@ -76,6 +77,7 @@ PANELS: dict[str, tuple[Panel, ...]] = {
                                          ("sum(increase(modelkit_engine_restarts_total{{job}}[1h]))", "restarts"))),
     ),
 }
+PANELS["llama.cpp"] = PANELS["vllm"]
 """By engine, and for the edge of `process`. `{{job}}` becomes a selector, what else stands in braces is Grafana's."""
 
 _NO_TARGET = Alert("ModelkitDown", 'absent(up{{job}} == 1)', 5, "critical", "nothing that can be asked answers")

@@ -13,7 +13,8 @@ from modelkit.platforms import yaml
 from modelkit.platforms.dashboard_panels import ALERTS, ANY_ENGINE, PANELS, Alert, Panel
 from modelkit.platforms.kubernetes_names import Object, metadata, object_name, selector
 
-QUEUE = {"vllm": "vllm:num_requests_waiting", "llama.cpp": "llamacpp:requests_deferred"}
+QUEUE = {"vllm": "vllm:num_requests_waiting", "llama.cpp": "vllm:num_requests_waiting",
+         "llama-server": "llamacpp:requests_deferred"}
 """The gauge of requests that wait, by engine."""
 
 _HEIGHT, _WIDTH = 8, 12  # of a panel, of Grafana's 24 columns

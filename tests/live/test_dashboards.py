@@ -55,7 +55,7 @@ def test_vllm_has_what_is_asked_for(engine: Running) -> None:  # noqa: F811
 
 @pytest.mark.live_llamacpp
 def test_llama_server_has_what_is_asked_for(host: Host) -> None:  # noqa: F811
-    assert metric_names("llama.cpp") - series(host.http.get("/metrics").text) == set()
+    assert metric_names("llama-server") - series(host.http.get("/metrics").text) == set()
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ unit: $(VENV)/.setup-dev
 # The promises, on real llama.cpp and real vLLM.
 live: $(VENV)/.setup-dev
 	$(BIN)/modelkit engine install vllm --variant cpu
-	$(BIN)/modelkit tool install quantizer
+	$(BIN)/modelkit engine install llama.cpp --variant cpu
 	$(BIN)/modelkit tool install converter
 	$(BIN)/modelkit tool install compressor
 	$(BIN)/pytest -m "live_llamacpp or live_vllm"

@@ -16,13 +16,6 @@ from modelkit.planning.plan import Plan
 
 TEMPLATE = "chat_template.jinja"
 
-PARSERS = {
-    "tool": frozenset(("hermes", "llama3_json", "llama4_pythonic", "mistral", "qwen3_coder", "openai", "granite",
-                       "granite4", "deepseek_v3", "deepseek_v31", "gemma4", "functiongemma", "phi4_mini_json")),
-    "reasoning": frozenset(("deepseek_r1", "qwen3", "mistral", "granite", "openai_gptoss")),
-}
-"""Parsers of our own engine, by vLLM's names."""
-
 
 def computes_on_cpu(plan: Plan) -> bool:
     return plan.engine is not None and plan.engine.variant in ("", "cpu")
@@ -97,7 +90,9 @@ def _draft_tokens(value: Any, plan: Plan) -> Answer:
 def _parser(kind: str) -> Rule:
     """Equal where we have the parser of that name, which is vLLM's."""
     def rule(value: Any, plan: Plan) -> Answer:
-        if value in PARSERS[kind]:
+        from modelkit.llamacpp.parsers import REASONING_PARSERS, TOOL_PARSERS
+
+        if value in (TOOL_PARSERS if kind == "tool" else REASONING_PARSERS):
             return Answer("equal", f"{kind}_parser", str(value), "the parser that vLLM has by this name")
         return Answer("lost", "", None, f"modelkit's own engine has no {kind} parser `{value}`: the text stays text")
 

@@ -15,7 +15,7 @@ from modelkit.engines import table
 from modelkit.engines.flags import canonical, flags, is_flag, problems, versions
 from modelkit.engines.flags import table as flag_table
 from modelkit.engines.launch import RUN
-from modelkit.engines.llama_cpp_settings import SETTINGS, computes_on_cpu, speculation
+from modelkit.engines.llama_cpp_settings import SETTINGS, speculation
 from modelkit.engines.llama_rules import drafted
 from modelkit.engines.word import Word
 from modelkit.failure import Failure
@@ -36,9 +36,6 @@ OURS = (*(f"--{name.replace('_', '-')}" for name in BY_LANGUAGE), "--socket", "-
 
 _BY_PLAN = ("--context-length", "--max-concurrency", "--adapter", "--draft", "--draft-tokens", "--speculative")
 """Targets of settings that the plan's own fields say."""
-
-FEW = 4
-"""Up to here an OpenMP thread that spins while it waits takes the core that another one needs."""
 
 _SWITCHES = {"on": True, "off": False, "true": True, "false": False, "auto": None}
 
@@ -123,8 +120,6 @@ def _variables(plan: Plan) -> Iterator[Word]:
         yield _of("engine", "PYTHONPATH", f"{RUN}/python", "where the engine is: modelkit is not installed there")
     yield _of("engine", "PYTHONNOUSERSITE", "1", "packages of a user are not the engine's")
     yield _of("engine", "PYTHONUNBUFFERED", "1", "its last words are not lost")
-    if computes_on_cpu(plan) and plan.cpus <= FEW:
-        yield _of("hardware", "OMP_WAIT_POLICY", "passive", "threads that spin while they wait take others' cores")
 
 
 def in_our_python(plan: Plan) -> bool:

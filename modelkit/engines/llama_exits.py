@@ -4,6 +4,33 @@ from __future__ import annotations
 
 import re
 
+_REBUILD = "`modelkit engine install llama.cpp --reinstall` compiles it on this machine"
+
+# Of our own engine, which says what it cannot do in one sentence; and of Python, when native code ends it.
+_OUR_WORDS: tuple[tuple[str, str, str], ...] = (
+    (r"(?P<what>\S+) cannot be read: No such file", "the model file {what} is gone",
+     "run `modelkit up` again to fetch it"),
+    (r"llama-cpp-python (?P<what>\S+) is not known to this engine; it needs (?P<needs>\S+)",
+     "llama-cpp-python {what} is not the release that modelkit's engine was written for, which is {needs}",
+     "`modelkit engine install llama.cpp` brings that one"),
+    (r"llama-cpp-python (?P<what>\S+ (?:lacks \w+|has penalties of \d+))",
+     "llama-cpp-python {what}: it is not what that release was", _REBUILD),
+    (r"No module named '(?P<what>[^']+)'", "the Python of the engine lacks {what}",
+     "`modelkit doctor` says what is missing; `modelkit engine install llama.cpp` brings all of it"),
+    (r"llama-cpp-python does not work in this Python: (?!.*cannot open shared object)(?P<what>.+)",
+     "llama-cpp-python does not load: {what}", _REBUILD),
+    (r"the adapter (?P<what>\S+) does not fit", "the adapter {what} was not made for this model",
+     "check ADAPTER: it must come from a training of the model in FROM"),
+    (r"the draft model(?:'s| has) ", "the model of DRAFT has another vocabulary than the one of FROM",
+     "take a small model of the same family, or `SERVE speculative ngram`"),
+    (r"attention cache of (?P<what>\d+) tokens has no room for one conversation",
+     "`FLAG --kv-tokens {what}` is less than `num_ctx`", "raise it, or leave it out"),
+    (r"cannot make a context of (?P<what>\d+) tokens", "there is no memory for an attention cache of {what} tokens",
+     "lower `num_ctx` or `SERVE max_concurrency`, or write `SERVE kv_cache q8_0`"),
+    (r"Fatal Python error: Illegal instruction",
+     "this processor lacks instructions that llama-cpp-python was compiled for", _REBUILD),
+)
+
 _LAST_WORDS: tuple[tuple[str, str, str], ...] = (
     (r"cannot read (?P<what>.+): No such file", "the model file {what} is gone", "run `modelkit up` again to fetch it"),
     (r"(?P<what>\S+) is not a GGUF file", "{what} is not a GGUF file", "llama.cpp needs one: check FROM"),
@@ -30,6 +57,8 @@ _LAST_WORDS: tuple[tuple[str, str, str], ...] = (
      "llama.cpp cannot read the chat template", "check TEMPLATE, or leave it out to use the model's own"),
     (r"GGML_ASSERT\((?P<what>.+?)\) failed", "llama.cpp stopped at a check of its own: {what}",
      "report it to llama.cpp with these lines"),
+    (r"Fatal Python error: (?:Segmentation fault|Aborted|Bus error|Floating point exception)", "llama.cpp crashed",
+     "`modelkit logs` has the place; report it to llama.cpp with those lines"),
     (r"couldn't bind|Address already in use", "llama-server cannot listen on its socket",
      "run `modelkit down` and try again"),
 )
@@ -38,7 +67,7 @@ _LAST_WORDS: tuple[tuple[str, str, str], ...] = (
 def explain_exit(tail: list[str]) -> tuple[str, str] | None:
     """What an engine's last lines mean: one sentence and what to do. None for words that nobody has seen yet."""
     text = "\n".join(tail)
-    for pattern, message, hint in _LAST_WORDS:
+    for pattern, message, hint in (*_OUR_WORDS, *_LAST_WORDS):
         if found := re.search(pattern, text, re.IGNORECASE | re.MULTILINE):
             return message.format(**found.groupdict()), hint
     # Its log's first error is the cause, the others are what follows from it.

@@ -98,8 +98,8 @@ _ALIKE = {"vllm": 2, "tensorrt-llm": 2, "sglang": 3, "llama-server": 1, "llama-c
 
 
 def filed(engine: str, version: str = "") -> str:
-    """The name that facts of an engine are filed under. llama.cpp's are llama-server's by its build, but for our own engine's,
-    whose version is llama-cpp-python's (`0.3.36`)."""
+    """The name that facts of an engine are filed under. llama.cpp's are llama-server's by its build, but for our own
+    engine's, whose version is llama-cpp-python's (`0.3.36`)."""
     if engine != "llama.cpp":
         return engine
     return "llama-cpp-python" if _order(version)[:1] == (0,) else "llama-server"

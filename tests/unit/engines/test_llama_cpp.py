@@ -163,7 +163,7 @@ def test_the_launch_is_one_process_with_the_contract_in_it() -> None:
     launch = llama_cpp.launch(plan(more={"profile": plan().profile | {"system": "say @RUN@"}}))
     assert launch.argv == (sys.executable, "-P", "-m", "modelkit.llamacpp", "--config", f"{RUN}/llamacpp.json")
     assert {file.path for file in launch.files} == {"profile.json", "llamacpp.json"}
-    assert launch.env["OMP_WAIT_POLICY"] == "passive" and "PYTHONPATH" not in launch.env
+    assert launch.env["PYTHONNOUSERSITE"] == "1" and "PYTHONPATH" not in launch.env
     profile = next(f.content for f in launch.files if f.path == "profile.json")
     assert RUN not in profile and Profile.loads(profile).system == "say @RUN@"
     assert launch == llama_cpp.launch(plan(more={"profile": plan().profile | {"system": "say @RUN@"}}))
@@ -225,6 +225,38 @@ def test_a_flag_that_it_does_not_have_is_refused(flags: tuple[str, ...], code: s
     with pytest.raises(Failure) as failure:
         llama_cpp.launch(plan(more={"flags": flags}))
     assert failure.value.code == code and says in str(failure.value.hint)
+
+
+# last words
+
+@pytest.mark.parametrize(("line", "message", "hint"), [
+    ("modelkit: llama.cpp: /m/x.gguf is not a GGUF file", "/m/x.gguf is not a GGUF file", "FROM"),
+    ("modelkit: llama.cpp: /m/x.gguf cannot be read: No such file or directory", "/m/x.gguf is gone", "fetch"),
+    ("modelkit: llama.cpp: llama-cpp-python 0.3.40 is not known to this engine; it needs 0.3.36", "which is 0.3.36",
+     "engine install"),
+    ("modelkit: llama.cpp: llama-cpp-python 0.3.36 lacks llama_get_memory; install 0.3.36 again",
+     "lacks llama_get_memory", "--reinstall"),
+    ("modelkit: llama.cpp: llama-cpp-python does not work in this Python: /x/libllama.so: undefined symbol: a",
+     "undefined symbol: a", "--reinstall"),
+    ("modelkit: llama.cpp: llama-cpp-python does not work in this Python: libgomp.so.1: cannot open shared object file",
+     "libgomp.so.1 is missing", "libgomp1"),
+    ("modelkit: llama.cpp: No module named 'llguidance'", "lacks llguidance", "doctor"),
+    ("modelkit: llama.cpp: the adapter tone.gguf does not fit x.gguf: tensor 'a' has the wrong shape", "tone.gguf",
+     "ADAPTER"),
+    ("modelkit: llama.cpp: the draft model has 9 tokens and the model 10: it must be of the same family",
+     "another vocabulary", "ngram"),
+    ("modelkit: llama.cpp: llama.cpp cannot make a context of 99 tokens: failed to allocate", "99 tokens", "num_ctx"),
+    ("modelkit: llama.cpp: an attention cache of 9 tokens has no room for one conversation of 10", "--kv-tokens 9",
+     "raise"),
+    ("modelkit: llama.cpp: llama.cpp cannot load x.gguf: unable to allocate CPU buffer", "out of memory", "num_ctx"),
+    ("Fatal Python error: Illegal instruction", "instructions", "compiles it on this machine"),
+    ("Fatal Python error: Segmentation fault", "crashed", "report"),
+    ("modelkit: llama.cpp: ggml gave up: /src/ggml.c:17: GGML_ASSERT(n <= m) failed", "n <= m", "report"),
+])
+def test_last_words_are_explained(line: str, message: str, hint: str) -> None:
+    found = llama_cpp.explain_exit(["modelkit: llama.cpp: loading x.gguf, 98 MB", line])
+    assert found is not None
+    assert message in found[0] and hint in found[1]
 
 
 # room

@@ -120,8 +120,12 @@ class _Writer:
             whole["finish_reason"] = finish
             return
         if self.forced:
-            calls = [{"index": 0, "function": {"arguments": text or ""}}]
-            choice |= {"delta": {"role": "assistant", "tool_calls": calls}}
+            call: dict[str, Any] = {"index": 0, "function": {"arguments": text or ""}}
+            if index not in self.choices:  # a call begins with its name
+                self.choices[index] = {}
+                name = self.request["tools"][0]["function"]["name"]
+                call = {"index": 0, "id": "c1", "type": "function", "function": {"name": name, **call["function"]}}
+            choice |= {"delta": {"role": "assistant", "tool_calls": [call]}}
         else:
             choice |= {"delta": {"role": "assistant", "content": text or ""}} if self.chat else {"text": text or ""}
         await self.event({"choices": [choice]})

@@ -63,6 +63,9 @@ class Admission:
         for sequence in self.waiting[:_LOOK_AT]:
             if len(self._running) >= self._max_concurrency:
                 break
+            if not sequence.ready:
+                self._changed = True
+                continue
             slot, shared = self._match(sequence)
             if self._soon(sequence, shared):
                 continue

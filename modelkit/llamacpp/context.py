@@ -48,8 +48,8 @@ class Context:
         params.flash_attn_type = _FLASH[flash_attention]
         params.embeddings, params.pooling_type = embeddings, _POOLING[pooling]
         params.no_perf = True
-        LOG.forget()
-        handle = low.llama_init_from_model(model.handle, params)
+        with LOG.held_back():  # it warns of a context beyond the trained one, which a shared cache is not
+            handle = low.llama_init_from_model(model.handle, params)
         if not handle:
             raise LlamaError(f"llama.cpp cannot make a context of {tokens} tokens: {LOG.reason()}")
         self.handle: Any = handle

@@ -9,36 +9,22 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
 
-from modelkit.contract.errors import ContractError, unsupported
-from modelkit.llamacpp import cores
+from modelkit.contract.errors import ContractError, invalid, unsupported
 from modelkit.llamacpp.answer import LlamaAnswer, Outbox
-from modelkit.llamacpp.cells import Cells
-from modelkit.llamacpp.computing import LlamaError
 from modelkit.llamacpp.config import Config
-from modelkit.llamacpp.distribution import measured
 from modelkit.llamacpp.grammar import Grammars
-from modelkit.llamacpp.jobs import Delta, EngineDied, Job, Token
-from modelkit.llamacpp.pace import Pace
-from modelkit.llamacpp.prefixes import Prefixes
+from modelkit.llamacpp.jobs import Delta, EngineDied, Job
+from modelkit.llamacpp.loading import Loaded, load
 from modelkit.llamacpp.sampling import Sampler, expect_known
-from modelkit.llamacpp.scheduler import Scheduler
 from modelkit.llamacpp.sequence import Request, Sequence
 from modelkit.llamacpp.text import Writer
-from modelkit.llamacpp.vocabulary import Vocabulary
-
-if TYPE_CHECKING:
-    from modelkit.llamacpp.context import Context
-    from modelkit.llamacpp.library import Model
 
 WAITING_AT_MOST = 4096
 """Sequences that may wait; whoever comes then is told to try again."""
 
-_KEPT = 16
-"""Finished sequences whose prefixes are kept at least, beside as many as may run."""
+_PAUSE = 0.001  # seconds between two looks
 
 log = logging.getLogger("modelkit.llamacpp")
 
@@ -67,13 +53,13 @@ class Stats:
 class LlamaEngine:
     """`jobs.Engine` on llama.cpp. Its methods belong to the event loop."""
 
-    def __init__(self, model: Model, context: Context, scheduler: Scheduler, *, cells: Cells, vocabulary: Vocabulary,
-                 config: Config, on_death: Callable[[str], None] | None = None) -> None:
-        """Starts the thread, which has `context` and `scheduler` from now on; `on_death` is called in it."""
-        self.model, self.vocabulary = model, vocabulary
+    def __init__(self, loaded: Loaded, config: Config, on_death: Callable[[str], None] | None = None) -> None:
+        """Starts the thread, to which context and scheduler belong from now on; `on_death` is called in it."""
+        self.model, self.vocabulary = loaded.model, loaded.vocabulary
         self.died: str | None = None  # why the thread has ended, if it has
-        self._context, self._scheduler, self._cells, self._config = context, scheduler, cells, config
-        self._grammars = Grammars(vocabulary)
+        self._context, self._scheduler, self._cells = loaded.context, loaded.scheduler, loaded.cells
+        self._proposer, self._config = loaded.proposer, config
+        self._grammars = Grammars(loaded.vocabulary)
         self._adapters = frozenset(name for name, _ in config.adapters)
         self._answers: dict[Request, LlamaAnswer] = {}
         self._orders: SimpleQueue[Order | None] = SimpleQueue()  # None: the thread shall end
@@ -123,10 +109,10 @@ class LlamaEngine:
             sentence = f"the prompt has {length} tokens; this model's context length is {limit} tokens"
             raise ContractError(400, "context_length_exceeded", sentence)
         if not job.prompt:
-            raise ContractError(400, "invalid_value", "the prompt has no tokens")
+            raise invalid("prompt", "the prompt has no tokens")
         if min(job.prompt) < 0 or max(job.prompt) >= self.vocabulary.size:
-            sentence = f"the prompt has a token id beyond the vocabulary of {self.vocabulary.size} tokens"
-            raise ContractError(400, "invalid_value", sentence)
+            sentence = f"the prompt has a token id that is not one of this model's {self.vocabulary.size} tokens"
+            raise invalid("prompt", sentence)
         if job.adapter is not None and job.adapter not in self._adapters:
             raise ContractError(404, "model_not_found", f"there is no model `{job.adapter}`", "model")
         expect_known(job.sampling, self.vocabulary)
@@ -135,10 +121,10 @@ class LlamaEngine:
 
     def _sequence(self, request: Request, choice: int) -> Sequence:
         job, vocabulary = request.job, self.vocabulary
-        matcher = self._grammars.matcher(job.grammar) if job.grammar is not None else None
+        matcher = self._grammars.matcher(job.grammar, job.grammar_after) if job.grammar is not None else None
         sampler = Sampler(job.sampling, vocabulary, job.prompt, choice=choice, logprobs=job.logprobs, matcher=matcher)
         writer = Writer(vocabulary.pieces if job.show_special else vocabulary.visible, job.stop)
-        return Sequence(request, choice, sampler, writer)
+        return Sequence(request, choice, sampler, writer, proposer=self._proposer(), grammar=matcher)
 
     def _cancel(self, request: Request) -> None:
         self._answers.pop(request, None)
@@ -170,9 +156,10 @@ class LlamaEngine:
 
     def _obey(self) -> bool:
         """Carries out the orders that are there, and waits for one while there is nothing to compute."""
+        pause = _PAUSE if not self._scheduler.running else 0.0  # who waits alone waits for a grammar
         while True:
             try:
-                order = self._orders.get(block=self._scheduler.idle)
+                order = self._orders.get(timeout=None if self._scheduler.idle else pause)
             except Empty:
                 return True
             if order is None:
@@ -202,48 +189,4 @@ def start(config: Config, on_progress: Callable[[float], None] | None = None,
     `on_progress` hears 0 to 1. `on_death` is called in the engine's thread when that ends by itself, with a sentence.
     Raises LlamaError, with one sentence, for what cannot be served.
     """
-    threads = config.threads or cores.usable_cores()
-    cores.wait_politely(threads)
-    try:
-        from modelkit.llamacpp.library import Model
-    except ImportError as error:
-        raise LlamaError(f"llama-cpp-python does not work in this Python: {error}") from None
-    model = Model(Path(config.model), gpu_layers=config.gpu_layers, main_gpu=config.main_gpu,
-                  use_mmap=config.use_mmap, on_progress=on_progress)
-    try:
-        adapters = {name: model.adapter(Path(path)) for name, path in config.adapters}
-        context = _context(config, model, threads)
-    except BaseException:
-        model.close()
-        raise
-    vocabulary = Vocabulary(model)
-    cells = Cells(context.tokens)
-    prefixes = Prefixes(context.memory, cells, context.sequences, across=config.prefix_caching, whole=model.recurrent)
-    pace = Pace(min(config.batch_tokens, context.batch_tokens), config.busy_batch_tokens)
-    scheduler = Scheduler(context, prefixes, pace, _scored(vocabulary), ends=vocabulary.ends,
-                          context_length=config.context_length, max_concurrency=config.max_concurrency,
-                          adapters=adapters)
-    return LlamaEngine(model, context, scheduler, cells=cells, vocabulary=vocabulary, config=config,
-                       on_death=on_death)
-
-
-def _context(config: Config, model: Model, threads: int) -> Context:
-    from modelkit.llamacpp.context import SEQUENCES_AT_MOST, Context
-
-    tokens = config.kv_tokens or config.context_length * config.max_concurrency
-    if tokens < config.context_length:
-        raise LlamaError(f"an attention cache of {tokens} tokens has no room for one conversation of "
-                         f"{config.context_length}")
-    kept = 0 if model.recurrent else config.max_concurrency + _KEPT
-    sequences = min(SEQUENCES_AT_MOST, config.max_concurrency + kept)
-    batch = max(config.batch_tokens, config.max_concurrency)
-    return Context(model, tokens=tokens, sequences=sequences, batch=batch, physical_batch=batch, threads=threads,
-                   threads_batch=config.threads_batch or threads, kv_type=config.kv_cache,
-                   flash_attention=config.flash_attention)
-
-
-def _scored(vocabulary: Vocabulary) -> Callable[[Any, int, int, int], Token]:
-    def scored(context: Any, index: int, token: int, top: int) -> Token:
-        return measured(context.logits(index), token, top, vocabulary.pieces)
-
-    return scored
+    return LlamaEngine(load(config, on_progress), config, on_death)

@@ -142,7 +142,7 @@ class Scheduler:
 
     def _guesses(self, sequence: Sequence, room: int, batch: int) -> list[int]:
         most = min(self._draft_tokens, room, self._left(sequence) - 1)
-        if most < 1:
+        if most < 1 or not sequence.guesses:
             return []
         if sequence.unpaid:
             sequence.unpaid -= 1

@@ -32,6 +32,13 @@ class Proposer(Protocol):
     def propose(self, tokens: Tokens[int], most: int) -> list[int]: ...
 
 
+class Grammar(Protocol):
+    """What may follow (`grammar.Matcher`), which somebody else is still making until it is `ready`."""
+
+    @property
+    def ready(self) -> bool: ...
+
+
 class Request:
     """A job in work and what all its choices have in common. Made on the event loop, then the thread's alone, but for
     `cancelled`, which the event loop sets.
@@ -54,8 +61,8 @@ class Sequence:
     A sequence that lost its slot to others starts anew with all of `tokens` to compute; sampler and writer go on.
     """
 
-    def __init__(self, request: Request, choice: int, sampler: Sampler, writer: Writer,
-                 proposer: Proposer | None = None) -> None:
+    def __init__(self, request: Request, choice: int, sampler: Sampler, writer: Writer, *,
+                 proposer: Proposer | None = None, grammar: Grammar | None = None) -> None:
         self.request = request
         self.choice = choice
         self.order = (request.number, choice)
@@ -64,9 +71,16 @@ class Sequence:
         self.prompt_length = len(self.tokens)
         self.slot: Slot | None = None
         self.overtaken = 0  # by how many that came later it was passed while it waited for room
+        self.guesses = proposer is not None
         self.acceptance = 1.0  # of guessed tokens, the later ones weighing more
         self.unpaid = 0  # steps for which it guesses no more
         self._sampler, self._writer, self._proposer = sampler, writer, proposer
+        self._grammar = grammar
+
+    @property
+    def ready(self) -> bool:
+        """Whether it can be computed without waiting for its grammar."""
+        return self._grammar is None or self._grammar.ready
 
     @property
     def remaining(self) -> int:
@@ -97,9 +111,9 @@ class Sequence:
         self.tokens.append(token.id)
         finish: FinishReason | None = None
         stopped_by: str | int | None = None
-        if token.id in ends and not job.sampling.ignore_eos:
-            text, finish, stopped_by = self._writer.finish(), "stop", token.id
-            stopped_by = self._writer.stopped_by or stopped_by
+        if token.id in ends:  # whoever ignores them does not draw them, unless a grammar leaves nothing else
+            text, finish = self._writer.finish(), "stop"
+            stopped_by = self._writer.stopped_by or token.id
         else:
             text = self._writer.write(token.id)
             drawn = len(self.tokens) - self.prompt_length

@@ -1,0 +1,111 @@
+"""From a configuration to what the engine's thread works with: weights, adapters, a context, a scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from modelkit.llamacpp import cores
+from modelkit.llamacpp.cells import Cells
+from modelkit.llamacpp.computing import LlamaError
+from modelkit.llamacpp.config import Config
+from modelkit.llamacpp.distribution import measured
+from modelkit.llamacpp.jobs import Token
+from modelkit.llamacpp.pace import Pace
+from modelkit.llamacpp.prefixes import Prefixes
+from modelkit.llamacpp.scheduler import Scheduler
+from modelkit.llamacpp.sequence import Proposer
+from modelkit.llamacpp.speculation import Draft, NGram
+from modelkit.llamacpp.vocabulary import Vocabulary
+
+if TYPE_CHECKING:
+    from modelkit.llamacpp.context import Context
+    from modelkit.llamacpp.library import Model
+
+_KEPT = 16
+"""Finished sequences whose prefixes are kept at least, beside as many as may run."""
+
+_DRAFT_PLACES = 4
+"""Sequences that a draft model can follow at once."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """All that is native, and the scheduler over it. `proposer` makes each new sequence's own, if any guesses."""
+
+    model: Model
+    vocabulary: Vocabulary
+    context: Context
+    cells: Cells
+    scheduler: Scheduler
+    proposer: Callable[[], Proposer | None]
+
+
+def load(config: Config, on_progress: Callable[[float], None] | None = None) -> Loaded:
+    """Blocks while it loads; `on_progress` hears 0 to 1. Raises LlamaError for what cannot be served."""
+    threads = config.threads or cores.usable_cores()
+    cores.wait_politely(threads)
+    try:
+        from modelkit.llamacpp.library import Model
+    except ImportError as error:
+        raise LlamaError(f"llama-cpp-python does not work in this Python: {error}") from None
+    model = Model(Path(config.model), gpu_layers=config.gpu_layers, main_gpu=config.main_gpu,
+                  use_mmap=config.use_mmap, on_progress=on_progress)
+    try:
+        adapters = {name: model.adapter(Path(path)) for name, path in config.adapters}
+        context = _context(config, model, threads)
+        vocabulary = Vocabulary(model)
+        proposer = _proposer(config, model, vocabulary, threads)
+    except BaseException:
+        model.close()
+        raise
+    cells = Cells(context.tokens)
+    prefixes = Prefixes(context.memory, cells, context.sequences, across=config.prefix_caching, whole=model.recurrent)
+    pace = Pace(min(config.batch_tokens, context.batch_tokens), config.busy_batch_tokens)
+    scheduler = Scheduler(context, prefixes, pace, _scored(vocabulary), ends=vocabulary.ends,
+                          context_length=config.context_length, max_concurrency=config.max_concurrency,
+                          draft_tokens=config.draft_tokens, adapters=adapters)
+    return Loaded(model, vocabulary, context, cells, scheduler, proposer)
+
+
+def _context(config: Config, model: Model, threads: int) -> Context:
+    from modelkit.llamacpp.context import SEQUENCES_AT_MOST, Context
+
+    tokens = config.kv_tokens or config.context_length * config.max_concurrency
+    if tokens < config.context_length:
+        raise LlamaError(f"an attention cache of {tokens} tokens has no room for one conversation of "
+                         f"{config.context_length}")
+    kept = 0 if model.recurrent else config.max_concurrency + _KEPT
+    sequences = min(SEQUENCES_AT_MOST, config.max_concurrency + kept)
+    batch = max(config.batch_tokens, config.max_concurrency)
+    return Context(model, tokens=tokens, sequences=sequences, batch=batch, physical_batch=batch, threads=threads,
+                   threads_batch=config.threads_batch or threads, kv_type=config.kv_cache,
+                   flash_attention=config.flash_attention)
+
+
+def _proposer(config: Config, model: Model, vocabulary: Vocabulary, threads: int) -> Callable[[], Proposer | None]:
+    """Makes each new sequence's proposer."""
+    if config.speculative == "off" or model.recurrent:  # such a memory cannot take back a wrong guess
+        return lambda: None
+    if config.speculative == "ngram":
+        return NGram
+    from modelkit.llamacpp.context import Context
+    from modelkit.llamacpp.library import Model as Weights
+
+    if config.draft is None:
+        raise LlamaError("guessing with a draft model needs the path of one")
+    small = Weights(Path(config.draft), gpu_layers=config.gpu_layers, main_gpu=config.main_gpu,
+                    use_mmap=config.use_mmap)
+    places = min(config.max_concurrency, _DRAFT_PLACES)
+    context = Context(small, tokens=places * config.context_length, sequences=places, batch=config.batch_tokens,
+                      threads=threads, kv_type=config.kv_cache, flash_attention=config.flash_attention)
+    return Draft(context, Vocabulary(small), vocabulary).sequence
+
+
+def _scored(vocabulary: Vocabulary) -> Callable[[Any, int, int, int], Token]:
+    def scored(context: Any, index: int, token: int, top: int) -> Token:
+        return measured(context.logits(index), token, top, vocabulary.pieces)
+
+    return scored

@@ -7,11 +7,11 @@ variables a template gets, and whether it wants contents as text or as parts.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from jinja2 import TemplateSyntaxError, meta, nodes
 
-from modelkit.contract.errors import ContractError, invalid, of_status
+from modelkit.contract.errors import invalid, of_status
 from modelkit.llamacpp.sandbox import SECONDS, SIZE, Sandbox
 
 ContentFormat = Literal["string", "openai"]
@@ -21,6 +21,14 @@ _REFUSED = ("chat_template", "tokenize")  # vLLM refuses them by name
 _ALWAYS = ("documents",)
 
 _LONGEST_REASON = 1000  # characters
+
+
+class Vocabulary(Protocol):
+    """What a template wants to know of the model's tokens."""
+
+    pieces: Sequence[bytes]
+    bos: int | None
+    eos: int | None
 
 
 class Template:
@@ -46,6 +54,15 @@ class Template:
             raise ValueError(f"the chat template can't be read: {error}") from None
         self.variables = frozenset(meta.find_undeclared_variables(tree))
         self.content_format: ContentFormat = "openai" if _reads_parts(tree) else "string"
+
+    @classmethod
+    def of(cls, text: str | None, vocabulary: Vocabulary) -> Template | None:
+        """A model's template with its tokens' texts; None for a model without one."""
+        if text is None:
+            return None
+        known = {"bos_token": vocabulary.bos, "eos_token": vocabulary.eos}
+        return cls(text, {name: vocabulary.pieces[one].decode("utf-8", "replace") for name, one in known.items()
+                          if one is not None})
 
     def render(self, messages: Sequence[Mapping[str, Any]], *, tools: Sequence[Mapping[str, Any]] | None = None,
                add_generation_prompt: bool = True, variables: Mapping[str, Any] | None = None) -> str:
@@ -138,8 +155,3 @@ def _given(tree: nodes.Template, macro: nodes.Macro, each: set[str]) -> set[str]
             if isinstance(call.node, nodes.Name) and call.node.name == macro.name
             for name, value in pairs(call) if any(_of(value, one, "content") for one in each)}
 
-
-def no_template() -> ContractError:
-    """For chat requests to a model without a template."""
-    return of_status(400, "this model has no chat template, so it can't chat; give it one with `TEMPLATE`, or use "
-                          "/v1/completions")

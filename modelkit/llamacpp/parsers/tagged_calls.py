@@ -56,7 +56,8 @@ def _xml(prefix: str = "") -> TagForm:
 
 def _dsml(wrapper: str) -> TagForm:
     return TagForm(f"<｜DSML｜{wrapper}>", f"</｜DSML｜{wrapper}>", '<｜DSML｜invoke name="', ('">',),
-                   "</｜DSML｜invoke>", '<｜DSML｜parameter name="', ">", "</｜DSML｜parameter>", read=_typed, after=False)
+                   "</｜DSML｜invoke>", '<｜DSML｜parameter name="', ">", "</｜DSML｜parameter>",
+                   read=_typed, after=False)
 
 
 QWEN3_CODER = _xml()

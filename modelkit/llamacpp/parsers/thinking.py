@@ -29,6 +29,11 @@ class ThinkForm:
     thinks: bool = True
     prefix: str = ""  # what Gemma writes in front of each thought
 
+    @property
+    def marks(self) -> tuple[str, ...]:
+        """The texts that the answer must show."""
+        return (self.start, self.end, *self.passes, *self.drops)
+
     def on(self, variables: Mapping[str, Any]) -> bool:
         """Whether a request with those variables lets the model think."""
         said = [variables[name] for name in self.switches if variables.get(name) is not None]

@@ -16,7 +16,7 @@ _LOOK_AT = 16
 """So many of those who wait are looked at in a step."""
 
 _WORTH_WAITING = 64
-"""Tokens that another sequence is about to compute and this one would have to compute again."""
+"""Tokens that two prompts begin with: as many are not computed twice at the same time."""
 
 _HEADROOM = 16
 """Cells that stay free for each running sequence when one more starts, so that nobody is put off at once."""
@@ -56,9 +56,10 @@ class Admission:
         """Starts whom there is room for."""
         if not self.waiting or len(self._running) >= self._max_concurrency:
             return
-        if not self._changed and all(one.remaining == 1 for one in self._running):
+        if not self._changed:
             return  # only answers grew since the last look, which makes no room
-        self._changed = False
+        # A prompt that is being computed is soon there to be shared.
+        self._changed = any(one.remaining > 1 for one in self._running)
         passed: list[Sequence] = []
         for sequence in self.waiting[:_LOOK_AT]:
             if len(self._running) >= self._max_concurrency:
@@ -70,6 +71,7 @@ class Admission:
             if self._soon(sequence, shared):
                 continue
             if self._start(sequence, slot, shared):
+                self._changed = self._changed or sequence.remaining > 1
                 for one in passed:
                     one.overtaken += 1
             elif sequence.overtaken >= _OVERTAKEN_AT_MOST:
@@ -84,7 +86,7 @@ class Admission:
         return (slot, shared) if shared else (None, 0)
 
     def _soon(self, sequence: Sequence, shared: int) -> bool:
-        """Whether a running sequence is about to compute what this one begins with, well beyond what is there."""
+        """Whether a running sequence is about to compute more of what this one begins with."""
         if sequence.scored:
             return False
         for other in self._running:
@@ -92,7 +94,7 @@ class Admission:
             if other.remaining <= 1 or other.adapter != sequence.adapter or not self._prefixes.shares(sibling):
                 continue
             coming = min(common(other.tokens, sequence.tokens), len(sequence.tokens) - 1)
-            if coming - shared >= (1 if sibling else _WORTH_WAITING):
+            if coming > shared and (sibling or coming >= _WORTH_WAITING):
                 return True
         return False
 

@@ -39,8 +39,22 @@ def of(profile: Profile) -> Dialect:
                      "and llama-server")
 
 
+_GREEDY = 1e-5
+"""Below this temperature vLLM takes the likeliest token."""
+
+
+def _plain(request: dict[str, Any]) -> dict[str, Any]:
+    return request
+
+
 def _vllm(request: dict[str, Any]) -> dict[str, Any]:
-    """vLLM 0.32 means what OpenAI means. A seed of -1 is a random one, here as there."""
+    """vLLM 0.32 means what OpenAI means. A seed of -1 is a random one, here as there.
+
+    But it refuses several choices at temperature 0 (`SamplingParams._verify_greedy_sampling`): cut to the likeliest
+    token, any temperature gives the same ones.
+    """
+    if request.get("n", 1) > 1 and request["temperature"] < _GREEDY:
+        request |= {"temperature": 1.0, "top_k": 1}
     return request
 
 
@@ -50,11 +64,11 @@ def _vllm_chat(request: dict[str, Any]) -> dict[str, Any]:
     effort = request.get("chat_template_kwargs", {}).get("reasoning_effort")
     if isinstance(effort, str):
         request.setdefault("reasoning_effort", effort)
-    return request
+    return _vllm(request)
 
 
-_VLLM = Dialect(_vllm_chat, _vllm, _vllm, echoes=True)
-_PLAIN = Dialect(_vllm, _vllm, _vllm, echoes=True)
+_VLLM = Dialect(_vllm_chat, _vllm, _plain, echoes=True)
+_PLAIN = Dialect(_plain, _plain, _plain, echoes=True)
 
 
 class _LlamaServer:

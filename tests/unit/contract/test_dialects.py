@@ -135,3 +135,13 @@ def test_reasoning_is_spelled_as_each_engine_reads_it() -> None:
         assert fill(said, LLAMA)["messages"][-1]["reasoning_content"] == "r"
         assert "reasoning" not in fill(said, LLAMA)["messages"][-1]
         assert fill(said, FULL)["messages"][-1]["reasoning"] == "r"
+
+
+@pytest.mark.parametrize(("fields", "sent"), [
+    ({"n": 2, "temperature": 0}, (1.0, 1)), ({"n": 2, "temperature": 1e-6, "top_k": 9}, (1.0, 1)),
+    ({"n": 1, "temperature": 0}, (0, 40)), ({"n": 2, "temperature": 0.5}, (0.5, 40)),
+])
+def test_several_choices_at_temperature_0_are_spelled_as_vllm_takes_them(fields, sent) -> None:
+    filled = request.chat(ask(**fields), replace(FULL, dialect="vllm"))
+    assert (filled["temperature"], filled["top_k"]) == sent
+    assert request.chat(ask(**fields), replace(FULL, dialect="llamacpp"))["temperature"] == fields["temperature"]

@@ -12,6 +12,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 from weakref import WeakKeyDictionary
 
@@ -104,10 +105,13 @@ _NAMES = {"json_object": "JSON object", "json_schema": "JSON schema", "regex": "
 
 
 def _refused(kind: Kind, param: str, problem: str) -> ContractError:
+    return invalid(param, f"`{param}` cannot be used as a {_NAMES[kind]}: {_short(problem)}")
+
+
+def _short(problem: str) -> str:
+    """llguidance's words on one line, without its state."""
     reason = " ".join(problem.partition("\n<state>")[0].split())
-    if len(reason) > 300:
-        reason = reason[:299] + "…"
-    return invalid(param, f"`{param}` cannot be used as a {_NAMES[kind]}: {reason}")
+    return reason if len(reason) <= 300 else reason[:299] + "…"
 
 
 def _limits() -> LLParserLimits:
@@ -168,10 +172,18 @@ class Grammars:
             if len(self._made) > CACHED:
                 self._made.popitem(last=False)
         self._made.move_to_end(grammar)
-        return Matcher(made, self._vocabulary.ends, after)
+        return Matcher(made, partial(self._anew, grammar), self._vocabulary.ends, after)
 
     def close(self) -> None:
         self._worker.shutdown(wait=False, cancel_futures=True)
+
+    def _anew(self, grammar: str) -> LLMatcher:
+        """Made once more: copies share their lexer, and what all answers together taught it can become too much."""
+        fresh = self._make(grammar)
+        made: Future[LLMatcher] = Future()
+        made.set_result(fresh)
+        self._made[grammar] = made
+        return fresh
 
     def _make(self, grammar: str) -> LLMatcher:
         from llguidance import LLMatcher
@@ -186,8 +198,10 @@ class Matcher:
     so is an answer that has none. When the grammar allows nothing more, only the end of the answer is allowed.
     """
 
-    def __init__(self, made: Future[LLMatcher], ends: frozenset[int], after: Sequence[int] = ()) -> None:
-        self._made = made
+    def __init__(self, made: Future[LLMatcher], anew: Callable[[], LLMatcher], ends: frozenset[int],
+                 after: Sequence[int] = ()) -> None:
+        self._made, self._anew = made, anew
+        self._said: list[int] = []
         self._own: LLMatcher | None = None
         self._ends = ends
         self._after = frozenset(after)
@@ -202,11 +216,6 @@ class Matcher:
     def holds(self) -> bool:
         """Whether the next token is bound by the grammar."""
         return self._begun
-
-    @property
-    def problem(self) -> str:
-        """Why the grammar could not be followed further (it has become too large), or nothing."""
-        return "" if self._own is None else str(self._own.get_error())
 
     def is_stopped(self) -> bool:
         """Whether only the end of the answer may follow."""
@@ -223,16 +232,26 @@ class Matcher:
         """`out`, with the logits of the tokens that are allowed now, and -inf for the others.
 
         Where the grammar leaves one text only, that is its usual tokens alone: fewer than `admissible` lets through.
+        Raises ContractError when the grammar has become too much work to follow.
         """
-        allowed = np.frombuffer(self._matcher().compute_bitmask(), np.uint8)
-        bias = _BITS.take(allowed, axis=0).reshape(-1)[: len(scores)]
+        matcher = self._matcher()
+        allowed = matcher.compute_bitmask()
+        if matcher.is_error():
+            self._own = matcher = self._anew().deep_copy()
+            matcher.consume_tokens(self._said)
+            allowed = matcher.compute_bitmask()
+        if matcher.is_error():
+            problem = _short(matcher.get_error())
+            raise ContractError(400, "invalid_value", f"the grammar became too much work: {problem}")
+        bias = _BITS.take(np.frombuffer(allowed, np.uint8), axis=0).reshape(-1)[: len(scores)]
         return np.add(scores[: len(bias)], bias, out=out)
 
     def accept(self, token: int) -> None:
         """The answer goes on with this token."""
         if self._begun:
             matcher = self._matcher()
-            if not matcher.is_stopped():
+            if not matcher.is_stopped() or matcher.is_error():
+                self._said.append(token)
                 matcher.consume_token(token)
         elif token in self._after:
             self._begun = True
@@ -240,6 +259,7 @@ class Matcher:
     def rollback(self, tokens: int) -> None:
         """Takes back the last `tokens` that were accepted while the grammar held."""
         self._matcher().rollback(tokens)
+        del self._said[len(self._said) - tokens:]
 
     def _matcher(self) -> LLMatcher:
         if self._own is None:

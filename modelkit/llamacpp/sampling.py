@@ -102,8 +102,9 @@ class Sampler:
 
     def _draw(self, scores: Scores) -> int:
         chance = self._chance.random()  # one for each position, whatever becomes of it
-        token = draw(self._adjusted(scores, self._never), self._sampling, chance)
-        if self._never is not None and token in self._never:  # nothing else is possible
+        adjusted = self._adjusted(scores, self._never)
+        token = draw(adjusted, self._sampling, chance)
+        if self._never is not None and adjusted[token] == -math.inf:  # a grammar leaves nothing but the end
             token = draw(self._adjusted(scores, None), self._sampling, chance)
         return token
 

@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+from llguidance import LLParserLimits
 
 from modelkit.contract.errors import ContractError
 from modelkit.llamacpp.grammar import CACHED, Grammars, compiled
@@ -109,7 +110,6 @@ def test_a_mask_lets_nothing_through_that_does_not_fit() -> None:
             one.accept(token)
             if token in VOCABULARY.ends:
                 break
-        assert one.problem == ""
 
 
 def test_a_walk_along_the_mask_spells_what_was_asked_for() -> None:
@@ -130,6 +130,41 @@ def test_when_nothing_more_fits_only_the_end_follows() -> None:
     assert one.admissible([ord("a")]) == 0
     one.accept(VOCABULARY.eos)
     assert one.is_stopped()
+
+
+LEARNS = ".*(.{50}a|b.{60}c|d.{70}e|f.{80}g).*"
+"""An expression whose lexer learns a state with nearly every token."""
+
+
+def states(monkeypatch, most: int) -> str:
+    """Its grammar, with so many states at most."""
+    grammar = compiled("regex", LEARNS, "it", VOCABULARY)
+    monkeypatch.setattr("modelkit.llamacpp.grammar._limits", lambda: LLParserLimits(max_lexer_states=most))
+    return grammar
+
+
+def answer(grammars: Grammars, grammar: str, seed: int, length: int) -> None:
+    one, rng = grammars.matcher(grammar), random.Random(seed)
+    for _ in range(length):
+        one.accept(int(rng.choice([token for token in allowed(one) if token not in VOCABULARY.ends])))
+
+
+def test_a_grammar_that_becomes_too_much_work_fails_its_answer_alone(monkeypatch) -> None:
+    grammars, grammar = Grammars(VOCABULARY), states(monkeypatch, 400)
+    with pytest.raises(ContractError, match="the grammar became too much work: ") as failed:
+        answer(grammars, grammar, 1, 2000)
+    assert failed.value.status == 400
+    assert "\n" not in failed.value.message
+    answer(grammars, grammar, 2, 1)
+
+
+def test_what_other_answers_taught_a_grammar_fails_nobody(monkeypatch) -> None:
+    grammars, grammar = Grammars(VOCABULARY), states(monkeypatch, 2000)
+    made = []
+    monkeypatch.setattr(grammars, "_make", lambda text: made.append(text) or Grammars._make(grammars, text))
+    for seed in range(60):
+        answer(grammars, grammar, seed, 20)
+    assert len(made) > 1
 
 
 def test_proposals_are_cut_where_they_leave_the_grammar() -> None:

@@ -37,7 +37,8 @@ _READ = ("stop_sequences", *_OF_PROMPT)
 _REFUSED: Mapping[str, tuple[tuple[Any, ...], str]] = {
     "container": ((), "this server runs nothing for its clients"),
     "mcp_servers": (([],), "this server calls no other servers"),
-    "context_management": (({},), "this server leaves a conversation as it is"),
+    "context_management": (({}, {"edits": []}, {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}),
+                           "this server leaves a conversation as it is"),
     "diagnostics": ((), "there are none here"),
     "speed": (("standard",), "there is one speed here"),
 }
@@ -62,7 +63,7 @@ def request(body: dict[str, Any], profile: Profile) -> Translated:
     if said.get("stream"):
         chat["stream_options"] = {"include_usage": True}
     chat |= _output(said.get("output_config", {})) | _choice(said)
-    writer = MessageWriter(said.get("model"), chat.get("stop", ()))
+    writer = MessageWriter(said.get("model"), chat.get("stop", ()), said["max_tokens"])
     return Translated(chat, places, written(writer), writer)
 
 

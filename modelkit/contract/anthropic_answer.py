@@ -15,11 +15,11 @@ _DELTAS = {"text": "text_delta", "thinking": "thinking_delta"}
 
 
 class MessageWriter:
-    """One message. `stops` are the client's own stop sequences, `tag` makes the ids."""
+    """One message. `stops` and `limit` are the client's own stop sequences and `max_tokens`; `tag` makes the ids."""
 
-    def __init__(self, model: str | None, stops: Collection[str] = (), tag: str | None = None) -> None:
+    def __init__(self, model: str | None, stops: Collection[str] = (), limit: int = 0, tag: str | None = None) -> None:
         self.tag = tag or secrets.token_hex(12)
-        self.model, self.stops = model, stops
+        self.model, self.stops, self.limit = model, stops, limit
         self.blocks: list[dict[str, Any]] = []
         self.open: dict[str, Any] | None = None  # the block that goes on
         self.arguments = ""  # of the call that goes on
@@ -83,15 +83,18 @@ class MessageWriter:
 
     def _done(self, said: Done) -> list[Event]:
         events = self._close()
-        if said.reason in ("length", "content_filter"):
-            self.reason = "max_tokens" if said.reason == "length" else "refusal"
+        self.usage = _usage(said.usage)
+        if said.reason == "content_filter":
+            self.reason = "refusal"
+        elif said.reason == "length":
+            full = said.usage and self.usage["output_tokens"] < self.limit
+            self.reason = "model_context_window_exceeded" if full else "max_tokens"
         elif any(block["type"] == "tool_use" for block in self.blocks):
             self.reason = "tool_use"
         elif said.stop in self.stops:
             self.reason, self.stop = "stop_sequence", said.stop
         else:
             self.reason = "end_turn"
-        self.usage = _usage(said.usage)
         delta = {"stop_reason": self.reason, "stop_sequence": self.stop}
         return [*events, {"type": "message_delta", "delta": delta, "usage": self.usage}, {"type": "message_stop"}]
 

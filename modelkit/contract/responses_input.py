@@ -8,6 +8,7 @@ from modelkit.contract.checks import shown
 from modelkit.contract.errors import invalid, missing, unsupported, wrong_type
 from modelkit.contract.translation import Places, fields, kind_of, list_of, text_of
 
+_ROLES = ("user", "assistant", "system", "developer")
 _MESSAGE = ("type", "role", "content", "id", "status", "phase")
 _CALL = ("type", "call_id", "name", "arguments", "id", "status", "caller", "namespace")
 _OUTPUT = ("type", "call_id", "output", "id", "status", "caller", "name", "namespace")
@@ -70,9 +71,14 @@ class Turns:
         said = fields(item, place, _MESSAGE)
         if "content" not in said:
             raise missing(f"{place}.content")
+        if "role" not in said:
+            raise missing(f"{place}.role")
+        if said["role"] not in _ROLES:
+            raise invalid(f"{place}.role", f"`{place}.role` is {shown(said['role'])}; it must be one of "
+                          f"{', '.join(_ROLES)}")
         content = _content(said["content"], f"{place}.content")
-        if said.get("role") != "assistant":
-            self._add({"role": said.get("role"), "content": content}, place)
+        if said["role"] != "assistant":
+            self._add({"role": said["role"], "content": content}, place)
             return
         self._assistant(place, free_of=("content", "tool_calls"))["content"] = content
         self._name("content", f"{place}.content")

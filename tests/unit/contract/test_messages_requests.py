@@ -125,7 +125,8 @@ def test_blocks_become_messages(fields: Any, messages: Any) -> None:
      {"reasoning_effort": "low",
       "response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": SCHEMA}}}),
     ({"metadata": {"user_id": "x"}, "service_tier": "auto", "cache_control": {"type": "ephemeral"},
-      "inference_geo": "eu", "container": None, "speed": "standard", "mcp_servers": []}, {}),
+      "inference_geo": "eu", "container": None, "speed": "standard", "mcp_servers": [],
+      "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}}, {}),
 ])
 def test_fields_become_fields(fields: dict[str, Any], expected: dict[str, Any]) -> None:
     assert chat(**fields) == {"model": "support", "max_tokens": 50, "messages": [{"role": "user", "content": "Hi"}],
@@ -146,7 +147,7 @@ def test_fields_become_fields(fields: dict[str, Any], expected: dict[str, Any]) 
     ({"temperature": 5}, "`temperature`"),
     ({"container": "c"}, "`container`"),
     ({"mcp_servers": [{}]}, "`mcp_servers`"),
-    ({"context_management": {"edits": []}}, "`context_management`"),
+    ({"context_management": {"edits": [{"type": "compact_20260112"}]}}, "`context_management`"),
     ({"speed": "fast"}, "`speed`"),
     ({"system": 5}, "`system`"),
     ({"system": [IMAGE]}, "`system[0].type`"),

@@ -176,6 +176,8 @@ def test_what_this_server_does_not_have_is_refused_by_name(fields: dict[str, Any
     ({"input": [{"content": "x"}]}, "input[0].type", "missing_required_parameter"),
     ({"input": ["x"]}, "input[0]", "invalid_type"),
     ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role", "invalid_value"),
+    ({"input": [{"role": "tool", "content": "x"}]}, "input[0].role", "invalid_value"),
+    ({"input": [{"type": "message", "content": "x"}]}, "input[0].role", "missing_required_parameter"),
     ({"input": [{"role": "user"}]}, "input[0].content", "missing_required_parameter"),
     ({"input": [{"role": "user", "content": 5}]}, "input[0].content", "invalid_type"),
     ({"input": [{"role": "user", "content": [{"type": "input_text"}]}]}, "input[0].content[0].text",

@@ -175,6 +175,12 @@ def test_a_stop_string_of_the_modelfile_is_the_end_of_a_turn() -> None:
     assert (said["stop_reason"], said["stop_sequence"]) == ("end_turn", None)
 
 
+@pytest.mark.parametrize(("limit", "reason"), [(7, "max_tokens"), (8, "model_context_window_exceeded")])
+def test_a_full_context_is_not_the_clients_limit(limit: int, reason: str) -> None:
+    said = written(MessageWriter("support", limit=limit))(WHOLE["finish with the last text"])
+    assert said["stop_reason"] == reason
+
+
 def test_what_was_cached_is_told() -> None:
     assert written(message_writer())(WHOLE["text"])["usage"] == {
         "input_tokens": 3, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 2, "output_tokens": 7}

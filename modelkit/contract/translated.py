@@ -18,6 +18,7 @@ from modelkit.contract.profile import Profile
 from modelkit.contract.translation import Api, Event, Places, Translated
 
 _REWRITTEN = frozenset((b"content-length", b"content-type"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # json.dumps would make one at each call
 _UNREADABLE = "the engine's answer could not be read; its log says why"
 
 log = logging.getLogger("modelkit.contract")
@@ -149,4 +150,4 @@ def encoded(event: Event) -> bytes:
 
 
 def _spelled(answer: dict[str, Any]) -> bytes:
-    return json.dumps(answer, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return _ENCODER.encode(answer).encode("utf-8", "replace")

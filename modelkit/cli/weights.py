@@ -44,6 +44,7 @@ class Found:
     at: Weights | None = None
     tools: Mapping[str, Tool] = field(default_factory=dict)
     adapters: tuple[FoundAdapter, ...] = ()
+    draft: Weights | None = None  # a GGUF that guesses ahead, where the engine loads such
 
     @property
     def weights(self) -> Weights | None:
@@ -71,7 +72,19 @@ def look(modelfile: Modelfile, stage: str, lock: LockFile, store: Store) -> Foun
         found = _far(found, locked.artifact(), locked.precision, None)
     lora = adapters.look(modelfile, Around(stage, ask, base, lock, store))
     adapters.presume_said(lora, found.artifact, asked)
-    return replace(found, adapters=lora)
+    return replace(found, adapters=lora, draft=_draft(modelfile, stage, ask, store))
+
+
+def _draft(modelfile: Modelfile, stage: str, ask: Wanted, store: Store) -> Weights | None:
+    """The file of DRAFT, if it is here and the engine loads GGUF."""
+    from modelkit import models
+    from modelkit.language.layers import effective
+
+    said = effective(modelfile, stage).draft
+    if said is None or ask.form != "gguf":
+        return None
+    here = models.locate(Reference.parse(said.value, Path(modelfile.path).absolute().parent), store=store)
+    return here if here is not None and here.form == "gguf" else None
 
 
 def fetch(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress = quiet) -> Found:

@@ -131,8 +131,7 @@ def _found(environments: Iterable[Environment]) -> Iterator[Provider]:
             raise Failure("not-llama-server", f"LLAMA_SERVER names {named}, which is no llama-server that runs",
                           hint="name one that answers --version, or unset it")
         yield Provider(Engine(name="llama.cpp", provider="llama-server", version=version, command=(named,)), _NAMED)
-    whole = Path(__file__).with_name("__init__.py").parent.parent.joinpath("llamacpp", "chat.py").is_file()  # for now
-    if whole and (own := version_here()) is not None and not lacking():
+    if (own := version_here()) is not None and not lacking():
         yield Provider(Engine(name="llama.cpp", provider=OWN, version=own, command=(sys.executable,),
                               variant=_variant(_folder())), "in modelkit's own Python")
     for one in environments:

@@ -15,8 +15,8 @@ class Choosable(NamedTuple):
 
 
 ENGINES: dict[str, Choosable] = {row.name: row for row in (
-    Choosable("llama.cpp", "llama.cpp from a GGUF file: a llama-server on the PATH, else the embedded one."),
-    Choosable("llama-server", "The llama-server on the PATH, and only that."),
+    Choosable("llama.cpp", "llama.cpp from a GGUF file: modelkit's own engine on llama-cpp-python, else llama-server."),
+    Choosable("llama-server", "llama-server's protocol: the one on the PATH, else the one in the xllamacpp wheel."),
     Choosable("vllm", "vLLM from safetensors, in an environment of its own."),
     Choosable("tensorrt-llm", "NVIDIA TensorRT-LLM, in its container image."),
     Choosable("sglang", "SGLang, in its container image."),

@@ -56,7 +56,7 @@ _ROWS = (
     InstructionRow("LICENSE", "text", _LAYER, "appended", "The licence of what the file describes.",
                    "LICENSE Apache-2.0", ollama=True, unset=True),
     InstructionRow("DRAFT", "path", _LAYER, "last", "A small model that drafts tokens for speculative decoding.",
-                   "DRAFT ./draft.gguf", ollama=True, unset=True, effective=False),
+                   "DRAFT ./draft.gguf", ollama=True, unset=True),
     InstructionRow("RENDERER", "name", _LAYER, "last",
                    "Ollama's built-in prompt renderer; here the model's own chat template renders.",
                    "RENDERER qwen3.5", ollama=True, unset=True, effective=False,

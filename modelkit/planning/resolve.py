@@ -321,6 +321,9 @@ class _Resolution:
                 needs.append(Need(code="tool", automatic=False, message=f"the {step.tool} is not installed, and the "
                                   f"stage wants to {step}: run `modelkit tool install {step.tool}`"))
         needs += adapter_needs(self._adapters(), self.facts, form)
+        if self.said.draft is not None and form == "gguf" and self.facts.draft is None:
+            needs.append(Need(code="draft", automatic=False, message=f"there is no GGUF at `{self.said.draft.value}` "
+                              f"({self.modelfile.where(self.said.draft.span)}: DRAFT)"))
         if engine is None:
             needs.append(Need(code="engine", automatic=False, message=self._missing_engine(engine_name)))
         return needs

@@ -185,11 +185,16 @@ def _say_address(results: list[dict[str, Any]], bundles: list[Bundle], client: C
     key = " -H 'Authorization: Bearer …'" if any(bundle.plan.api_key for bundle in bundles) else ""
     terminal.data(f"  address  {url}")
     terminal.data(f"  model    {', '.join(bundle.plan.name for bundle in bundles)}")
-    terminal.data(f"  try      curl {url}/chat/completions{key} -H 'Content-Type: application/json' \\")
-    terminal.data(f"             -d '{{\"model\": \"{plan.name}\", \"messages\": [{{\"role\": \"user\", "
-                  "\"content\": \"Hello\"}]}'")
+    path, example = _EXAMPLES[plan.task]
+    terminal.data(f"  try      curl {url}{path}{key} -H 'Content-Type: application/json' \\")
+    terminal.data(f"             -d '{{\"model\": \"{plan.name}\", {example}}}'")
     terminal.data(f"  shell    eval \"$(modelkit env {_shown(plan.modelfile)})\"")
     terminal.data(f"  stop     modelkit down {_shown(plan.modelfile)}")
+
+
+_EXAMPLES = {"chat": ("/chat/completions", '"messages": [{"role": "user", "content": "Hello"}]'),
+             "embed": ("/embeddings", '"input": "Hello"'),
+             "rerank": ("/rerank", '"query": "Where?", "documents": ["Here.", "Now."]')}
 
 
 def _shown(modelfile: str) -> str:

@@ -27,8 +27,9 @@ import uvloop
 
 from modelkit.contract import request as contract
 from modelkit.contract.profile import Profile
-from modelkit.engines import llama_cpp
+from modelkit.engines import llama_server
 from modelkit.engines.launch import RUN
+from modelkit.engines.llama_providers import providers, taken
 from modelkit.planning.plan import Plan, Weights
 
 CONTEXT = 1024
@@ -102,11 +103,13 @@ def smollm2() -> Path:
 
 
 def start(run: Path, gguf: Path, profile: Profile, streams: int) -> subprocess.Popen[bytes]:
-    plan = Plan(name="bench", modelfile="Modelfile", stage="dev", platform="process", engine=llama_cpp.probe(),
-                engine_name="llama.cpp", reference="bench", context_length=CONTEXT, max_concurrency=streams,
+    found = taken(providers(), "llama-server")
+    assert found is not None, "there is no llama-server here"
+    plan = Plan(name="bench", modelfile="Modelfile", stage="dev", platform="process", engine=found.engine,
+                engine_name="llama-server", reference="bench", context_length=CONTEXT, max_concurrency=streams,
                 weights=Weights(reference="bench", form="gguf", path=str(gguf), digest="sha256:0", size=0),
                 profile=profile.as_json(), settings=())
-    launch = llama_cpp.launch(plan)
+    launch = llama_server.launch(plan)
     for file in launch.files:
         (run / file.path).write_text(file.content.replace(RUN, str(run)))
     with (run / "log").open("wb") as log:

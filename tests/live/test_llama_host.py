@@ -1,4 +1,4 @@
-"""The llama.cpp host with the real engine: what `engines.llama_cpp.launch` starts, spoken to over its socket."""
+"""The llama.cpp host with the real engine: what `engines.llama_server.launch` starts, spoken to over its socket."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ import pytest
 
 from modelkit import models
 from modelkit.contract.profile import Profile
-from modelkit.engines import llama_cpp
+from modelkit.engines import llama_providers, llama_server
 from modelkit.engines.launch import RUN
 from modelkit.planning.plan import Engine, Origin, Plan, Setting, Weights
 from tests.live.engines import BASE
@@ -59,11 +59,11 @@ class Host:
         profile = Profile(name="demo", dialect="llama-server", context_length=context_length,
                           system="You are terse.", defaults={"temperature": 0.0}, stop=("<|im_end|>",))
         plan = Plan(name="demo", modelfile="Modelfile", stage="dev", platform="process", engine=engine,
-                    engine_name="llama.cpp", reference="demo", context_length=context_length,
+                    engine_name="llama-server", reference="demo", context_length=context_length,
                     max_concurrency=max_concurrency, profile=profile.as_json(), flags=flags,
                     chat_template=chat_template, settings=() if chat_template is None else (TEMPLATED,),
                     weights=Weights(reference="demo", form="gguf", path=str(model), digest="sha256:0", size=0))
-        launch = llama_cpp.launch(plan)
+        launch = llama_server.launch(plan)
         for file in launch.files:
             (run / file.path).write_text(file.content.replace(RUN, str(run)))
         self.socket = run / "engine.sock"
@@ -335,7 +335,7 @@ def test_the_modelfiles_template_renders_the_prompt(start: Start) -> None:
 def test_a_bad_template_is_one_clear_line(start: Start) -> None:
     host = start(chat_template="{% for m in messages %}")
     assert host.exit_code(60) == 1
-    explained = llama_cpp.explain_exit(host.log.read_text().splitlines())
+    explained = llama_server.explain_exit(host.log.read_text().splitlines())
     assert explained is not None and "chat template" in explained[0]
 
 
@@ -386,7 +386,7 @@ def test_a_bad_model_is_one_clear_line(start: Start, tmp_path: Path, damage: Cal
     lines = host.log.read_text().splitlines()
     assert lines[-1].startswith("modelkit: llama.cpp: ") and "model.gguf" in lines[-1]
     assert not any("Traceback" in line for line in lines)
-    explained = llama_cpp.explain_exit(lines[-50:])
+    explained = llama_server.explain_exit(lines[-50:])
     assert explained is not None and says in explained[0]
 
 
@@ -428,8 +428,8 @@ def binary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Engine:
     path.write_text(SHIM.format(python=sys.executable))
     path.chmod(0o755)
     monkeypatch.setenv("LLAMA_SERVER", str(path))
-    engine = llama_cpp.probe()
-    assert engine is not None and (engine.provider, engine.version) == ("llama-server", "4242")
+    engine = llama_providers.providers()[0].engine
+    assert (engine.provider, engine.version) == ("llama-server", "4242")
     return engine
 
 
@@ -467,7 +467,7 @@ def test_a_binary_that_fails_at_once_is_one_clear_line(start: Start, tmp_path: P
     assert host.exit_code(60) == 1
     lines = host.log.read_text().splitlines()
     assert lines[-1].startswith("modelkit: llama.cpp: llama-server exited with status 1")
-    assert llama_cpp.explain_exit(lines) == ("this llama-server does not know the flag --model",
+    assert llama_server.explain_exit(lines) == ("this llama-server does not know the flag --model",
                                              "remove the FLAG, or install a newer llama.cpp")
 
 

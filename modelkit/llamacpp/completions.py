@@ -9,26 +9,28 @@ from modelkit.contract.errors import invalid
 from modelkit.llamacpp.answering import Asked
 from modelkit.llamacpp.jobs import Answer, Delta, Job, Sampling, Token
 from modelkit.llamacpp.logprobs import LegacyLogprobs
+from modelkit.llamacpp.sampling import expect_known
 from modelkit.llamacpp.tokens import Vocabulary, off_loop, presume_tokens
 from modelkit.llamacpp.types import CompletionRequest
 
 
 async def asked(request: CompletionRequest, vocabulary: Vocabulary, *, adapter: str | None) -> Asked:
     """The request as jobs, one for each of its prompts."""
-    presume_tokens(map(int, request.logit_bias), vocabulary, "logit_bias")
+    sampling = _sampling(request)
+    expect_known(sampling, vocabulary)
     prompts = await off_loop(_size(request.prompt), _prompts, request.prompt, vocabulary)
     shaped = request.response_format or request.structured_outputs
     grammar = await asyncio.to_thread(_grammar, request) if shaped else None
     echo = request.logprobs if request.echo else None
     jobs = [Job(
-        prompt=tuple(ids), sampling=_sampling(request), max_tokens=max(1, request.max_tokens),
+        prompt=tuple(ids), sampling=sampling, max_tokens=max(1, request.max_tokens),
         stop=tuple(request.stop), grammar=grammar, logprobs=request.logprobs, prompt_logprobs=echo, adapter=adapter,
         choices=request.n) for _, ids in prompts]
 
     def reader(number: int, choice: int, work: Answer) -> Choice:
         text, ids = prompts[number]
         prompt = _Echo(text, ids, work, vocabulary, alone=request.max_tokens == 0) if request.echo else None
-        return Choice(request.logprobs, prompt, vocabulary)
+        return Choice(request.logprobs, prompt)
 
     return Asked("text", request.model, jobs, reader, request.stream, request.include_usage)
 
@@ -36,10 +38,9 @@ async def asked(request: CompletionRequest, vocabulary: Vocabulary, *, adapter: 
 class Choice:
     """Reads one choice: its text, its log-probabilities in four lists, and the prompt before it when that is echoed."""
 
-    def __init__(self, logprobs: int | None, echo: _Echo | None, vocabulary: Vocabulary) -> None:
+    def __init__(self, logprobs: int | None, echo: _Echo | None) -> None:
         self._logprobs = None if logprobs is None else LegacyLogprobs(logprobs)
         self._echo, self._only_echo = echo, echo is not None and echo.alone
-        self._vocabulary = vocabulary
         self._texts: list[str] = []
         self._lists: dict[str, list[Any]] | None = None
         self._end: dict[str, Any] = {"finish_reason": None, "stop_reason": None}
@@ -48,7 +49,7 @@ class Choice:
         text, tokens = ("", ()) if self._only_echo else (delta.text, delta.tokens)
         if self._echo is not None:
             text, tokens, self._echo = self._echo.text + text, (*self._echo.tokens(), *tokens), None
-        end = {"finish_reason": delta.finish, "stop_reason": _stop_reason(delta, self._vocabulary)}
+        end = {"finish_reason": delta.finish, "stop_reason": delta.stopped_by if isinstance(delta.stopped_by, str) else None}
         logprobs = None
         if self._logprobs is not None and tokens:
             logprobs = self._logprobs.feed(tokens)
@@ -131,8 +132,3 @@ def _grammar(request: CompletionRequest) -> str | None:
         return compiled("json_schema", wanted["json"], "structured_outputs.json")
     kinds: tuple[Literal["regex", "choice", "grammar"], ...] = ("regex", "choice", "grammar")
     return next((compiled(kind, wanted[kind], f"structured_outputs.{kind}") for kind in kinds if kind in wanted), None)
-
-
-def _stop_reason(delta: Delta, vocabulary: Vocabulary) -> str | int | None:
-    """The stop string, or the token, that ended it; the usual end of a text has none (vLLM)."""
-    return None if delta.stopped_by in (vocabulary.eos, vocabulary.eot) else delta.stopped_by

@@ -21,10 +21,8 @@ _SHORT = 8192
 class Vocabulary(Protocol):
     """What the surface asks of the model's tokens; see `vocabulary.Vocabulary`."""
 
-    pieces: Sequence[bytes]  # by id, control tokens shown
+    pieces: tuple[bytes, ...]  # by id, control tokens shown
     size: int
-    eos: int | None
-    eot: int | None
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = True) -> list[int]: ...
     def detokenize(self, ids: Sequence[int], show_special: bool = False) -> str: ...

@@ -16,9 +16,9 @@ WORDS = ("The", " capital", " is", " Paris", ".", "<|im_end|>", " and", " more")
 class Words:
     """A vocabulary of a few words; the sixth ends a turn."""
 
-    pieces: Sequence[bytes] = tuple(word.encode() for word in WORDS)
+    pieces = tuple(word.encode() for word in WORDS)
     size = len(WORDS)
-    eos, eot = 5, None
+    eos = 5
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = True) -> list[int]:
         found = []

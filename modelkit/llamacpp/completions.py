@@ -49,7 +49,8 @@ class Choice:
         text, tokens = ("", ()) if self._only_echo else (delta.text, delta.tokens)
         if self._echo is not None:
             text, tokens, self._echo = self._echo.text + text, (*self._echo.tokens(), *tokens), None
-        end = {"finish_reason": delta.finish, "stop_reason": delta.stopped_by if isinstance(delta.stopped_by, str) else None}
+        said = delta.stopped_by if isinstance(delta.stopped_by, str) else None  # the usual end of a text has no reason
+        end = {"finish_reason": delta.finish, "stop_reason": said}
         logprobs = None
         if self._logprobs is not None and tokens:
             logprobs = self._logprobs.feed(tokens)

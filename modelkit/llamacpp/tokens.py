@@ -23,6 +23,7 @@ class Vocabulary(Protocol):
 
     pieces: tuple[bytes, ...]  # by id, control tokens shown
     size: int
+    ends: frozenset[int]
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = True) -> list[int]: ...
     def detokenize(self, ids: Sequence[int], show_special: bool = False) -> str: ...

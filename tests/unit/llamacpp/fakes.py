@@ -18,7 +18,7 @@ class Words:
 
     pieces = tuple(word.encode() for word in WORDS)
     size = len(WORDS)
-    eos = 5
+    eos, ends = 5, frozenset({5})
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = True) -> list[int]:
         found = []

@@ -121,6 +121,8 @@ def _part(value: Any, place: str) -> str:
         raise missing(f"{place}.type")
     if not isinstance(kind, str):
         raise wrong_type(f"{place}.type", "a string", kind)
+    if kind == "refusal":  # what an assistant said, too
+        return _part({"type": "text", "text": value.get("refusal")}, place)
     if kind != "text":
         what = _PART_HINTS.get(kind)
         if what:

@@ -59,19 +59,41 @@ def _function_name(value: Any, place: str) -> str:
 
 
 def tool_choice(value: Any, param: str, limits: Limits) -> Any:
-    """`none`, `auto`, `required`, or one function by name."""
+    """`none`, `auto`, `required`, one function by name, or some of the tools and a mode for them."""
     if isinstance(value, str):
         if value not in ("none", "auto", "required"):
             raise invalid(param, f"`{param}` is {shown(value)}; it must be `none`, `auto`, `required` or a function")
         return value
     if not isinstance(value, dict):
         raise wrong_type(param, "a string or an object", value)
+    if value.get("type") == "allowed_tools":
+        return _allowed_tools(mapping(value.get("allowed_tools"), f"{param}.allowed_tools", limits),
+                              f"{param}.allowed_tools", limits)
+    return _named_tool(value, param)
+
+
+def _named_tool(value: dict[str, Any], place: str) -> dict[str, Any]:
     if value.get("type") != "function":
-        raise unsupported(f"{param}.type", f"`{param}.type` must be `function`")
+        raise unsupported(f"{place}.type", f"`{place}.type` must be `function`")
     function = value.get("function")
     if not isinstance(function, dict):
-        raise wrong_type(f"{param}.function", "an object", function)
-    return {"type": "function", "function": {"name": _function_name(function.get("name"), f"{param}.function.name")}}
+        raise wrong_type(f"{place}.function", "an object", function)
+    return {"type": "function", "function": {"name": _function_name(function.get("name"), f"{place}.function.name")}}
+
+
+def _allowed_tools(said: dict[str, Any], place: str, limits: Limits) -> dict[str, Any]:
+    """Functions by name, and whether one of them must be called."""
+    for name in said:
+        if name not in ("mode", "tools"):
+            raise unknown(f"{place}.{name}", name, ("mode", "tools"))
+    if said.get("mode") not in ("auto", "required"):
+        raise invalid(f"{place}.mode", f"`{place}.mode` must be `auto` or `required`")
+    named = said.get("tools")
+    if not isinstance(named, list) or not 0 < len(named) <= limits.tools:
+        raise invalid(f"{place}.tools", f"`{place}.tools` must be a list of 1 to {limits.tools} tools")
+    tools = [_named_tool(mapping(tool, f"{place}.tools[{n}]", limits), f"{place}.tools[{n}]")
+             for n, tool in enumerate(named)]
+    return {"type": "allowed_tools", "allowed_tools": {"mode": said["mode"], "tools": tools}}
 
 
 def response_format(value: Any, param: str, limits: Limits) -> dict[str, Any]:
@@ -181,9 +203,15 @@ def settle_tools(said: dict[str, Any], profile: Profile) -> None:
         said.pop("tool_choice", None)
         said.pop("parallel_tool_calls", None)
         return
-    if isinstance(choice, dict) and not any(t["function"]["name"] == choice["function"]["name"] for t in offered):
-        name = shown(choice["function"]["name"])
-        raise invalid("tool_choice", f"`tool_choice` names {name}, which is not among `tools`")
+    if isinstance(choice, dict):
+        allowed = choice.get("allowed_tools")
+        names = [tool["function"]["name"] for tool in (allowed["tools"] if allowed else [choice])]
+        for name in names:
+            if not any(tool["function"]["name"] == name for tool in offered):
+                raise invalid("tool_choice", f"`tool_choice` names {shown(name)}, which is not among `tools`")
+        if allowed:  # the others are as if they were not offered
+            said["tools"] = [tool for tool in offered if tool["function"]["name"] in names]
+            choice = allowed["mode"]
     if choice in (None, "auto") and profile.tool_parser is None:
         raise unsupported(
             "tools",

@@ -93,7 +93,7 @@ CHAT: Mapping[str, Check] = {
     "functions": checks.refused("use `tools`"),
     "function_call": checks.refused("use `tool_choice`"),
     "audio": checks.refused("this API answers in text"),
-    "verbosity": checks.refused("say it in the prompt"),
+    "verbosity": checks.unless(("medium",), checks.refused("say it in the prompt")),
     "web_search_options": checks.refused("this API searches nothing"),
     "moderation": checks.refused("this API moderates nothing"),
 }
@@ -268,5 +268,6 @@ def _filled(said: dict[str, Any], profile: Profile) -> dict[str, Any]:
     request = {**NEUTRAL, **profile.defaults, **said}
     if "stop" not in said and profile.stop and not outputs.grammar_forces(said):
         request["stop"] = list(profile.stop)
-    request.pop("modalities", None)
+    for name in ("modalities", "verbosity"):
+        request.pop(name, None)
     return request

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelkit.contract import checks
-from modelkit.contract.errors import ContractError, invalid, missing, unsupported
+from modelkit.contract.errors import ContractError, invalid, unsupported
 from modelkit.contract.profile import Profile
 from modelkit.contract.request import NEUTRAL
 from modelkit.contract.responses_answer import ResponseWriter
@@ -23,7 +23,6 @@ from modelkit.contract.translation import (
     fields,
     kind_of,
     list_of,
-    text_of,
     written,
 )
 
@@ -139,11 +138,8 @@ def _tools(said: dict[str, Any], places: Places) -> dict[str, Any]:
     offered = [_tool(tool, index, places) for index, tool in enumerate(tools)]
     choice = said.get("tool_choice")
     if isinstance(choice, dict):
-        if kind_of(choice, "tool_choice") == "allowed_tools":
-            offered, choice = _allowed(choice, offered)
-        else:
-            choice = _named(choice, "tool_choice")
-            places.names["tool_choice.function"] = "tool_choice"
+        read = _allowed if kind_of(choice, "tool_choice") == "allowed_tools" else _named
+        choice = read(choice, places)
     if not offered:
         return {} if choice in (None, "auto", "none") else {"tool_choice": choice}
     return {"tools": offered} | ({} if choice is None else {"tool_choice": choice})
@@ -161,30 +157,26 @@ def _tool(tool: Any, index: int, places: Places) -> dict[str, Any]:
     return {"type": "function", "function": said}
 
 
-def _named(choice: dict[str, Any], place: str) -> dict[str, Any]:
-    if choice.get("type") != "function":
-        raise unsupported(f"{place}.type", f"`{place}.type` must be `function`")
-    said = fields(choice, place, ("type", "name"))
-    return {"type": "function", "function": {"name": said.get("name")}}
+def _named(choice: dict[str, Any], places: Places) -> dict[str, Any]:
+    places.names["tool_choice.function"] = "tool_choice"
+    return _function(choice, "tool_choice")
 
 
-def _allowed(choice: dict[str, Any], offered: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], Any]:
-    """Some of the tools alone: the others are not offered."""
+def _allowed(choice: dict[str, Any], places: Places) -> dict[str, Any]:
+    """Some of the tools alone."""
     said = fields(choice, "tool_choice", ("type", "mode", "tools"))
-    if said.get("mode") not in ("auto", "required"):
-        raise invalid("tool_choice.mode", "`tool_choice.mode` must be `auto` or `required`")
-    if "tools" not in said:
-        raise missing("tool_choice.tools")
-    names = []
-    for index, tool in enumerate(list_of(said["tools"], "tool_choice.tools", "tools")):
-        place = f"tool_choice.tools[{index}]"
-        _named(fields(tool, place, ("type", "name")), place)
-        names.append(text_of(tool, "name", place))
-        if not any(one["function"].get("name") == names[-1] for one in offered):
-            raise invalid(f"{place}.name", f"`{place}.name` is {checks.shown(names[-1])}, which is not among `tools`")
-    if not names:
-        raise invalid("tool_choice.tools", "`tool_choice.tools` is empty; name at least one tool")
-    return [one for one in offered if one["function"].get("name") in names], said["mode"]
+    del said["type"]
+    named = list_of(said.get("tools", []), "tool_choice.tools", "tools")
+    said["tools"] = [_function(tool, f"tool_choice.tools[{n}]") for n, tool in enumerate(named)]
+    places.names["tool_choice.allowed_tools"] = "tool_choice"
+    places.names |= {f"tool_choice.allowed_tools.tools[{n}].function": f"tool_choice.tools[{n}]"
+                     for n in range(len(named))}
+    return {"type": "allowed_tools", "allowed_tools": said}
+
+
+def _function(value: Any, place: str) -> dict[str, Any]:
+    said = fields(value, place, ("type", "name"))
+    return {"type": said.get("type"), "function": {"name": said.get("name")}}
 
 
 def _echo(body: dict[str, Any], said: dict[str, Any], chat: dict[str, Any], profile: Profile) -> dict[str, Any]:

@@ -17,6 +17,12 @@ CALL = {"id": "1", "type": "function", "function": {"name": "weather", "argument
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}}
 
 
+def allowed(name: str, mode: str = "required") -> dict[str, Any]:
+    """A choice among some tools."""
+    named = {"type": "function", "function": {"name": name}}
+    return {"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [named]}}
+
+
 def deep(levels: int) -> dict[str, Any]:
     return {"a": deep(levels - 1)} if levels else {}
 
@@ -161,6 +167,13 @@ CHAT = [
     ({"tools": [weather()], "tool_choice": {"type": "custom"}}, 400, "unsupported_parameter", "tool_choice.type"),
     ({"tools": [weather()], "tool_choice": {"type": "function", "function": {"name": "news"}}}, 400, "invalid_value",
      "tool_choice"),
+    ({"tools": [weather()], "tool_choice": {"type": "allowed_tools"}}, 400, "invalid_type",
+     "tool_choice.allowed_tools"),
+    ({"tools": [weather()], "tool_choice": allowed("news")}, 400, "invalid_value", "tool_choice"),
+    ({"tools": [weather()], "tool_choice": allowed("weather", "never")}, 400, "invalid_value",
+     "tool_choice.allowed_tools.mode"),
+    ({"tools": [weather()], "tool_choice": allowed("weather", "auto")}, 400, "unsupported_parameter", "tools"),
+    ({"tool_choice": allowed("weather")}, 400, "invalid_value", "tool_choice"),
     # formats
     ({"response_format": "json"}, 400, "invalid_type", "response_format"),
     ({"response_format": {}}, 400, "missing_required_parameter", "response_format.type"),
@@ -273,6 +286,18 @@ def test_an_unknown_field_names_the_nearest_known_one() -> None:
 
 def test_a_tool_parser_lets_the_model_choose_its_tools() -> None:
     assert request.chat(ask(tools=[weather()]), with_tool_parser(FULL))["tool_choice"] == "auto"
+
+
+@pytest.mark.parametrize("mode", ["auto", "required"])
+def test_of_allowed_tools_the_others_are_not_offered(mode: str) -> None:
+    asked = ask(tools=[weather("news"), weather()], tool_choice=allowed("weather", mode))
+    filled = request.chat(asked, with_tool_parser(FULL))
+    assert (filled["tools"], filled["tool_choice"]) == ([weather()], mode)
+    assert ("stop" in filled) == (mode == "auto"), "a forced call is not cut by the Modelfile's stop strings"
+
+
+def test_values_that_ask_for_nothing_go_no_further() -> None:
+    assert "verbosity" not in request.chat(ask(verbosity="medium"), FULL)
 
 
 def test_the_limits_are_the_profiles() -> None:

@@ -1,8 +1,9 @@
 """What an answer must look like: JSON, a regular expression, a choice, a grammar; by llguidance, a backend of vLLM.
 
-Texts mean what they mean there (vLLM 0.32, `v1/structured_output/backend_guidance.py`): schemas allow any blanks that
-JSON allows, regular expressions are Rust's and fit the whole answer, grammars are Lark (llguidance's, with `start`) or
-GBNF (llama.cpp's, with `root`).
+Texts mean what they mean there (vLLM 0.32, `v1/structured_output/backend_guidance.py`, as `engines.vllm_words` starts
+it): JSON has no blanks between its parts, since small models that may write blanks go on writing them; regular
+expressions are Rust's and fit the whole answer; grammars are Lark (llguidance's, with `start`) or GBNF (llama.cpp's,
+with `root`).
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _json(schema: Any) -> str:
     from llguidance import LLMatcher
 
     text = schema if isinstance(schema, str) else json.dumps(schema)
-    made: str = LLMatcher.grammar_from_json_schema(text, defaults={"whitespace_flexible": True})
+    made: str = LLMatcher.grammar_from_json_schema(text, defaults={"whitespace_flexible": False})
     return made
 
 
@@ -131,8 +132,7 @@ def tokenizer_of(vocabulary: Vocabulary) -> LLTokenizer:
         if vocabulary not in _tokenizers:
             from llguidance import LLTokenizer, TokenizerWrapper
 
-            ends = [one for one in dict.fromkeys((vocabulary.eos, vocabulary.eot)) if one is not None]
-            ends = ends or sorted(vocabulary.ends)
+            ends = [one for one in (vocabulary.eos, vocabulary.eot) if one is not None][:1] or sorted(vocabulary.ends)
             _tokenizers[vocabulary] = LLTokenizer(TokenizerWrapper(_Tokens(vocabulary)), n_vocab=vocabulary.size,
                                                   eos_token=ends)
         return _tokenizers[vocabulary]

@@ -8,6 +8,9 @@ SMALLEST = 32
 STEP_SECONDS = 0.5
 """How long a step may be while somebody is being answered: what a reader takes for a pause and not for an end."""
 
+ALONE_SECONDS = 1.0
+"""And while nobody is: what a newcomer waits at most before it is looked at."""
+
 _FIRST_GUESS = 128
 _FADE = 0.9
 
@@ -19,18 +22,18 @@ class Pace:
         """`busy_tokens`: of a prompt in a step while somebody is being answered; 0: as many as fit STEP_SECONDS."""
         self._batch_tokens, self._busy_tokens = batch_tokens, busy_tokens
         self._per_prompt_token: float | None = None  # seconds, of the last steps
+        self._per_guess = 0.0  # seconds to make one, of the last steps
         self._steps = _Line()
 
     def prompt_tokens(self, answered: int) -> int:
         """Tokens of prompts for the next step, beside `answered` sequences that draw a token in it."""
-        if not answered:
-            return self._batch_tokens
-        most = self._busy_tokens
-        if not most and self._per_prompt_token is None:
-            most = _FIRST_GUESS
-        elif not most:
-            left = STEP_SECONDS - self._steps.at(answered)
-            most = int(left / (self._per_prompt_token or 1.0)) // SMALLEST * SMALLEST
+        if answered and self._busy_tokens:
+            most = self._busy_tokens
+        elif self._per_prompt_token is None:
+            most = _FIRST_GUESS if answered else self._batch_tokens
+        else:
+            left = STEP_SECONDS - self._steps.at(answered) if answered else ALONE_SECONDS
+            most = int(left / max(self._per_prompt_token, 1e-9)) // SMALLEST * SMALLEST
         return max(1, min(max(SMALLEST, most), self._batch_tokens - answered))
 
     def observe(self, seconds: float, drawn: int, prompt: int) -> None:
@@ -43,13 +46,17 @@ class Pace:
         # Attention makes later parts of a prompt dearer: what was slower counts at once, what was faster by half.
         self._per_prompt_token = rate if known is None or rate > known else (rate + known) / 2
 
+    def guessed(self, seconds: float, tokens: int) -> None:
+        """So long it took to guess `tokens`."""
+        self._per_guess = _FADE * self._per_guess + (1 - _FADE) * seconds / max(1, tokens)
+
     def pays(self, guesses: int, expected: float, batch: int) -> bool:
         """Whether `guesses` more tokens beside `batch` ones are worth the `expected` ones that will be right."""
         fixed, each = self._steps.fixed, self._steps.each
         if fixed + each <= 0:
             return True
         now = (fixed + each * batch) / batch
-        return expected * now > each * guesses
+        return expected * now > (each + self._per_guess) * guesses
 
 
 class _Line:

@@ -151,7 +151,10 @@ class Scheduler:
         if not self._pace.pays(most, expected, batch):
             sequence.unpaid, sequence.acceptance = _UNPAID_STEPS, 0.5
             return []
-        return sequence.guess(most)
+        began = time.monotonic()
+        guesses = sequence.guess(most)
+        self._pace.guessed(time.monotonic() - began, len(guesses))
+        return guesses
 
     def _left(self, sequence: Sequence) -> int:
         """Tokens that a sequence may still draw."""

@@ -1,0 +1,36 @@
+"""How many threads llama.cpp gets."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from modelkit.llamacpp import cores
+
+
+@pytest.mark.parametrize(("siblings", "quota", "expected"), [
+    (["0", "1", "2", "3"], "max 100000", 4), (["0-1", "0-1", "2-3", "2-3"], "max 100000", 2),
+    (["0", "1", "2", "3"], "150000 100000", 2), (["0", "1", "2", "3"], "50000 100000", 1),
+    (["0", "1", "2", "3"], "nonsense", 4), ([], None, 4),
+])
+def test_usable_cores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, siblings: list[str], quota: str | None,
+                      expected: int) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    for number, said in enumerate(siblings):
+        folder = tmp_path / f"devices/system/cpu/cpu{number}/topology"
+        folder.mkdir(parents=True)
+        (folder / "thread_siblings_list").write_text(said + "\n")
+    if quota is not None:
+        (tmp_path / "fs/cgroup").mkdir(parents=True)
+        (tmp_path / "fs/cgroup/cpu.max").write_text(quota + "\n")
+    assert cores.usable_cores(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("count", "before", "after"), [
+    (2, {}, "passive"), (16, {}, None), (2, {"OMP_WAIT_POLICY": "active"}, "active"),
+])
+def test_threads_sleep_while_they_wait_on_few_cores(count: int, before: dict[str, str], after: str | None) -> None:
+    cores.wait_politely(count, before)
+    assert before.get("OMP_WAIT_POLICY") == after

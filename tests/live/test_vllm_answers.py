@@ -9,6 +9,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -104,6 +105,26 @@ def test_a_tool_that_is_demanded_is_called_streamed_too(client: openai.OpenAI, c
     text, name, arguments, finish = streamed(client, **ask)
     assert (name, arguments) == (call.function.name, call.function.arguments) and not text
     assert set(json.loads(arguments)) == {"city"} and finish == whole.choices[0].finish_reason
+
+
+def test_a_tool_is_chosen_in_the_words_of_the_other_apis_streamed_too(client: openai.OpenAI) -> None:
+    tools: Any = [{"type": "function", **WEATHER["function"]}]
+    whole = client.responses.create(model="tools", input=QUESTION, tools=tools)
+    with client.responses.stream(model="tools", input=QUESTION, tools=tools) as stream:
+        streamed = stream.get_final_response()
+    for answer in (whole, streamed):
+        (call,) = (item for item in answer.output if item.type == "function_call")
+        assert call.name == "get_weather" and set(json.loads(call.arguments)) == {"city"}
+        assert not answer.output_text.strip()
+
+    claude = anthropic.Anthropic(base_url=str(client.base_url).removesuffix("/v1/"), api_key="none").messages
+    ask: Any = {"model": "tools", "max_tokens": 64, "messages": QUESTION,
+                "tools": [{"name": "get_weather", "input_schema": CITY}]}
+    message = claude.create(**ask)
+    with claude.stream(**ask) as heard:
+        for said in (message, heard.get_final_message()):
+            assert said.stop_reason == "tool_use"
+            assert said.content[-1].name == "get_weather" and set(said.content[-1].input) == {"city"}
 
 
 @pytest.mark.parametrize("form", [

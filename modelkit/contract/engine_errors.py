@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from modelkit.contract.errors import ContractError, of_status
+from modelkit.contract.errors import ContractError, invalid, of_status
 
 READ_AT_MOST = 64 * 1024
 """Bytes of an engine's error body that are looked at."""
@@ -31,6 +31,9 @@ _TOO_LONG = (
 # vLLM's words for a prompt that fills the context to its last token: a client's own 0 never gets that far.
 _NO_ROOM = re.compile(r"max_tokens must be at least 1, got 0")
 
+# vLLM's words for a token id that the model does not have; it names no field.
+_NO_SUCH_TOKEN = re.compile(r"Token id (?P<id>-?\d+) is out of vocabulary")
+
 # llama-server answers 500 for what a chat template or a grammar makes of the client's own words; vLLM answers 400.
 _CLIENT_AT_FAULT = re.compile(r"jinja|chat template|failed to parse|json_schema|unsupported param", re.I)
 
@@ -53,6 +56,8 @@ def from_engine(status: int, body: bytes, prompt_field: str | None = None, conte
         said |= {"n_prompt_tokens": context_length, "n_ctx": context_length}
     if too_long := _context_length_exceeded(said, message, prompt_field):
         return too_long
+    if (unknown := _NO_SUCH_TOKEN.search(message)) and prompt_field:
+        return invalid(prompt_field, f"`{prompt_field}` has the token id {unknown['id']}, which this model lacks")
     if status in (422, 501) or (status == 500 and _CLIENT_AT_FAULT.search(message)):
         status = 400
     if status >= 500:

@@ -132,3 +132,10 @@ def test_a_prompt_too_long_is_the_prompts_fault_there_too() -> None:
 def test_what_its_framework_says_is_rewritten(said: bytes) -> None:
     assert from_our_engine(404, said).code == "not_found"
     assert from_our_engine(500, said).code == "internal_error"
+
+
+@pytest.mark.parametrize("field", ["input", "prompt"])
+def test_an_unknown_token_id_is_the_fault_of_the_field_that_has_it(field: str) -> None:
+    error = from_engine(400, engine(message="Token id 10000000 is out of vocabulary", param=None, code=400), field)
+    assert (error.status, error.param, error.code) == (400, field, "invalid_value")
+    assert "10000000" in error.message

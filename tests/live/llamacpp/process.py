@@ -26,6 +26,7 @@ from tests.live.engines import BASE
 ROOT = Path(__file__).parents[3]
 NAME, CONTEXT, PLACES = "tiny", 512, 4
 STARTED = "modelkit: llama.cpp: ready"
+PROGRAM = ("-m", "modelkit.llamacpp")
 
 
 @cache
@@ -44,7 +45,8 @@ def gguf() -> str:
 class Process:
     """One process, and clients of it."""
 
-    def __init__(self, folder: Path, profile: Profile | None = None, **config: Any) -> None:
+    def __init__(self, folder: Path, profile: Profile | None = None, program: tuple[str, ...] = PROGRAM,
+                 **config: Any) -> None:
         self.folder, self.socket = folder, folder / "s"
         given = profile or Profile(NAME, "llamacpp", CONTEXT, defaults={"temperature": 0})
         (folder / "profile.json").write_text(json.dumps(given.as_json()))
@@ -55,8 +57,8 @@ class Process:
         self.log = folder / "log"
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [python(), "-P", "-m", "modelkit.llamacpp", "--config", str(folder / "config.json")], stdout=log,
-                stderr=log, stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
+                [python(), "-P", *program, "--config", str(folder / "config.json")], stdout=log, stderr=log,
+                stdin=subprocess.DEVNULL, env={**os.environ, "PYTHONPATH": str(ROOT)})
 
     def ready(self) -> Process:
         eventually(lambda: STARTED in self.said or self.process.poll() is not None, 120)
@@ -92,10 +94,10 @@ class Process:
 
 
 @contextmanager
-def running(profile: Profile | None = None, **config: Any) -> Iterator[Process]:
+def running(profile: Profile | None = None, program: tuple[str, ...] = PROGRAM, **config: Any) -> Iterator[Process]:
     """A process that is not yet ready; it is gone afterwards, however it went."""
     folder = tempfile.mkdtemp(prefix="mk-")  # short: a socket's path has a hundred bytes
-    process = Process(Path(folder), profile, **config)
+    process = Process(Path(folder), profile, program, **config)
     try:
         yield process
     finally:

@@ -135,7 +135,7 @@ def test_sigterm_lets_what_runs_end() -> None:
         begun = threading.Event()
 
         def listen() -> None:
-            with process.http.stream("POST", CHAT, json={"model": NAME, "messages": HELLO, "max_tokens": 24,
+            with process.http.stream("POST", CHAT, json={"model": NAME, "messages": HELLO, "max_tokens": 8,
                                                          "stream": True, "ignore_eos": True}) as answer:
                 for line in answer.iter_lines():
                     lines.append(line)
@@ -152,6 +152,26 @@ def test_sigterm_lets_what_runs_end() -> None:
         assert "Traceback" not in process.said
         with pytest.raises(openai.APIConnectionError):
             process.openai.chat.completions.create(model=NAME, messages=HELLO)
+
+
+BREAKING = """import os
+from modelkit.llamacpp import __main__ as process, scheduler
+
+def step(self):
+    raise RuntimeError("something broke")
+
+scheduler.Scheduler.step = step
+os._exit(process.ended())
+"""
+
+
+def test_when_the_engines_thread_dies_so_does_the_process_and_says_why() -> None:
+    with running(program=("-c", BREAKING)) as process:
+        error = process.ready().refused(CHAT, 503, messages=HELLO, stream=True)
+        assert error["code"] == "engine_unavailable" and "broke" not in error["message"]
+        assert process.process.wait(30) == 1
+        last = process.said.splitlines()[-1]
+        assert last.startswith("modelkit: llama.cpp: ") and last.endswith("something broke")
 
 
 def test_a_file_that_is_no_model_is_one_sentence(tmp_path: Path) -> None:

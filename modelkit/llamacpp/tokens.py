@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeVar
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from modelkit.contract.errors import invalid
+from modelkit.contract.errors import invalid, unsupported
 from modelkit.llamacpp.types import DetokenizeRequest, Text, TokenizeRequest, Tokens, written
 
 T = TypeVar("T")
@@ -36,17 +36,19 @@ class Conversations(Protocol):
 
 
 def router(vocabulary: Vocabulary, chat: Conversations | None, context_length: int) -> APIRouter:
-    """The two routes. Without `chat` (an engine that only embeds) a conversation is not asked for by the contract."""
+    """The two routes. Without `chat` (an engine that only embeds) there are no conversations."""
     routes = APIRouter()
 
     @routes.post("/tokenize")
     async def tokenize(http: Request) -> Response:
         request = await TokenizeRequest.read(http)
-        if request.prompt is None and chat is not None:
+        if request.prompt is not None:
+            text = request.prompt
+            ids = await off_loop(len(text), vocabulary.tokenize, text, request.add_special_tokens)
+        elif chat is not None:
             _, ids = await chat.prompt(request.fields())
         else:
-            text = request.prompt or ""
-            ids = await off_loop(len(text), vocabulary.tokenize, text, request.add_special_tokens)
+            raise unsupported("messages", "this model reads texts, not conversations")
         shown = [vocabulary.pieces[one].decode("utf-8", "replace") for one in ids] if request.return_token_strs \
             else None
         return written(Tokens(count=len(ids), max_model_len=context_length, tokens=list(ids), token_strs=shown))

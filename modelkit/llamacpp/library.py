@@ -243,6 +243,11 @@ class Model:
             room = -count
         return b""
 
+    def written(self, one: int) -> str:
+        """How the vocabulary writes a token: `Ġthe`, `▁the`, `<0x0A>`. That is what Hugging Face calls a token."""
+        self.expect_token(one)
+        return str(low.llama_vocab_get_text(self.vocab, one).decode("utf-8", "replace"))
+
     def expect_token(self, one: int) -> None:
         """Raises LlamaError for an id that this vocabulary has not; llama.cpp would end the process."""
         if not 0 <= one < self.vocab_size:

@@ -27,6 +27,7 @@ class Vocabulary(Protocol):
 
     def tokenize(self, text: str, add_special: bool = True, parse_special: bool = True) -> list[int]: ...
     def detokenize(self, ids: Sequence[int], show_special: bool = False) -> str: ...
+    def written(self, ids: Sequence[int]) -> list[str]: ...
 
 
 class Conversations(Protocol):
@@ -49,8 +50,7 @@ def router(vocabulary: Vocabulary, chat: Conversations | None, context_length: i
             _, ids = await chat.prompt(request.fields())
         else:
             raise unsupported("messages", "this model reads texts, not conversations")
-        shown = [vocabulary.pieces[one].decode("utf-8", "replace") for one in ids] if request.return_token_strs \
-            else None
+        shown = await off_loop(len(ids), vocabulary.written, ids) if request.return_token_strs else None
         return written(Tokens(count=len(ids), max_model_len=context_length, tokens=list(ids), token_strs=shown))
 
     @routes.post("/detokenize")

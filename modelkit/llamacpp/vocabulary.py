@@ -40,6 +40,10 @@ class Vocabulary:
         """The text of ids. Raises LlamaError for an id that the vocabulary has not."""
         return self._model.detokenize(ids, show_special).decode("utf-8", "replace")
 
+    def written(self, ids: Sequence[int]) -> list[str]:
+        """How the vocabulary itself writes them (`Ġthe`)."""
+        return [self._model.written(one) for one in ids]
+
     def is_end(self, one: int) -> bool:
         """Whether this token ends a turn or a text (end of generation)."""
         return one in self.ends

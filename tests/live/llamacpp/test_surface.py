@@ -77,6 +77,11 @@ def test_what_is_rendered_is_what_is_counted(engine: Process) -> None:
     assert engine.post("/detokenize", tokens=rendered["token_ids"])["prompt"] == rendered["prompt"]
 
 
+def test_tokens_are_written_as_the_vocabulary_writes_them(engine: Process) -> None:
+    assert engine.post("/tokenize", prompt="the end<|im_end|>", return_token_strs=True)["token_strs"] == [
+        "the", "Ġend", "<|im_end|>"]
+
+
 @pytest.mark.parametrize(("path", "fields", "param"), [
     (TEXT, {"prompt": [49152]}, "prompt"), (TEXT, {"prompt": [[1], [-0, 99999]]}, "prompt"),
     ("/detokenize", {"tokens": [49152]}, "tokens"),

@@ -32,6 +32,9 @@ class Words:
     def detokenize(self, ids: Sequence[int], show_special: bool = False) -> str:
         return "".join(WORDS[one] for one in ids)
 
+    def written(self, ids: Sequence[int]) -> list[str]:
+        return [WORDS[one].replace(" ", "Ġ") for one in ids]
+
 
 class Work:
     """A job in work: says `words` one after the other, for each choice, whenever `gate` lets it."""

@@ -154,7 +154,7 @@ async def test_who_leaves_is_cancelled_at_once(engine: FakeEngine, chat: FakeCha
 
 async def test_tokens_and_texts(http: httpx.AsyncClient) -> None:
     assert await post(http, "/tokenize", prompt="The capital", return_token_strs=True) == {
-        "count": 2, "max_model_len": 256, "tokens": [0, 1], "token_strs": ["The", " capital"]}
+        "count": 2, "max_model_len": 256, "tokens": [0, 1], "token_strs": ["The", "Ġcapital"]}
     assert (await post(http, "/tokenize", messages=QUESTION["messages"]))["tokens"] == [0, 1, 2]
     assert await post(http, "/detokenize", tokens=[0, 1, 5]) == {"prompt": "The capital<|im_end|>"}
     answer = await http.post("/detokenize", json={"tokens": [8]})

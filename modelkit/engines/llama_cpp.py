@@ -37,7 +37,9 @@ def lower(plan: Plan) -> tuple[Lowered, ...]:
 
 
 def presume_machine(plan: Plan) -> None:
-    """Raise Failure where the weights and the attention cache are larger than the memory that there is."""
+    """Raise Failure for a FLAG that the engine does not have, and where the weights and the attention cache are larger
+    than the memory that there is."""
+    presume_known(plan)
     if plan.memory is None or plan.weights is None or not computes_on_cpu(plan):
         return
     files = plan.weights.size + sum(one.size for one in plan.adapters) + (plan.draft.size if plan.draft else 0)

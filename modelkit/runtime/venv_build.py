@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tarfile
@@ -189,7 +191,7 @@ class VenvBuild:
         try:
             process = subprocess.Popen(command, env=dict(env), cwd=self.folder, stdin=subprocess.DEVNULL,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-                                       pass_fds=(self.keep_open,))
+                                       pass_fds=(self.keep_open,), start_new_session=True)
         except OSError as error:
             return 127, f"{command[0]}: {error.strerror}"
         assert process.stdout is not None
@@ -201,8 +203,9 @@ class VenvBuild:
                 if _WORTH_SAYING.match(line.strip()):
                     self.say(line.strip())
             code = process.wait()
-        except BaseException:  # Ctrl-C must not leave it at work
-            process.kill()
+        except BaseException:  # Ctrl-C must not leave it at work, nor the compilers that it started
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
         finally:

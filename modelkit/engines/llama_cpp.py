@@ -54,6 +54,8 @@ def presume_machine(plan: Plan) -> None:
 def kv_bytes(plan: Plan, said: Config) -> int:
     """Of the attention cache; 0 where the model's shape is not known."""
     cells = said.kv_tokens or said.context_length * said.max_concurrency
+    if said.task != "chat":  # a batch is computed, and forgotten
+        cells = max(said.context_length, said.batch_tokens)
     return int(cells * (plan.kv_bytes_per_token or 0) * _BYTES.get(said.kv_cache, 2.0) / 2)
 
 

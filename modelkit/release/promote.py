@@ -113,8 +113,8 @@ def promote(modelfile: Modelfile, source: Bundle, target: Bundle, endpoint: Endp
     try:
         left, right = running(source), running(target)
         on_step(f"parity: {len(conversations)} conversations")
-        report = compare(conversations, _renderer(left.socket, source.plan.name),
-                         _renderer(right.socket, target.plan.name))
+        report = compare(conversations, _renderer(left.socket, source.plan),
+                         _renderer(right.socket, target.plan))
         if not report.equal:
             raise Refused(report, source.plan.stage, target.plan.stage)
         on_step("switch")
@@ -127,10 +127,14 @@ def promote(modelfile: Modelfile, source: Bundle, target: Bundle, endpoint: Endp
     return Promotion(report, _write(modelfile, source, target, report, began))
 
 
-def _renderer(socket: str, model: str) -> Callable[[Conversation], Rendering]:
+def _renderer(socket: str, plan: Plan) -> Callable[[Conversation], Rendering]:
+    """What an engine reads of a conversation; one that embeds or reranks reads its texts, without a template."""
+    model = plan.name
+
     def render(conversation: Conversation) -> Rendering:
-        answer = call(socket, "/tokenize", {"model": model, "messages": list(conversation.messages),
-                                            "add_generation_prompt": True})
+        said = {"messages": list(conversation.messages), "add_generation_prompt": True} if plan.task == "chat" else {
+            "prompt": "\n".join(str(one["content"]) for one in conversation.messages)}
+        answer = call(socket, "/tokenize", {"model": model, **said})
         return Rendering(tuple(answer["tokens"]), spell)
 
     def spell(ids: Sequence[int]) -> str:

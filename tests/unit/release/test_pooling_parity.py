@@ -17,7 +17,12 @@ from modelkit.release.parity import Conversation
     ("embed", {"prompt": "Hi\nHo"}), ("rerank", {"prompt": "Hi\nHo"})])
 def test_an_engine_is_asked_for_what_its_task_reads(task: str, asked: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Any] = []
-    monkeypatch.setattr(promote, "call", lambda socket, path, body: seen.append((path, body)) or {"tokens": [1]})
+
+    def call(_: str, path: str, body: Any) -> dict[str, Any]:
+        seen.append((path, body))
+        return {"tokens": [1]}
+
+    monkeypatch.setattr(promote, "call", call)
     render = promote._renderer("s", SimpleNamespace(name="m", task=task))  # type: ignore[arg-type]
     said = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"})
     assert render(Conversation("c", said)).ids == (1,)

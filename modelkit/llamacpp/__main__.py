@@ -79,7 +79,6 @@ def main() -> int:
         log_level="warning", server_header=False, date_header=False, timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_SECONDS))
     listener = listening(config.socket)
-    gc.collect()
     gc.freeze()  # what is here stays: collections need not look at it
     say(f"ready after {time.monotonic() - _BEGAN:.1f} s")
     serve(process.server, listener)

@@ -32,7 +32,7 @@ SECONDS = 2.0
 SIZE = 16 * 1024 * 1024
 """Characters of one string at most, and of the prompt."""
 
-_ITEMS = 200_000  # in one nest of containers
+_ITEMS = 100_000  # in one nest of containers
 _WIDTH = 100_000  # characters to pad to
 _TURNS = 16  # of a loop between two looks at the clock
 _DIGITS = re.compile(r"\d{6}")  # a width in a format string

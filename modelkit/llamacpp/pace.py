@@ -5,7 +5,7 @@ from __future__ import annotations
 SMALLEST = 32
 """Tokens of a prompt's part at least: below, the overhead of a step outweighs what it computes."""
 
-STEP_SECONDS = 0.5
+STEP_SECONDS = 1.2
 """How long a step may be while somebody is being answered: what a reader takes for a pause and not for an end."""
 
 ALONE_SECONDS = 1.0

@@ -25,7 +25,7 @@ Facts = dict[str, Any]
 @pytest.fixture(scope="module")
 def facts() -> Facts:
     done = subprocess.run([python(), "-P", str(Path(__file__).with_name("trial.py")), gguf()], capture_output=True,
-                          text=True, timeout=250, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
+                          text=True, timeout=280, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -55,7 +55,7 @@ def test_what_was_computed_before_is_used_again(facts: Facts) -> None:
     first, again, other, turn = found["cached"]
     assert first < 10
     assert again == found["prompt"] - 1
-    assert other > 400
+    assert other > 150
     assert turn >= found["prompt"]
     assert found["same"] < UNSURE
 
@@ -75,8 +75,8 @@ def test_who_leaves_frees_the_place(facts: Facts) -> None:
 def test_what_does_not_fit_is_refused_with_both_numbers(facts: Facts) -> None:
     first, second, empty, beyond, negative = facts["limits"]["refused"]
     assert first == [400, "context_length_exceeded",
-                     "the prompt has 768 tokens; this model's context length is 768 tokens"]
-    assert "1268" in second[2]
+                     "the prompt has 448 tokens; this model's context length is 448 tokens"]
+    assert "948" in second[2]
     assert {empty[1], beyond[1], negative[1]} == {"invalid_value"}
 
 

@@ -12,6 +12,9 @@ Golden = Callable[[Path, str], None]
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite golden files instead of comparing with them")
+    parser.addoption("--parity", metavar="FILE", help="write down what the conformance suite saw of each engine")
+    parser.addoption("--server", metavar="ENGINE=FOLDER", action="append", default=[],
+                     help="an engine for the conformance suite that runs already, from the Modelfile in this folder")
 
 
 @pytest.fixture

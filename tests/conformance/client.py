@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 from openai import OpenAI
 
 from tests.conformance.meaning import NAME
+from tests.conformance.observation import Observations
 
 QUESTION = "What is the capital of France?"
 
@@ -22,10 +23,17 @@ def user(content: Any = QUESTION) -> list[dict[str, Any]]:
 
 @dataclass
 class Server:
-    """A server under test. `engine` is what computes: stub, llama.cpp or vllm."""
+    """A server under test. `engine` is what computes: stub, llama.cpp, llama-server or vllm.
+
+    `http` is its public address; `inside` its engine's own socket, which has `/tokenize` too. `seen` is what was
+    observed for the running test. Equal requests for whole answers share one answer: `fresh` asks again.
+    """
 
     engine: str
     http: httpx.Client
+    inside: httpx.Client | None = None
+    seen: Observations = field(default_factory=Observations)
+    shared: dict[str, httpx.Response] = field(default_factory=dict)
 
     @property
     def openai(self) -> OpenAI:
@@ -36,22 +44,37 @@ class Server:
              ) -> httpx.Response:
         """Any request; `raw` is a body as it is."""
         if raw is not None:
-            return self.http.post(path, content=raw, headers={"content-type": "application/json", **(headers or {})})
-        return self.http.post(path, json=json, headers=headers)
+            answer = self.http.post(path, content=raw,
+                                    headers={"content-type": "application/json", **(headers or {})})
+        else:
+            answer = self.http.post(path, json=json, headers=headers)
+        self.observe(path, json, answer)
+        return answer
+
+    def observe(self, path: str, request: Any, answer: httpx.Response) -> None:
+        body = answer.json() if answer.headers.get("content-type", "").startswith("application/json") else None
+        self.seen.whole(path, request, answer.status_code, body)
 
     def asked(self, fields: dict[str, Any]) -> dict[str, Any]:
         return {"model": NAME, "messages": user(), **fields}
 
-    def chat(self, **fields: Any) -> dict[str, Any]:
-        """A successful answer."""
-        answer = self.post("/v1/chat/completions", self.asked(fields))
+    def answer(self, path: str, body: dict[str, Any], *, fresh: bool = False) -> dict[str, Any]:
+        """A successful answer; the one that the same request had before, unless it is to be a fresh one."""
+        key = path + json.dumps(body, sort_keys=True)
+        if fresh or key not in self.shared:
+            self.shared[key] = self.http.post(path, json=body)
+        answer = self.shared[key]
+        self.observe(path, body, answer)
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def complete(self, **fields: Any) -> dict[str, Any]:
-        answer = self.post("/v1/completions", {"model": NAME, "prompt": "Once upon a time", **fields})
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
+    def chat(self, *, fresh: bool = False, **fields: Any) -> dict[str, Any]:
+        """A successful answer."""
+        return self.answer("/v1/chat/completions", self.asked(fields), fresh=fresh)
+
+    def complete(self, *, fresh: bool = False, **fields: Any) -> dict[str, Any]:
+        body = {"model": NAME, "prompt": "Once upon a time", **fields}
+        return self.answer("/v1/completions", body, fresh=fresh)
 
     def refused(self, path: str = "/v1/chat/completions", *, status: int = 400, **fields: Any) -> dict[str, Any]:
         """The error of a request that must fail, its envelope checked."""
@@ -72,7 +95,24 @@ class Server:
     def streamed(self, path: str = "/v1/chat/completions", **fields: Any) -> list[dict[str, Any]]:
         """All chunks of a streamed answer."""
         with self.stream(path, **fields) as found:
-            return list(found)
+            said = list(found)
+        self.seen.stream(path, fields, said)
+        return said
+
+    def tokenize(self, **fields: Any) -> dict[str, Any]:
+        """What the engine makes of messages or of a prompt: asked at its own socket, since no edge routes it."""
+        assert self.inside is not None
+        answer = self.inside.post("/tokenize", json={"model": NAME, **fields})
+        self.observe("/tokenize", fields, answer)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def detokenize(self, tokens: list[int]) -> str:
+        assert self.inside is not None
+        answer = self.inside.post("/detokenize", json={"model": NAME, "tokens": tokens})
+        self.observe("/detokenize", {}, answer)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["prompt"])
 
 
 def chunks(lines: Iterator[str]) -> Iterator[dict[str, Any]]:

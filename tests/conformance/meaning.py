@@ -7,8 +7,8 @@ from modelkit.contract.profile import Profile
 NAME = "conformance"
 SYSTEM = "You are a helpful assistant. Answer in one short sentence."
 EXAMPLES = (("user", "What is the capital of Italy?"), ("assistant", "The capital of Italy is Rome."))
-CONTEXT = 1024
-MAX_TOKENS = 24
+CONTEXT = 512
+MAX_TOKENS = 16
 CONCURRENCY = 2
 STOP = "."
 """Every sentence has one, so that whether it stopped shows."""
@@ -29,6 +29,9 @@ PARAMETER num_ctx {CONTEXT}
 PARAMETER num_predict {MAX_TOKENS}
 PARAMETER stop "{STOP}"
 SERVE max_concurrency {CONCURRENCY}
+STAGE server EXTENDS dev {{
+  ENGINE llama-server
+}}
 '''
 
 PROFILE = Profile(

@@ -8,6 +8,7 @@ from typing import Any
 
 from modelkit.contract.checks import shown, unknown
 from modelkit.contract.errors import invalid, missing, unsupported, wrong_type
+from modelkit.contract.images import image
 from modelkit.contract.profile import Limits, Profile
 
 _ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -29,7 +30,7 @@ _PART_HINTS = {"image_url": "images", "input_image": "images", "input_audio": "a
 
 def conversation(value: Any, profile: Profile) -> list[dict[str, Any]]:
     """The messages that the engine gets: the client's in normal form, after the Modelfile's."""
-    said = client_messages(value, profile.limits)
+    said = client_messages(value, profile.limits, sees=profile.images)
     return with_modelfile(said, profile)
 
 
@@ -44,8 +45,11 @@ def with_modelfile(said: list[dict[str, Any]], profile: Profile) -> list[dict[st
     return [*system, *(dict(m) for m in profile.messages), *said[leading:]]
 
 
-def client_messages(value: Any, limits: Limits) -> list[dict[str, Any]]:
-    """A non-empty list of messages in normal form: text contents, `system` for `developer`, no nulls."""
+def client_messages(value: Any, limits: Limits, *, sees: bool = False) -> list[dict[str, Any]]:
+    """A non-empty list of messages in normal form: text contents, `system` for `developer`, no nulls.
+
+    With `sees`, the contents of users may have images: they are then lists of parts, texts between images in one.
+    """
     if value is None:
         raise missing("messages")
     if not isinstance(value, list):
@@ -54,10 +58,14 @@ def client_messages(value: Any, limits: Limits) -> list[dict[str, Any]]:
         raise invalid("messages", "`messages` is empty; a conversation has at least one message")
     if len(value) > limits.messages:
         raise invalid("messages", f"`messages` has {len(value)} messages; it may have {limits.messages}")
-    return [_message(message, index) for index, message in enumerate(value)]
+    found = [_message(message, index, limits if sees else None) for index, message in enumerate(value)]
+    count = sum(part["type"] == "image_url" for one in found for part in one["content"] if isinstance(part, dict))
+    if count > limits.images:
+        raise invalid("messages", f"`messages` has {count} images; it may have {limits.images}")
+    return found
 
 
-def _message(value: Any, index: int) -> dict[str, Any]:
+def _message(value: Any, index: int, seen: Limits | None) -> dict[str, Any]:
     place = f"messages[{index}]"
     if not isinstance(value, dict):
         raise wrong_type(place, "an object", value)
@@ -75,7 +83,9 @@ def _message(value: Any, index: int) -> dict[str, Any]:
             if name in _DESCRIPTIVE:
                 continue
             raise unknown(f"{place}.{name}", name, known)
-        if said is not None and name != "role":
+        if said is not None and name == "content" and role == "user" and seen is not None and isinstance(said, list):
+            message[name] = _seen(said, f"{place}.content", seen)
+        elif said is not None and name != "role":
             message[name] = _READERS[name](said, f"{place}.{name}")
     return _complete(message, place)
 
@@ -111,6 +121,21 @@ def _content(value: Any, place: str) -> str:
     if not value:
         raise invalid(place, f"`{place}` is an empty list; a content has at least one part")
     return "".join([_part(part, f"{place}[{index}]") for index, part in enumerate(value)])
+
+
+def _seen(value: list[Any], place: str, limits: Limits) -> str | list[dict[str, Any]]:
+    """The content of somebody who shows images; without one, a text."""
+    parts: list[dict[str, Any]] = []
+    for index, part in enumerate(value):
+        if isinstance(part, dict) and part.get("type") == "image_url":
+            parts.append(image(part, f"{place}[{index}]", limits))
+            continue
+        text = _part(part, f"{place}[{index}]")
+        if parts and parts[-1]["type"] == "text":
+            parts[-1]["text"] += text
+        else:
+            parts.append({"type": "text", "text": text})
+    return parts if any(part["type"] == "image_url" for part in parts) else _content(value, place)
 
 
 def _part(value: Any, place: str) -> str:

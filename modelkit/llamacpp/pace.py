@@ -6,7 +6,9 @@ SMALLEST = 32
 """Tokens of a prompt's part at least: below, the overhead of a step outweighs what it computes."""
 
 STEP_SECONDS = 1.2
-"""How long a step may be while somebody is being answered: what a reader takes for a pause and not for an end."""
+"""How long a step may be while somebody is being answered. On two cores that is an eighth of what a piece of 2,048
+tokens takes; half as much would make a long prompt's own first token come a third later, since each step has a price.
+"""
 
 ALONE_SECONDS = 1.0
 """And while nobody is: what a newcomer waits at most before it is looked at."""

@@ -20,7 +20,7 @@ def test_nobody_is_answered_so_all_goes_to_prompts() -> None:
 
 
 @pytest.mark.parametrize(("seconds_per_token", "least", "most"), [
-    (1e-5, 507, 507), (0.002, 128, 256), (0.004, 64, 128), (1.0, SMALLEST, SMALLEST),
+    (1e-5, 507, 507), (0.005, 192, 256), (0.01, 96, 128), (1.0, SMALLEST, SMALLEST),
 ])
 def test_a_step_is_as_large_as_its_time_allows(seconds_per_token: float, least: int, most: int) -> None:
     assert least <= worked(Pace(512), seconds_per_token) <= most

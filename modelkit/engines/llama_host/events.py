@@ -57,6 +57,7 @@ class Answer:
         self._events = [Events() for _ in asked.parts]
         self._open = len(asked.parts)
         self.error: dict[str, Any] | None = None
+        self.status = 500  # of the error, where nothing was streamed yet
 
     @property
     def complete(self) -> bool:

@@ -89,7 +89,7 @@ class Relay:
         if asked.stream:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
         elif answer.error is not None:
-            await _answer(send, 500, answer.error)
+            await _answer(send, answer.status, answer.error)
         else:
             await _answer(send, 200, answer.whole())
 
@@ -110,8 +110,8 @@ class Relay:
 
     async def _pump(self, answer: Answer, exchanges: list[Exchange], asked: Asked, send: Send) -> None:
         async def one(part: int, exchange: Exchange) -> None:
-            if await exchange.head() >= 400:
-                answer.error = json.loads(await exchange.body())
+            if (status := await exchange.head()) >= 400:
+                answer.status, answer.error = status, json.loads(await exchange.body())
                 return
             while data := await exchange.read():
                 if out := answer.feed(part, data):

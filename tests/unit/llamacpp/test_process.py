@@ -37,7 +37,8 @@ def test_without_a_configuration_it_says_how_to_use_it() -> None:
     assert status == 2 and "--config" in said[-1]
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "modelkit.llamacpp/9"}', '{"schema": "modelkit.llamacpp/1"}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": "modelkit.llamacpp/9"}',
+                                  '{"schema": "modelkit.llamacpp/1"}'])
 def test_a_configuration_that_is_none_is_a_status_of_2(tmp_path: Path, text: str) -> None:
     path = tmp_path / "config.json"
     path.write_text(text)

@@ -181,6 +181,7 @@ def test_fields_become_fields(fields: dict[str, Any], expected: dict[str, Any]) 
     (said([{"type": "text", "text": "a"}, {"type": "tool_use", "id": "t", "input": {}}], "assistant"),
      "`messages[0].content[1].name` is required"),
     (said([{"type": "tool_use", "name": "f", "input": {}}], "assistant"), "`messages[0].content[0].id` is required"),
+    (said([{**USE, "id": 5}], "assistant"), "`messages[0].content[0].id` must be a string"),
     (said([{**USE, "input": "x"}], "assistant"), "`messages[0].content[0].input`"),
 ])
 def test_mistakes_are_told_in_the_words_of_the_request(fields: dict[str, Any], named: str) -> None:

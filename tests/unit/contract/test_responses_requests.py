@@ -200,6 +200,7 @@ def test_what_this_server_does_not_have_is_refused_by_name(fields: dict[str, Any
                 {"type": "function_call", "call_id": "c", "arguments": "{}"}]}, "input[2].name",
      "missing_required_parameter"),
     ({"input": [{"type": "function_call_output", "output": "x"}]}, "input[0].call_id", "missing_required_parameter"),
+    ({"input": [{"type": "function_call_output", "call_id": 5, "output": "x"}]}, "input[0].call_id", "invalid_type"),
     ({"input": [{"type": "function_call_output", "call_id": "c"}]}, "input[0].output", "missing_required_parameter"),
     ({"input": [{"type": "function_call_output", "call_id": "c", "output": [{"type": "input_text", "text": 4}]}]},
      "input[0].output[0].text", "invalid_type"),

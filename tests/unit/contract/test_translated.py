@@ -161,6 +161,14 @@ def test_a_body_that_is_too_large_is_not_read_on(path: str) -> None:
 
 
 @pytest.mark.parametrize("path", list(TRANSLATED))
+def test_a_body_may_come_in_pieces(path: str) -> None:
+    raw, whole, pieces = json.dumps(ASKED[path]).encode(), Application(), Application()
+    call(Contract(whole, PROFILE), path=path, body=raw)
+    call(Contract(pieces, PROFILE), path=path, parts=[raw[:9], b"", raw[9:]])
+    assert pieces.request == whole.request
+
+
+@pytest.mark.parametrize("path", list(TRANSLATED))
 def test_only_json_is_read(path: str) -> None:
     answer = call(Contract(Application(), PROFILE), path=path, body=b"{}", headers=((b"content-type", b"text/plain"),))
     assert answer.status == 415 and message(answer, path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from modelkit.llamacpp.parsers.machine import Arguments, Call, Content, Machine, Tools
@@ -47,6 +47,7 @@ class TagForm:
     read: Parameter = _bare
     trims: bool = False
     after: bool = True  # text behind the calls is content
+    strips: bool = True  # spaces in front of a call are no content
 
 
 def _xml(prefix: str = "") -> TagForm:
@@ -57,10 +58,11 @@ def _xml(prefix: str = "") -> TagForm:
 def _dsml(wrapper: str) -> TagForm:
     return TagForm(f"<｜DSML｜{wrapper}>", f"</｜DSML｜{wrapper}>", '<｜DSML｜invoke name="', ('">',),
                    "</｜DSML｜invoke>", '<｜DSML｜parameter name="', ">", "</｜DSML｜parameter>",
-                   read=_typed, after=False)
+                   read=_typed, after=False, strips=False)
 
 
 QWEN3_CODER = _xml()
+MIMO = replace(QWEN3_CODER, trims=False)
 SEED_OSS = _xml("seed:")
 MINIMAX_M2 = TagForm("<minimax:tool_call>", "</minimax:tool_call>", "<invoke name=", (">",), "</invoke>",
                      "<parameter name=", ">", "</parameter>")
@@ -91,7 +93,8 @@ class TaggedCalls(Machine):
         before, mark = self.take_to(*filter(None, (form.begin, form.call, form.end)))
         if form.after or not self._called:
             text = self._held + before
-            ends = len(text) if self.ended and mark is None and not self._called else len(text.rstrip())
+            whole = not form.strips or (self.ended and mark is None and not self._called)
+            ends = len(text) if whole else len(text.rstrip())
             self.say(Content(text[:ends]))
             self._held = text[ends:]
         if mark is None:

@@ -100,7 +100,8 @@ READ: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
          "<|tool_call_end|><|tool_calls_section_end|> bye", "Ok ", [PARIS, NOW])],
     "qwen3_coder": _QWEN3_CODER,
     "qwen3_xml": _QWEN3_CODER[:1],
-    "mimo": _QWEN3_CODER[:1],
+    "mimo": [("<tool_call>\n<function=get_weather>\n<parameter=city> Paris\n</parameter>\n</function>\n</tool_call>",
+              "", [("get_weather", '{"city": " Paris\\n"}')])],
     "step3p5": _QWEN3_CODER[:1],
     "seed_oss": [("<seed:tool_call>\n<function=get_weather>\n<parameter=city>Paris</parameter>\n</function>\n"
                   "</seed:tool_call>", "", [PARIS])],
@@ -109,7 +110,7 @@ READ: dict[str, list[tuple[str, str, list[tuple[str, str]]]]] = {
     "deepseek_v32": [
         ('Ok\n\n<｜DSML｜function_calls>\n<｜DSML｜invoke name="get_weather">\n<｜DSML｜parameter name="city" '
          'string="true">Paris</｜DSML｜parameter>\n<｜DSML｜parameter name="days" string="false">5'
-         "</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>", "Ok",
+         "</｜DSML｜parameter>\n</｜DSML｜invoke>\n</｜DSML｜function_calls>", "Ok\n\n",
          [("get_weather", '{"city": "Paris", "days": 5}')])],
     "deepseek_v4": [
         ('<｜DSML｜tool_calls>\n<｜DSML｜invoke name="get_weather">\n<｜DSML｜parameter name="city" '

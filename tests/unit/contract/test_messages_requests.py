@@ -191,3 +191,13 @@ def test_mistakes_are_told_in_the_words_of_the_request(fields: dict[str, Any], n
 
 def test_another_model_is_not_found() -> None:
     assert refused(ask(model="other")).status == 404
+
+
+@pytest.mark.parametrize(("status", "kind"), [
+    (400, "invalid_request_error"), (401, "authentication_error"), (403, "permission_error"),
+    (404, "not_found_error"), (405, "invalid_request_error"), (413, "request_too_large"),
+    (415, "invalid_request_error"), (429, "rate_limit_error"), (500, "api_error"), (502, "api_error"),
+    (503, "overloaded_error"), (504, "timeout_error"),
+])
+def test_anthropics_word_for_a_status(status: int, kind: str) -> None:
+    assert anthropic_errors.failure(status, "why") == {"type": "error", "error": {"type": kind, "message": "why"}}

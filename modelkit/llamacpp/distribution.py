@@ -21,6 +21,8 @@ Scores = NDArray[np.float32]
 GREEDY_BELOW, COLDEST = 1e-5, 1e-2
 """Temperatures: what is as good as 0, and the least that is computed with otherwise. Both are vLLM's."""
 
+Ids = NDArray[np.intp]
+
 _BLOCK = 64
 _room = threading.local()
 
@@ -41,13 +43,11 @@ def draw(scores: Scores, sampling: Sampling, chance: float) -> int:
     if sampling.temperature < GREEDY_BELOW or not math.isfinite(peak):
         return best
     temperature = max(sampling.temperature, COLDEST)
-    floor = -math.inf
-    if sampling.min_p > 0:
-        floor = peak + temperature * math.log(sampling.min_p)
-    if 0 < sampling.top_k < len(scores):
-        floor = max(floor, largest(scores, sampling.top_k))
-    if floor > -math.inf:
-        ids = np.flatnonzero(scores >= floor)
+    if sampling.min_p > 0 or 0 < sampling.top_k < len(scores):
+        peaks = _Peaks(scores)
+        floor = peak + temperature * math.log(sampling.min_p) if sampling.min_p > 0 else -math.inf
+        ids = peaks.likeliest(sampling.top_k) if 0 < sampling.top_k < len(scores) else peaks.above(floor)
+        ids = ids[scores[ids] >= floor]
         weights = _weights(scores[ids], peak, temperature)
         return _of_few(ids, weights, sampling.top_p * float(weights.sum()), chance)
     every = np.subtract(scores, peak, out=scratch("weights", len(scores)))
@@ -62,7 +62,7 @@ def _weights(scores: Scores, peak: float, temperature: float) -> NDArray[np.floa
     return np.exp((scores.astype(np.float64) - peak) / temperature)
 
 
-def _of_few(ids: NDArray[np.intp], weights: NDArray[np.float64], mass: float, chance: float) -> int:
+def _of_few(ids: Ids, weights: NDArray[np.float64], mass: float, chance: float) -> int:
     """Of the likeliest that together have `mass`: each token before which less than that was collected."""
     order = np.argsort(-weights, kind="stable")
     sums = np.cumsum(weights[order])
@@ -73,9 +73,9 @@ def _of_few(ids: NDArray[np.intp], weights: NDArray[np.float64], mass: float, ch
 
 def _of_nucleus(scores: Scores, mass: float, peak: float, temperature: float, chance: float) -> int:
     """The same without looking at more of the vocabulary than the nucleus takes: more and more of the likeliest."""
-    count = 256
+    peaks, count = _Peaks(scores), 256
     while count < len(scores):
-        ids = np.flatnonzero(scores >= largest(scores, count))
+        ids = peaks.likeliest(count)
         weights = _weights(scores[ids], peak, temperature)
         if weights.sum() >= mass:
             return _of_few(ids, weights, mass, chance)
@@ -98,25 +98,49 @@ def _of_all(weights: Scores, chance: float) -> int:
     return block * _BLOCK + int(np.searchsorted(steps, rest, side="right"))
 
 
-def largest(scores: Scores, count: int) -> float:
-    """The `count`-th largest of the scores (1 to all of them), ties counted one by one.
+class _Peaks:
+    """The highest score of each of many groups of tokens: one look at all of them finds those at the top."""
 
-    The `count`-th largest of the maxima of disjoint groups is no larger than it, and leaves few to look at.
-    """
-    groups = len(scores) // 32
-    if count * 4 <= groups:
-        maxima = scores[: groups * 32].reshape(32, groups).max(axis=0)
-        scores = scores[scores >= np.partition(maxima, groups - count)[groups - count]]
+    _EACH = 32  # tokens of a group: every one whose id leaves the same rest
+
+    def __init__(self, scores: Scores) -> None:
+        self._scores = scores
+        self._groups = len(scores) // self._EACH
+        self._highest = scores[: self._groups * self._EACH].reshape(self._EACH, self._groups).max(axis=0) \
+            if self._groups else scores[:0]
+
+    def above(self, floor: float) -> Ids:
+        """The tokens with this score at least."""
+        groups = np.flatnonzero(self._highest >= floor)
+        if len(groups) * 4 >= self._groups:
+            return np.flatnonzero(self._scores >= floor)
+        grouped = self._groups * self._EACH
+        ids = (np.arange(0, grouped, self._groups)[:, None] + groups).ravel()
+        ids = np.concatenate((ids, np.arange(grouped, len(self._scores))))
+        found: Ids = ids[self._scores[ids] >= floor]
+        return found
+
+    def likeliest(self, count: int) -> Ids:
+        """The `count` (1 to all) likeliest tokens, and those that are as likely as the last one of them."""
+        if count * 4 > self._groups:
+            return np.flatnonzero(self._scores >= _largest(self._scores, count))
+        # As many tokens as that are at least as likely as the `count`-th highest peak.
+        ids = self.above(_largest(self._highest, count))
+        found: Ids = ids[self._scores[ids] >= _largest(self._scores[ids], count)]
+        return found
+
+
+def _largest(scores: Scores, count: int) -> float:
     return float(np.partition(scores, len(scores) - count)[len(scores) - count])
 
 
-def top(scores: Scores, count: int) -> NDArray[np.intp]:
+def top(scores: Scores, count: int) -> Ids:
     """The ids of the likeliest tokens, the likeliest first, of equal ones the lower id."""
     count = min(count, len(scores))
     if count == 0:
         return np.empty(0, np.intp)
-    least = largest(scores, count)
-    ids = np.flatnonzero(scores >= least if least > -math.inf else scores > least)
+    ids = np.sort(_Peaks(scores).likeliest(count))
+    ids = ids[scores[ids] > -math.inf]
     ids = ids[np.argsort(-scores[ids], kind="stable")][:count]
     impossible = np.flatnonzero(scores == -math.inf)[: count - len(ids)] if len(ids) < count else ids[:0]
     return np.concatenate((ids, impossible))

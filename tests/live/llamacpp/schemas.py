@@ -20,7 +20,6 @@ def listed(items: Any, most: int = 3, least: int = 0) -> dict[str, Any]:
 
 
 WHOLE = {"type": "integer", "minimum": -1000, "maximum": 1000}
-NODE = thing(("value",), value=WHOLE, next={"anyOf": [{"$ref": "#/$defs/node"}, {"type": "null"}]})
 
 SCHEMAS: dict[str, dict[str, Any]] = {
     "flat": thing(name=text(), age=WHOLE, ok={"type": "boolean"}),
@@ -41,7 +40,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
                "properties": {"a": True, "b": True}},
     "definitions": {"$defs": {"point": thing(x=WHOLE, y=WHOLE)}, **thing(start={"$ref": "#/$defs/point"},
                                                                       end={"$ref": "#/$defs/point"})},
-    "recursive": {"$defs": {"node": NODE}, "$ref": "#/$defs/node"},
+    "linked": {"$defs": {"leaf": thing(value=WHOLE), "node": thing(("value",), value=WHOLE, next={"anyOf": [
+        {"$ref": "#/$defs/leaf"}, {"type": "null"}]})}, **thing(value=WHOLE, next={"$ref": "#/$defs/node"})},
     "pattern": thing(code={"type": "string", "pattern": "^[A-Z]{3}-[0-9]{4}$"}),
     "date": thing(day={"type": "string", "format": "date"}),
     "time stamp": thing(at={"type": "string", "format": "date-time"}),

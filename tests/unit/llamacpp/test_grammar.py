@@ -20,6 +20,9 @@ GRAMMARS = Grammars(VOCABULARY)
 PERSON = {"type": "object", "properties": {"name": {"type": "string", "maxLength": 5}, "age": {"type": "integer"}},
           "required": ["name", "age"], "additionalProperties": False}
 
+NODE = {"type": "object", "properties": {"value": {"type": "integer"}, "next": {"anyOf": [
+    {"$ref": "#/$defs/node"}, {"type": "null"}]}}, "required": ["value"], "additionalProperties": False}
+
 CHOICES = ["yes", "no", "é🙂", 'say "hi"\n', "a\\b/c"]
 
 
@@ -47,6 +50,8 @@ def follows(one, text: str) -> bool:
      ['{"age":12,"name":"Bo"}', '{"name":"Bo"}', '{"name":"toolong","age":1}', '{"name":"a","age":1,"x":1}',
       '{"name": "Bo", "age": 12}']),
     ("json_schema", json.dumps(PERSON), ['{"name":"Bo","age":7}'], ["{}"]),
+    ("json_schema", {"$defs": {"node": NODE}, "$ref": "#/$defs/node"},
+     ['{"value":1}', '{"value":1,"next":{"value":2,"next":null}}'], ['{"next":null}', '{"value":1,"next":{}}']),
     ("json_schema", {"enum": ["a", 1, None]}, ['"a"', "1", "null"], ['"b"', "2"]),
     ("regex", r"\d{3}-[a-z]+", ["123-abc"], ["12-abc", "123-", "123-abc ", "x123-abc"]),
     ("regex", r"^a|b$", ["a", "b"], ["ab", ""]),

@@ -1,4 +1,4 @@
-"""The dev stage as a user runs it: real llama.cpp, the real command line, a real client."""
+"""The dev stage as a user runs it: modelkit's own engine on real llama.cpp, the real command line, a real client."""
 
 from __future__ import annotations
 
@@ -67,6 +67,16 @@ def eventually(true: Callable[[], Any], seconds: float = 30) -> Any:
 def client_of(folder: Path, **env: str) -> OpenAI:
     variables = exported(modelkit("env", str(folder), env=environment(**env)).stdout)
     return OpenAI(base_url=variables["OPENAI_BASE_URL"], api_key=variables["OPENAI_API_KEY"], max_retries=0)
+
+
+def test_it_runs_on_our_own_engine_and_is_as_planned(folder: Path) -> None:
+    (folder / "Modelfile").write_text(TEXT.replace("num_ctx 1024", "num_ctx 1000"))
+    said = json_of("plan", str(folder))
+    assert said["engine"]["provider"] == "llama-cpp-python" and "goes first" in said["provider"]
+    modelkit("up", str(folder), "-d", "--wait", "--port", str(free_port()))
+    (one,) = json_of("status", str(folder), "--drift")["engines"]
+    assert one["effective"]["context_length"] == 1000 and one["effective"]["version"] == said["engine"]["version"]
+    assert not one["drift"]
 
 
 def test_up_twice_changes_nothing_and_a_change_swaps(folder: Path) -> None:
@@ -197,10 +207,11 @@ def test_another_stage_does_not_take_the_address(folder: Path) -> None:
 
 
 def test_an_engine_that_dies_at_start_says_why(folder: Path) -> None:
-    (folder / "Modelfile").write_text(TEXT + "STAGE dev {\n  PARAMETER num_batch 1\n  SERVE kv_cache q4_0\n}\n")
+    (folder / "Modelfile").write_text(TEXT + "STAGE dev {\n  FLAG --kv-tokens 10\n}\n")
     done = modelkit("up", str(folder), "-d", "--wait", "--port", str(free_port()), code=2)
     assert done.stderr.count("error[") == 1
     assert "  | " in done.stderr, "its last lines"
+    assert "`FLAG --kv-tokens 10` is less than `num_ctx`" in done.stderr
     eventually(lambda: run_of(folder) is None)
 
 

@@ -82,6 +82,8 @@ class FakeContext:
         self.adapter: Any = None
         self.wit = wit
         self.most_cells = 0
+        self.stopped = self.closed = False
+        self.error: Exception | None = None  # of the next decode
         self._logits: dict[int, int] = {}
 
     def batch(self) -> FakeBatch:
@@ -91,9 +93,17 @@ class FakeContext:
         self.adapter = adapter
 
     def resume(self) -> None:
-        pass
+        self.stopped = False
+
+    def abort(self) -> None:
+        self.stopped = True
+
+    def close(self) -> None:
+        self.closed = True
 
     def decode(self, batch: FakeBatch) -> int:
+        if self.error is not None:
+            raise self.error
         self._logits = {}
         code = self.codes.pop(0) if self.codes else DONE
         if code == NO_ROOM:

@@ -22,6 +22,13 @@ from tests.unit.llamacpp.fake_context import END, PIECES, FakeContext, Greedy, a
 CONTEXT_LENGTH = 200
 
 
+class Patient(Pace):
+    """Times of this machine say nothing about a model that takes none."""
+
+    def pays(self, guesses: int, expected: float, batch: int) -> bool:
+        return True
+
+
 class Bench:
     """A scheduler over the small model, and everything that came out of it."""
 
@@ -32,7 +39,7 @@ class Bench:
         self.prefixes = Prefixes(self.context.memory, self.cells, self.context.sequences, across=caching,
                                  whole=self.context.memory.whole)
         self.scheduler = Scheduler(
-            self.context, self.prefixes, Pace(self.context.batch_tokens, busy_tokens),
+            self.context, self.prefixes, Patient(self.context.batch_tokens, busy_tokens),
             lambda context, index, token, top: Token(token, PIECES[token], float(context.logits(index)[token])),
             ends=frozenset({END}), context_length=CONTEXT_LENGTH, max_concurrency=max_concurrency,
             draft_tokens=draft_tokens, adapters=adapters)

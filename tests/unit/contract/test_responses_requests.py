@@ -185,6 +185,8 @@ def test_what_this_server_does_not_have_is_refused_by_name(fields: dict[str, Any
     ({"stream": True, "stream_options": {"include_usage": True}}, "stream_options.include_usage", "unknown_parameter"),
     ({"input": []}, "input", "invalid_value"),
     ({"input": None}, "input", "missing_required_parameter"),
+    ({"input": 5}, "input", "invalid_type"),
+    ({"input": {"role": "user"}}, "input", "invalid_type"),
     ({"input": [{"content": "x"}]}, "input[0].type", "missing_required_parameter"),
     ({"input": ["x"]}, "input[0]", "invalid_type"),
     ({"input": [{"role": "robot", "content": "x"}]}, "input[0].role", "invalid_value"),

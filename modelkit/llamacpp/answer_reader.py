@@ -41,7 +41,8 @@ class Reading:
     """How one request's answers are read.
 
     `calls`: they may call tools; else a parser only takes calls out. `within`: they begin within the reasoning.
-    `drops` are control tokens that the text shows and that mean nothing here. `ends` are the tokens that end reasoning.
+    `drops` are control tokens that the text shows and that mean nothing here. `ends` are the tokens that end reasoning,
+    `start` is the one that begins it.
     """
 
     tools: Tools
@@ -57,6 +58,7 @@ class Reading:
     shows_special: bool = False
     drops: tuple[str, ...] = ()
     ends: frozenset[int] = frozenset()
+    start: int | None = None
 
     def machines(self) -> list[Machine]:
         """The machines that a text goes through one after the other: each reads the content of the one before."""
@@ -209,7 +211,7 @@ class Reader:
         for token in tokens:
             if self._thinking and token.id in self._reading.ends:
                 self._thinking = False
-            self.reasoning_tokens += self._thinking
+            self.reasoning_tokens += self._thinking and token.id != self._reading.start
 
 
 _RANKS = ("reasoning", "content", "tool_calls")

@@ -142,7 +142,7 @@ class Chat:
             parallel=request.get("parallel_tool_calls") is not False, shows_special=shows,
             drops=tuple(text for text in self._control if text not in marks) if shows else (),
             ends=frozenset(self._ids[mark] for mark in (form.end, *form.passes) if mark in self._ids) if form
-            else frozenset())
+            else frozenset(), start=self._ids.get(form.start) if form else None)
 
     def _marks(self) -> dict[str, int]:
         """The ids of the marks of reasoning that are tokens."""

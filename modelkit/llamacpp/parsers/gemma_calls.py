@@ -11,6 +11,10 @@ from modelkit.llamacpp.parsers.machine import Arguments, Call, Content, Machine,
 from modelkit.llamacpp.parsers.values import properties, retyped
 
 
+_NESTING = 64
+"""Levels of objects and lists that are read; what is deeper stays text."""
+
+
 @dataclass(frozen=True)
 class GemmaForm:
     """`quote` goes around strings; `read` makes a value of a string, or of a bare word."""
@@ -114,9 +118,10 @@ class _Reader:
         return found
 
     def _value(self, stops: str, depth: int) -> Any:
-        if depth > 64:
-            raise RecursionError
         text, quote = self.text, self.form.quote
+        if depth > _NESTING:
+            start, self.at = self.at, len(text)
+            return text[start:]
         if text.startswith(quote, self.at):
             start = self.at + len(quote)
             end = text.find(quote, start)

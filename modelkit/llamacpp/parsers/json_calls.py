@@ -259,6 +259,6 @@ def _string(text: str) -> str | None:
     """The content of a JSON string, None for anything else."""
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, str) else None

@@ -128,8 +128,14 @@ def _first(text: str, marks: Iterable[str]) -> tuple[int, str | None]:
 
 def overlap(text: str, marks: Iterable[str]) -> int:
     """How much of the text's end may be the beginning of a mark."""
-    return max((length for mark in marks for length in range(min(len(mark) - 1, len(text)), 0, -1)
-                if text.endswith(mark[:length])), default=0)
+    known = tuple(marks)
+    firsts = {mark[0] for mark in known}
+    for at in range(max(0, len(text) + 1 - max(map(len, known), default=0)), len(text)):
+        if text[at] in firsts:
+            rest = text[at:]
+            if any(mark.startswith(rest) and mark != rest for mark in known):
+                return len(rest)
+    return 0
 
 
 class JsonEnd:

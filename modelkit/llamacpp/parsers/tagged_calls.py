@@ -212,5 +212,5 @@ class TaggedCalls(Machine):
 def _spelled(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text

@@ -78,6 +78,22 @@ def test_no_text_breaks_a_parser_and_no_cut_changes_what_it_says(found: tuple[st
     assert read(name, text, cuts) == read(name, text, range(1, len(text))) == events
 
 
+_DEEP = 20_000
+
+
+@pytest.mark.parametrize(("name", "text"), [
+    ("hermes", '<tool_call>{"name": ' + "[" * _DEEP),
+    ("granite4", '<tool_call>{"name": "now", "arguments": ' + "[" * _DEEP),
+    ("mistral", "[TOOL_CALLS]now" + "{" * _DEEP), ("gemma4", "<|tool_call>call:now{a:" + "[" * _DEEP + "<tool_call|>"),
+    ("pythonic", "[now(a=" + "[" * _DEEP + "]" * _DEEP + ")]"),
+    ("qwen3_coder", "<function=get_weather><parameter=near>" + "[" * _DEEP + "</parameter></function>"),
+    ("deepseek_v32", '<｜DSML｜invoke name="now"><｜DSML｜parameter name="a" string="false">' + "[" * _DEEP
+     + "</｜DSML｜parameter></｜DSML｜invoke>"),
+], ids=lambda value: value if len(value) < 20 else "")
+def test_a_nest_of_any_depth_is_no_failure(name: str, text: str) -> None:
+    read(name, text)
+
+
 def test_arguments_are_told_as_they_come() -> None:
     """What a model writes for minutes is seen at once, where it can't change any more."""
     for name, text in (("hermes", '<tool_call>{"name": "now", "arguments": {"text": "abc'),

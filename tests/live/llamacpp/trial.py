@@ -22,6 +22,7 @@ CONTEXT = 448
 GREEDY = Sampling(temperature=0)
 QUESTIONS = ("Name three fruits.", "What is the capital of France?", "Count from one to ten.", "Tell me about the sea.",
              "How do birds fly?", "Who wrote Hamlet?")
+STORIES = ("Tell me about the sea.", "Tell me a story about a dog.", "How do birds fly?", "Why does it rain?")
 
 
 @dataclass
@@ -96,8 +97,8 @@ async def together(model: str) -> dict[str, Any]:
         repeat = Job(chat(one, "Repeat ten times: the cat sat on the mat, the cat sat on the mat."), GREEDY, 64)
         await ask(one, repeat)
         found["guessed"] = compared(alone, guessed) | {"drafted": one.stats().drafted, "accepted": one.stats().accepted}
-    with running(model, context_length=128, kv_tokens=256) as one:  # room for three of six
-        long = [replace(job, max_tokens=64, sampling=Sampling(temperature=0, ignore_eos=True)) for job in jobs]
+    with running(model, context_length=128, kv_tokens=256) as one:  # room for three of four
+        long = [Job(chat(one, text), GREEDY, 64, logprobs=2) for text in STORIES]
         measure = [await ask(one, job) for job in long]
         squeezed = await asyncio.gather(*(ask(one, job) for job in long))
         found["squeezed"] = compared(measure, squeezed) | {"preemptions": one.stats().preemptions,

@@ -105,6 +105,7 @@ async def test_when_the_thread_dies_nobody_waits(bench: Bench) -> None:
         with pytest.raises(EngineDied, match="-3"):
             async for _ in answer:
                 pass
+    bench.engine.close()  # which waits for the thread
     assert len(bench.deaths) == 1
     with pytest.raises(EngineDied):
         bench.engine.submit(Job((1,)))

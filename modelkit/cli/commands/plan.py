@@ -40,7 +40,7 @@ def _say(plan: Plan, stale: str | None, provider: str | None, terminal: Terminal
         ("platform", plan.platform, ""),
         ("weights", _weights(plan), plan.reference),
         ("context", f"{plan.context_length} tokens x {plan.max_concurrency} conversations", _why(plan, "num_ctx")),
-        ("template", "the Modelfile's" if plan.chat_template else "the model's own", _why(plan, "template")),
+        ("template", _template(plan), _why(plan, "template")),
         ("address", _address(plan), _why(plan, "serve.port")),
         ("api key", plan.api_key or "none asked for", ""),
         ("lock", "up to date" if stale is None else stale, ""),
@@ -68,6 +68,12 @@ def _address(plan: Plan) -> str:
     if platform_row(plan.platform).where == "elsewhere":
         return f"port {plan.port}, where the platform makes it known"
     return project.base_url(plan.host, plan.port)
+
+
+def _template(plan: Plan) -> str:
+    if plan.task != "chat":
+        return "none: texts are read as they are"
+    return "the Modelfile's" if plan.chat_template else "the model's own"
 
 
 def _why(plan: Plan, name: str) -> str:

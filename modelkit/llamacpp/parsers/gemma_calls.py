@@ -10,7 +10,6 @@ from typing import Any
 from modelkit.llamacpp.parsers.machine import Arguments, Call, Content, Machine, Tools
 from modelkit.llamacpp.parsers.values import properties, retyped
 
-
 _NESTING = 64
 """Levels of objects and lists that are read; what is deeper stays text."""
 

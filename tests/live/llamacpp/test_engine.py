@@ -24,13 +24,13 @@ Facts = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def facts() -> Facts:
-    done = subprocess.run([python(), "-P", str(Path(__file__).with_name("trial.py")), gguf()], capture_output=True,
+    done = subprocess.run([python(), str(Path(__file__).with_name("trial.py")), gguf()], capture_output=True,
                           text=True, timeout=280, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
-@pytest.mark.parametrize("how", ["batch", "guessed", "squeezed"])
+@pytest.mark.parametrize("how", ["batch", "guessed", "squeezed", "adapters"])
 def test_answers_are_those_given_alone(facts: Facts, how: str) -> None:
     found = facts[how]
     assert found["surest"] < UNSURE, found
@@ -44,6 +44,11 @@ def test_preempted_answers_came_to_an_end_and_left_nothing(facts: Facts) -> None
 
 def test_guesses_were_made_and_some_were_right(facts: Facts) -> None:
     assert 0 < facts["guessed"]["accepted"] <= facts["guessed"]["drafted"]
+
+
+def test_adapters_are_other_models_and_one_that_does_not_fit_is_refused(facts: Facts) -> None:
+    assert len(set(facts["adapters"]["texts"])) == 3
+    assert "the adapter bad does not fit" in facts["adapters"]["refused"]
 
 
 def test_without_caching_nothing_is_kept(facts: Facts) -> None:

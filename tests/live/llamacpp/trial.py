@@ -11,10 +11,15 @@ import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
+
+import adapter_file
 
 from modelkit.contract.errors import ContractError
 from modelkit.llamacpp import engine
+from modelkit.llamacpp.computing import LlamaError
 from modelkit.llamacpp.config import Config
 from modelkit.llamacpp.jobs import Job, Sampling
 
@@ -106,6 +111,25 @@ async def together(model: str) -> dict[str, Any]:
     return found
 
 
+async def adapters(model: str) -> dict[str, Any]:
+    """Two adapters and the base, one after the other and all at once."""
+    with TemporaryDirectory() as folder:
+        names = [None, "one", "two"]
+        paths = tuple((name, str(adapter_file.write(Path(folder) / name, seed)))
+                      for seed, name in enumerate(names) if name)
+        with running(model, adapters=paths) as one:
+            jobs = [Job(chat(one, QUESTIONS[0]), GREEDY, 8, logprobs=2, adapter=name) for name in names]
+            alone = [await ask(one, job) for job in jobs]
+            mixed = await asyncio.gather(*(ask(one, job) for job in jobs))
+        (Path(folder) / "bad").write_bytes((Path(folder) / "one").read_bytes()[:20_000])
+        try:
+            with running(model, adapters=(("bad", str(Path(folder) / "bad")),)):
+                refused = ""
+        except LlamaError as error:
+            refused = str(error)
+    return compared(alone, mixed) | {"texts": [said.texts[0] for said in alone], "refused": refused}
+
+
 async def prefixes(one: engine.LlamaEngine) -> dict[str, Any]:
     long = "The sea is deep and the sky is high. " * 20
     job = Job(chat(one, long + "Which one is deep?"), GREEDY, 16, logprobs=2)
@@ -176,6 +200,7 @@ async def between(one: engine.LlamaEngine) -> dict[str, Any]:
 
 async def main(model: str) -> dict[str, Any]:
     found = await together(model)
+    found["adapters"] = await adapters(model)
     with running(model) as one:
         for trial in (prefixes, leaving, limits, scores, between):
             found[trial.__name__] = await trial(one)

@@ -18,7 +18,7 @@ from modelkit.llamacpp.jobs import Answer as Work
 from modelkit.llamacpp.jobs import Delta, Engine, EngineDied, Job
 from modelkit.llamacpp.metrics import Metrics, Watch
 from modelkit.llamacpp.sse import DONE, Chunks
-from modelkit.llamacpp.types import Answer, ReasoningTokens, Usage
+from modelkit.llamacpp.types import NULL_UNLESS_SAID, Answer, ReasoningTokens, Usage
 
 
 class Reader(Protocol):
@@ -80,6 +80,9 @@ class Answering:
         async for number, delta in self._deltas():
             self._readers[number][delta.choice].feed(delta)
         choices = [reader.message() for readers in self._readers for reader in readers]
+        for choice in choices if self._asked.kind == "chat" else ():
+            choice["message"] = {**choice["message"], **{
+                name: None for name in NULL_UNLESS_SAID if name not in choice["message"]}}
         return Answer.model_construct(
             **self.head, usage=self.usage(), choices=[{"index": index, **one} for index, one in enumerate(choices)])
 

@@ -71,5 +71,4 @@ def presume_tokens(ids: Iterable[int], vocabulary: Vocabulary, param: str) -> No
     """Raises ContractError (400) for an id that the vocabulary has not."""
     for one in ids:
         if not 0 <= one < vocabulary.size:
-            raise invalid(param, f"`{param}` has the token id {one}; this model's vocabulary has {vocabulary.size} "
-                                 "tokens, from 0")
+            raise invalid(param, f"`{param}` has the token id {one}, which this model lacks")

@@ -114,6 +114,10 @@ class Usage(BaseModel):
     completion_tokens_details: ReasoningTokens | None = None  # where the stage has a reasoning parser
 
 
+NULL_UNLESS_SAID = ("refusal", "annotations", "audio", "function_call", "reasoning")
+"""Fields that a whole message has in any case, as vLLM's has."""
+
+
 class Answer(BaseModel):
     """A whole answer. Its choices are the readers' (`chat`, `completions`)."""
 

@@ -22,7 +22,9 @@ async def test_a_chat_is_openais(http: httpx.AsyncClient) -> None:
     assert answer.pop("id").startswith("chatcmpl-") and answer.pop("created") > 0
     assert answer == {
         "object": "chat.completion", "model": "tiny", "system_fingerprint": "fake-1", "service_tier": None,
-        "choices": [{"index": 0, "message": {"role": "assistant", "content": "The capital is Paris."},
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "The capital is Paris.", "refusal": None,
+                                             "annotations": None, "audio": None, "function_call": None,
+                                             "reasoning": None},
                      "logprobs": None, "finish_reason": "stop", "stop_reason": None}],
         "usage": {"prompt_tokens": 3, "completion_tokens": 6, "total_tokens": 9, "prompt_tokens_details": None,
                   "completion_tokens_details": None}}

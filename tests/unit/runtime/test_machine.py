@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from modelkit.runtime import machine
-from modelkit.runtime.machine import Gpu, clients, gpus
+from modelkit.runtime.machine import Gpu, clients, gpus, memory
 
 
 def answers(**said: tuple[int, str]) -> Callable[[Sequence[str]], tuple[int, str]]:
@@ -62,3 +62,20 @@ def test_a_program_that_hangs_or_cannot_run_is_an_answer(tmp_path: Path, monkeyp
     assert machine.run(["slow"])[0] == 124
     assert machine.run(["broken"])[0] != 0
     assert machine.run(["well"]) == (0, "1\n") and machine.run(["not-here"])[0] == 127
+
+
+def test_memory_is_the_smallest_limit_above_us(tmp_path: Path) -> None:
+    groups, own = tmp_path / "cgroup", tmp_path / "own"
+    inner = groups / "user.slice" / "app"
+    inner.mkdir(parents=True)
+    own.write_text("0::/user.slice/app\n")
+    whole = memory(groups, own)
+    assert whole is not None and whole > 10**8  # the machine's
+    (inner / "memory.max").write_text("max\n")
+    assert memory(groups, own) == whole
+    (groups / "user.slice" / "memory.max").write_text("4096\n")
+    (tmp_path / "memory.max").write_text("1\n")  # above the groups: not one of them
+    assert memory(groups, own) == 4096
+    (inner / "memory.max").write_text("2048\n")
+    assert memory(groups, own) == 2048
+    assert memory(groups, tmp_path / "gone") == whole  # a container sees itself as the root

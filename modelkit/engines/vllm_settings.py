@@ -258,3 +258,6 @@ qwen3 seed_oss step3 step3p5
 """
 TOOL_PARSERS, REASONING_PARSERS = frozenset(_TOOL_PARSERS.split()), frozenset(_REASONING_PARSERS.split())
 """The parsers that vLLM 0.32 has; another name ends it at its start."""
+
+TAGGED_PARSERS = frozenset(("glm45", "glm47", "hy_v4", "kimi_k3", "ling3", "openai", "plamo3"))
+"""Parsers whose forced calls are xgrammar's tags and nothing else (0.32, `supports_required_and_named`)."""

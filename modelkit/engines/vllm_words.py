@@ -16,12 +16,15 @@ from modelkit.engines.launch import RUN, File
 from modelkit.engines.sources import sources
 from modelkit.engines.vllm_adapters import lora_words, served_name
 from modelkit.engines.vllm_hardware import capability, cpu_dtype, on_cpu
-from modelkit.engines.vllm_settings import SETTINGS, TEMPLATE_FILE
+from modelkit.engines.vllm_settings import SETTINGS, TAGGED_PARSERS, TEMPLATE_FILE
 from modelkit.engines.word import Word
 from modelkit.places import place
 from modelkit.planning.plan import Lowered, Origin, OriginKind, Plan
 
 MIDDLEWARE = "modelkit.contract.middleware.Contract"
+
+GUIDANCE = json.dumps({"backend": "guidance", "disable_any_whitespace": True})
+"""JSON has no blanks between its parts: small models that may write blanks go on writing them."""
 
 PORT = 8000
 """Where vLLM listens in a container."""
@@ -113,8 +116,16 @@ def _chat_words(plan: Plan, lowered: list[Lowered]) -> Iterator[Word]:
     if not any(one.target == "--tool-call-parser" for one in lowered):
         yield _ours("--tool-call-parser", "hermes", "forced tools want one; none is known for this model's own calls")
     yield _ours("--enable-auto-tool-choice", None, "whether the model may choose its tools is the contract's to say")
-    if _has(plan, "--tool-strict-level"):  # 0.29 keeps to the schema without it
+    if guided(plan):
+        yield _ours("--structured-outputs-config", GUIDANCE, "the compiler of our own engine: one schema, one answer")
+    elif _has(plan, "--tool-strict-level"):  # 0.29 keeps to the schema without it
         yield _ours("--tool-strict-level", "parameter", "without it forced arguments ignore the tool's schema")
+
+
+def guided(plan: Plan) -> bool:
+    """Whether llguidance shapes answers. Calls of some models can be forced by xgrammar's tags alone."""
+    parser = plan.setting("serve.tool_parser")
+    return parser is None or str(parser.value) not in TAGGED_PARSERS
 
 
 def _has(plan: Plan, flag: str) -> bool:
@@ -164,6 +175,8 @@ def variable_words(plan: Plan) -> Iterator[Word]:
         yield _ours(name, value, "a log is a file")
     yield _ours("VLLM_MAX_STOP_STRINGS", str(limits["stop"] + len(plan.profile["stop"])),
                 "the Modelfile's and a client's; vLLM's own limit is 4")
+    if plan.task == "chat" and guided(plan):
+        yield _ours("VLLM_ENFORCE_STRICT_TOOL_CALLING", "0", "forced calls as JSON schemas; its own tags need xgrammar")
     yield _ours("VLLM_MAX_N_SEQUENCES", str(limits["choices"]), "the contract's limit for `n`")
     if on_cpu(plan):
         yield from _cpu_variables(plan)

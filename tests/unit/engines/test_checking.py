@@ -68,7 +68,8 @@ def test_a_choice_that_goes_matters_to_who_made_it() -> None:
 
 
 def test_what_modelkit_says_itself_is_looked_after_too() -> None:
-    found = [one for one in said("ENGINE vllm >=0.30,<0.33") if one[0] == "flag-breaks-in-range"]
+    tagged = said("ENGINE vllm >=0.30,<0.33\nSERVE tool_parser glm47")
+    found = [one for one in tagged if one[0] == "flag-breaks-in-range"]
     assert found == [("flag-breaks-in-range", 3, "in vllm 0.30.0 (`>=0.30,<0.33` allows it) there is no "
                       "`--tool-strict-level`, which modelkit says itself for this stage")]
 

@@ -217,3 +217,14 @@ def test_no_word_is_a_secret() -> None:
     for case in ("api-key", "key-file"):
         words = vllm.words(plan_of(case, "kubernetes"))
         assert not [word for word in words if re.search("(?i)key", word.flag)]
+
+
+@pytest.mark.parametrize(("parser", "guided"), [(None, True), ("hermes", True), ("glm47", False), ("openai", False)])
+def test_llguidance_shapes_answers_but_where_calls_are_forced_by_tags(parser: str | None, guided: bool) -> None:
+    said = {word.flag: word.value for word in vllm.words(plan({"serve.tool_parser": parser} if parser else None))}
+    assert ("--structured-outputs-config" in said) == guided
+    assert said.get("VLLM_ENFORCE_STRICT_TOOL_CALLING") == ("0" if guided else None)
+    assert ("--tool-strict-level" in said) != guided
+    if guided:
+        assert json.loads(said["--structured-outputs-config"] or "") == {
+            "backend": "guidance", "disable_any_whitespace": True}

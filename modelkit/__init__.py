@@ -1,3 +1,3 @@
 """modelkit: one Modelfile from laptop to production."""
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"

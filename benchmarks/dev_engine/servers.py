@@ -113,7 +113,7 @@ def _llama_server(gguf: Path, run: Path, slots: int, peers: Peers) -> tuple[list
 def _xllamacpp(gguf: Path, run: Path, slots: int, peers: Peers) -> tuple[list[str], Target]:
     """The wheel's own server, behind nothing of ours."""
     code = ("import sys, time, xllamacpp as x\n"
-            "p = x.CommonParams(); p.model.path, p.hostname, p.port = sys.argv[1], '127.0.0.1', int(sys.argv[2])\n"
+            "p = x.CommonParams(); p.model.path, p.hostnames, p.port = sys.argv[1], ['127.0.0.1'], int(sys.argv[2])\n"
             "p.n_parallel, p.n_ctx, p.kv_unified = int(sys.argv[3]), int(sys.argv[4]), True\n"
             "p.cpuparams.n_threads = p.cpuparams_batch.n_threads = int(sys.argv[5])\n"
             "s = x.Server(p)\ntime.sleep(1e9)\n")

@@ -26,4 +26,74 @@ class Difference:
         return re.search(self.cases, case) is not None
 
 
-DECLARED: tuple[Difference, ...] = ()
+VLLM = (("vllm",),)
+OURS_AND_VLLM = (("llama.cpp", "vllm"),)
+EACH = (("llama.cpp",), ("llama-server",), ("vllm",), ("llama.cpp", "vllm"), ("llama.cpp", "llama-server"),
+        ("llama-server", "vllm"))
+
+_INTERNAL = ("routed_experts|token_ids|prompt_token_ids|prompt_text|prompt_logprobs|ec_transfer_params|"
+             "kv_transfer_params|metrics|annotations|audio|function_call|reasoning")
+_NULLS = "refusal|stop_reason|service_tier|usage.(completion|prompt)_tokens_details|prompt_logprobs"
+
+DECLARED: tuple[Difference, ...] = (
+    Difference(
+        "P01", "vLLM's answers have fields of its own.",
+        "They are null unless a request asks for what this API does not offer, and a success is not rewritten: that "
+        "would cost every answer a pass through JSON.",
+        rf"(chat|completion)( stream)?: field (choices\[\]\.)?((message|delta)\.)?({_INTERNAL})", VLLM),
+    Difference(
+        "P02", "llama-server's answers lack fields of OpenAI's that are null.",
+        "`refusal`, `service_tier`, `stop_reason` and the details of usage say nothing here; a client that reads them "
+        "finds none, which the `openai` package takes for null.",
+        rf"(chat|completion)( stream)?: field (choices\[\]\.)?((message|delta)\.)?({_NULLS})", OURS_AND_VLLM),
+    Difference(
+        "P03", "The spellings of tokens that `/tokenize` gives on request differ.",
+        "vLLM gives the vocabulary's own strings (`Ġupon`), our engine texts (` upon`), llama-server none. The ids are "
+        "equal, and only the engine's own socket has this path.",
+        "token_strs: .*", EACH, "test_a_tokens_text_may_be_asked_for"),
+    Difference(
+        "P04", "llama-server cannot repeat the prompt.",
+        "`echo` is a 400 there, which names the field; our engine and vLLM answer.",
+        "completion( stream)?: .*", (("llama.cpp", "vllm"), ("llama-server",)), "test_an_echo_where_the_engine_can"),
+    Difference(
+        "P05", "llama-server's chunks leave out what says nothing.",
+        "Its first chunk under a grammar has no role, its last delta is empty, and chunks without log-probabilities do "
+        "not have the field. Clients put chunks together alike.",
+        r"chat stream: field (choices\[\]\.(logprobs|delta\.(role|content))|(first|last) delta: (role|content))",
+        OURS_AND_VLLM),
+    Difference(
+        "P06", "llama-server has no regular expressions and no grammars that mean what vLLM's mean.",
+        "`structured_outputs.regex` and `.grammar` are a 400 there, which names the field.",
+        "chat: .*", (("llama.cpp", "vllm"), ("llama-server",)), "test_a_pattern_or_a_grammar_is_kept"),
+    Difference(
+        "P07", "llama-server's converter of JSON schemas knows fewer of them.",
+        "Tuples are refused with a 400, and what no engine takes has its own words: no `param`.",
+        "chat: .*", (("llama.cpp", "vllm"), ("llama-server",)), "test_structured::test_a_schema_is"),
+    Difference(
+        "P08", "A bias for a token that the vocabulary has not is refused, but by llama-server.",
+        "It ignores the entry, and says nothing about it that could be read.",
+        "chat: .*|bias beyond the vocabulary: .*", (("llama.cpp", "vllm"), ("llama-server",)),
+        "test_a_bias_for_a_token_that_is_none"),
+    Difference(
+        "P09", "llama-server's presence and frequency penalties look at the prompt, too.",
+        "It has one window for all three; the other engines look at the answer alone, as OpenAI does. Shortening the "
+        "window would take the prompt from the repetition penalty, which does look at it.",
+        "(presence|frequency)_penalty looks at the prompt: (true|false)", (("llama.cpp", "vllm"), ("llama-server",)),
+        "test_the_other_penalties"),
+    Difference(
+        "P10",
+        "Log-probabilities of llama-server are the likeliest alternatives without the token that ends an answer.",
+        "vLLM and our engine begin with the drawn token, give a forced token what the grammar left it, and have an "
+        "entry for the end of the turn.",
+        "(log-probabilities are the model's own|the one alternative is the likeliest|the end is among).*",
+        (("llama.cpp", "vllm"), ("llama-server",))),
+    Difference(
+        "P11", "Half a character at the end of an answer is nothing on llama-server.",
+        "The others show U+FFFD for the bytes of a character that the limit cut; llama-server keeps them back.",
+        "half a character: .*|chat stream: field (choices\\[\\]\\.delta\\.content|first delta: content)",
+        (("llama.cpp", "vllm"), ("llama-server",)), "test_a_character_that_is_cut_off"),
+    Difference(
+        "P12", "A token id beyond the vocabulary is a 400 whose `param` is the engine's word.",
+        "Only the engine knows its vocabulary, and the three report it in their own ways.",
+        "completion: 400 .*", EACH, "test_a_token_that_the_vocabulary_has_not"),
+)

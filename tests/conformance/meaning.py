@@ -29,6 +29,9 @@ PARAMETER num_ctx {CONTEXT}
 PARAMETER num_predict {MAX_TOKENS}
 PARAMETER stop "{STOP}"
 SERVE max_concurrency {CONCURRENCY}
+STAGE dev {{
+  PARAMETER num_thread 1
+}}
 STAGE server EXTENDS dev {{
   ENGINE llama-server
 }}

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-# Objects whose keys are data.
-_OPEN = frozenset(("top_logprobs", "metadata"))
+_OPEN = frozenset(("choices[].logprobs.top_logprobs", "metadata"))
+"""Where an object's keys are data."""
 
 KINDS = {"/v1/chat/completions": "chat", "/v1/completions": "completion", "/v1/models": "models",
          "/tokenize": "tokenize", "/detokenize": "detokenize", "/v1/responses": "responses",
@@ -87,7 +87,7 @@ def _paths(value: Any, at: str) -> Iterable[str]:
         for name, part in value.items():
             here = f"{at}.{name}" if at else name
             yield here
-            if name not in _OPEN or isinstance(part, list):
+            if here not in _OPEN:
                 yield from _paths(part, here)
     elif isinstance(value, list):
         for part in value:

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FILE   := examples/quickstart/Modelfile
 
-.PHONY: quickstart test check unit live live-ray golden fuzz bench clean
+.PHONY: quickstart test check unit live live-ray golden fuzz bench soak clean
 
 quickstart: $(VENV)/.setup-quickstart
 	$(BIN)/modelkit up $(FILE) -s dev -d --wait
@@ -43,6 +43,11 @@ golden: $(VENV)/.setup-dev
 fuzz: $(VENV)/.setup-dev
 	$(BIN)/python -m tests.unit.models.test_gguf 10000
 	$(BIN)/python -m tests.unit.models.test_safetensors 10000
+
+# Half an hour of everything that clients do, on the dev engine.
+soak: $(VENV)/.setup-dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[llama-cpp-python]'
+	$(BIN)/python benchmarks/dev_soak.py
 
 # Ratios against peers of the same run; results are in docs/benchmarks.md.
 bench: $(VENV)/.setup-dev

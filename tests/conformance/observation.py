@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-_OPEN = frozenset(("choices[].logprobs.top_logprobs", "metadata"))
+_OPEN = frozenset(("choices[].logprobs.top_logprobs", "choices[].prompt_logprobs", "metadata"))
 """Where an object's keys are data."""
 
 KINDS = {"/v1/chat/completions": "chat", "/v1/completions": "completion", "/v1/models": "models",

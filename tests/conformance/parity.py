@@ -138,8 +138,8 @@ def page(record: Record) -> str:
     """docs/parity.md for a run."""
     verdict = judge(record)
     apart: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))  # case, engine, ids
-    for name, all_found in verdict.declared.items():
-        for found in all_found:
+    for name in (one.id for one in DECLARED if one.marked):
+        for found in verdict.declared.get(name, ()):
             for engine in _standing_apart(found):
                 apart[found.case][engine].add(name)
     return "\n".join([*_head(record, verdict), *_features(record, apart), *_differences(verdict)]) + "\n"
@@ -165,8 +165,10 @@ def _head(record: Record, verdict: Verdict) -> Iterator[str]:
            "named differences. Status codes, error codes and params, finish reasons, fields of answers and of stream "
            "chunks, and token ids are compared; texts are not, since the engines compute in other number formats.")
     yield ""
-    yield ("`=` means the same as vLLM; a name stands for a difference below. A run that finds a difference without a "
-           "name fails, and so does one that no longer finds a named one.")
+    everywhere = ", ".join(one.id for one in DECLARED if not one.marked)
+    yield (f"`=` means the same as vLLM; a name stands for a difference below. {everywhere} are in every answer, and "
+           "not marked. A run that finds a difference without a name fails, and so does one that no longer finds a "
+           "named one.")
 
 
 def _features(record: Record, apart: Mapping[str, Mapping[str, set[str]]]) -> Iterator[str]:

@@ -64,7 +64,7 @@ def test_a_tool_that_must_be_called_is(engine: Server, choice: Any, tools: list[
 
 
 def test_each_call_has_an_id_of_its_own(engine: Server) -> None:
-    asked = {"tools": [TIME], "tool_choice": named("get_time"), "temperature": 1, "max_tokens": 60, "n": 3}
+    asked = {"tools": [TIME], "tool_choice": named("get_time"), "temperature": 0.05, "max_tokens": 80, "n": 3}
     calls = [choice["message"]["tool_calls"][0]["id"] for choice in engine.chat(**asked)["choices"]]
     assert len(set(calls)) == 3
 

@@ -104,6 +104,8 @@ class Admission:
             cost = self._prefixes.cost(len(sequence.tokens), match, shared)
             if cost + owed > self._prefixes.cells.available:
                 return False
+        else:
+            match, shared = self._prefixes.alone(match, shared)
         slot = self._prefixes.open(sequence.adapter, sequence.request.number, match, shared)
         if slot is None:
             return False

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from modelkit.llamacpp.cells import Cells
 from modelkit.llamacpp.computing import Memory
 
+_WORTH_KEEPING = 1024
+"""Tokens of a finished sequence that are not forgotten for the sake of an answer that repeats itself bit by bit."""
+
 _CUT = 256
 """Tokens that a slot loses at least when room is made: fewer calls, and a prefix of any worth remains."""
 
@@ -19,7 +22,7 @@ _CUT = 256
 class Slot:
     """One sequence number: its tokens by position, as far as they are computed, and their cells."""
 
-    __slots__ = ("adapter", "busy", "cells", "group", "id", "tokens", "used")
+    __slots__ = ("adapter", "busy", "cells", "first", "group", "id", "tokens", "used")
 
     def __init__(self, number: int) -> None:
         self.id = number
@@ -28,6 +31,7 @@ class Slot:
         self.tokens: list[int] = []
         self.cells: list[int] = []
         self.busy = False
+        self.first = False  # it was computed alone in a cache that had nothing else
         self.used = 0  # when, in counted uses
 
 
@@ -61,6 +65,25 @@ class Prefixes:
                 best, most = slot, length
         return best, most
 
+    def alone(self, match: Slot | None, shared: int) -> tuple[Slot | None, int]:
+        """What a sequence shares that is computed while no other one is.
+
+        Sums depend on where in the cache a sequence lies, and with quantized weights the last bit of a sum can decide
+        a token. So a lone sequence gets the place that it would have in an empty cache: short ones that are finished
+        are forgotten, unless it goes on from one that has that place already. A request that comes again gets the
+        same answer then, as long as nothing of `_WORTH_KEEPING` tokens is kept.
+        """
+        if match is not None and not match.first and shared < _WORTH_KEEPING:
+            match, shared = None, 0
+        for slot in self._slots:
+            if slot is not match and slot.tokens and len(slot.tokens) < _WORTH_KEEPING:
+                self._forget(slot, 0)
+        if match is not None and len(match.tokens) - shared < _WORTH_KEEPING:
+            self._forget(match, shared)
+        if not self.cells.used:
+            self._memory.clear()  # the next tokens begin at its first cell
+        return match, shared
+
     def shares(self, sibling: bool) -> bool:
         """Whether a sequence can go on from what another one is computing; `sibling`: both are of one job."""
         return not self._whole and (self._across or sibling)
@@ -87,6 +110,9 @@ class Prefixes:
         else:
             return None
         slot.adapter, slot.group, slot.busy = adapter, group, True
+        slot.first = self.cells.used == len(slot.cells) and (slot.first or not slot.cells)
+        for other in self._slots:
+            other.first = other.first and (other is slot or not other.busy)
         self._touch(slot)
         return slot
 

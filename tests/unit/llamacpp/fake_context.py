@@ -31,6 +31,9 @@ class FakeMemory:
         self.sequences: dict[int, list[tuple[int, object]]] = {}  # token and cell, by position
         self.whole = whole
 
+    def clear(self) -> None:
+        self.sequences.clear()
+
     def remove(self, sequence: int, start: int = 0, end: int = -1) -> bool:
         assert end == -1
         known = self.sequences.get(sequence, [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -58,13 +59,15 @@ def test_a_top_k_of_nothing_cuts_nothing(engine: Server, top_k: int) -> None:
     assert len(said) == 4
 
 
-@pytest.mark.parametrize("fields", [{"top_k": 5}, {"top_p": 0.01}, {"min_p": 0.2}], ids=str)
-def test_a_cut_leaves_likely_tokens_only(engine: Server, fields: dict[str, Any]) -> None:
-    """Of the alternatives that the model itself says, the drawn ones are among the first."""
+@pytest.mark.parametrize(("fields", "rank", "part"), [
+    ({"top_k": 5}, 5, 0.0), ({"top_p": 0.01}, 1, 0.0), ({"min_p": 0.2}, 20, 0.2)], ids=["top_k", "top_p", "min_p"])
+def test_a_cut_leaves_likely_tokens_only(engine: Server, fields: dict[str, Any], rank: int, part: float) -> None:
+    """By what the model itself says of the alternatives: how many are likelier, and how much likelier the first is."""
     asked = {**WILD, "temperature": 1, "max_tokens": 5, "logprobs": 20, "seed": 5, **fields}
     said = engine.complete(**asked)["choices"][0]["logprobs"]
     for token, logprob, top in zip(said["tokens"], said["token_logprobs"], said["top_logprobs"], strict=True):
-        assert sum(value > logprob for value in top.values()) < 8, token
+        assert sum(value > logprob for value in top.values()) < rank, token
+        assert math.exp(logprob - max(top.values())) >= part - 1e-3, token
 
 
 def test_a_banned_token_is_not_said(engine: Server) -> None:

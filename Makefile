@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FILE   := examples/quickstart/Modelfile
 
-.PHONY: quickstart test check unit live live-ray golden fuzz bench soak clean
+.PHONY: quickstart test check unit live live-ray parity golden fuzz bench soak clean
 
 quickstart: $(VENV)/.setup-quickstart
 	$(BIN)/modelkit up $(FILE) -s dev -d --wait
@@ -21,7 +21,7 @@ check: $(VENV)/.setup-dev
 
 # Everything that needs no engine.
 unit: $(VENV)/.setup-dev
-	$(BIN)/pytest -m "not live_llamacpp and not live_vllm and not live_ray"
+	$(BIN)/pytest -m "not live_llamacpp and not live_vllm and not live_parity and not live_ray"
 
 # The promises, on real llama.cpp and real vLLM.
 live: $(VENV)/.setup-dev
@@ -36,8 +36,13 @@ live-ray: $(VENV)/.setup-dev
 	$(BIN)/modelkit engine install ray --variant cpu
 	$(BIN)/pytest -m live_ray
 
+# The whole conformance suite over three engines, side by side, and the page that says what differs. After `make live`.
+parity: $(VENV)/.setup-dev
+	$(BIN)/pytest tests/conformance -m "live_llamacpp or live_vllm or live_parity" --parity tests/conformance/parity.json
+	$(BIN)/python -m tests.conformance.parity
+
 golden: $(VENV)/.setup-dev
-	$(BIN)/pytest -m "not live_llamacpp and not live_vllm and not live_ray" --update-golden
+	$(BIN)/pytest -m "not live_llamacpp and not live_vllm and not live_parity and not live_ray" --update-golden
 
 # Longer than the suite allows: hostile headers of models, 10,000 mutations of each form.
 fuzz: $(VENV)/.setup-dev

@@ -1,6 +1,6 @@
 """`server`: the same promises asked of a stub and of all engines. `engine`: of all engines. `stub`: of the stub.
 
-    pytest tests/conformance -m "live_llamacpp or live_vllm" --server vllm=FOLDER    the Modelfile there runs already
+    pytest tests/conformance -m "live_llamacpp or live_vllm or live_parity" --server vllm=FOLDER    it runs already
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from tests.conformance.observation import Observations
 from tests.conformance.parity import Record
 from tests.conformance.stub import StubEngine
 
+HERE = Path(__file__).parent
 STAGES = {"llama.cpp": "dev", "llama-server": "server", "vllm": "prod"}
 FOLDERS = pytest.StashKey[dict[str, Path]]()
 RECORDED = pytest.StashKey[Record]()
@@ -36,8 +37,17 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RECORDED] = Record()
 
 
+PROMISES = ("test_answers.py", "test_meaning.py", "test_mistakes.py", "test_other_apis.py")
+"""Modules that real vLLM is asked in every run of the tests; the others have a target of their own, `make parity`."""
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What a whole run showed is judged after it."""
+    for item in items:
+        if item.path.parent == HERE and item.path.name not in PROMISES and item.get_closest_marker("live_vllm"):
+            item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "live_vllm"]
+            item.add_marker("live_parity")
     items.sort(key=lambda item: item.path.name == "test_parity.py")
 
 

@@ -172,7 +172,8 @@ def chat_of(text: str | None, engine: Any, profile: Profile) -> Any:
     from modelkit.llamacpp.chat import Chat
     from modelkit.llamacpp.template import Template
 
-    return Chat(Template.of(text, engine.vocabulary), engine.vocabulary, profile)
+    see = engine.projector.read if engine.projector is not None else None
+    return Chat(Template.of(text, engine.vocabulary), engine.vocabulary, profile, see=see)
 
 
 def state(engine: Any, config: Config, template: str | None) -> Any:

@@ -124,7 +124,7 @@ def rendered(request: ChatRequest, prepared: Prepared) -> Rendered:
                 **{name: getattr(job.sampling, name) for name in (
                     "temperature", "top_p", "top_k", "min_p", "repetition_penalty", "presence_penalty",
                     "frequency_penalty", "seed", "ignore_eos")}}
-    return Rendered(request_id=f"chatcmpl-{uuid.uuid4().hex}", token_ids=list(job.prompt), prompt=prepared.text,
+    return Rendered(request_id=f"chatcmpl-{uuid.uuid4().hex}", token_ids=tokens.shown(job.prompt), prompt=prepared.text,
                     sampling_params=sampling, model=request.model, stream=request.stream,
                     stream_options=request.stream_options)
 

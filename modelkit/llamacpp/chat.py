@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import binascii
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +15,7 @@ from modelkit.contract.profile import Profile
 from modelkit.llamacpp import conversation, grammar
 from modelkit.llamacpp.answer_reader import Reader, Reading
 from modelkit.llamacpp.forced import Forced, forced
-from modelkit.llamacpp.jobs import Image, Job, Sampling
+from modelkit.llamacpp.jobs import Image, ImageSpan, Job, Sampling
 from modelkit.llamacpp.parsers import (
     HARMONY_MARKS,
     ThinkForm,
@@ -23,6 +25,8 @@ from modelkit.llamacpp.parsers import (
 )
 from modelkit.llamacpp.sampling import expect_known
 from modelkit.llamacpp.template import Template
+
+Seen = tuple[tuple[int, ...], tuple[ImageSpan, ...]]
 
 _HARMONY_FINAL = "<|channel|>final<|message|>"
 """What gpt-oss writes in front of content. A prompt that ends with it has an answer that a grammar can shape."""
@@ -44,12 +48,12 @@ class Prepared:
 class Chat:
     """How one model chats: its template, and how it writes calls and reasoning.
 
-    `see` makes an image of a content part; without it there are none. Raises ValueError, one sentence, for a parser
-    that this engine has not.
+    `see` makes tokens of texts with images between them; without it there are none. Raises ValueError, one sentence,
+    for a parser that this engine has not.
     """
 
     def __init__(self, template: Template | None, vocabulary: grammar.Vocabulary, profile: Profile, *,
-                 see: Callable[[Mapping[str, Any]], Image] | None = None) -> None:
+                 see: Callable[[Sequence[str | Image]], Seen] | None = None) -> None:
         self._template, self._vocabulary, self._profile, self._see = template, vocabulary, profile, see
         self._tool_parser = tool_parser(profile.tool_parser) if profile.tool_parser else None
         self._thinks = reasoning_parser(profile.reasoning_parser) if profile.reasoning_parser else None
@@ -69,12 +73,10 @@ class Chat:
     def prepared(self, request: Mapping[str, Any]) -> Prepared:
         """`prepare`, here and now."""
         force = forced(request)
-        text, prompt, images = self._rendered(request)
         shape = self._shape(request, force)
-        harmony = self._harmony
-        if harmony and shape is not None:
-            text, harmony = text + _HARMONY_FINAL, False
-            prompt = self._vocabulary.tokenize(text, add_special=False) if not images else []
+        forces_final = self._harmony and shape is not None
+        harmony = self._harmony and not forces_final
+        text, prompt, images = self._rendered(request, _HARMONY_FINAL if forces_final else "")
         variables = conversation.variables(request)
         form = self._thinks if isinstance(self._thinks, ThinkForm) and self._thinks.on(variables) else None
         within, ends = self._within(form, prompt, text) if form else (False, ())
@@ -83,33 +85,35 @@ class Chat:
         expect_known(sampling, self._vocabulary)
         model = request.get("model")
         job = Job(
-            prompt=() if images else tuple(prompt), sampling=sampling, max_tokens=request.get("max_tokens"),
+            prompt=prompt, sampling=sampling, max_tokens=request.get("max_tokens"),
             stop=tuple(request.get("stop") or ()), grammar=shape,
             grammar_after=ends if within and shape is not None else (),
             logprobs=(request.get("top_logprobs") or 0) if request.get("logprobs") else None,
             adapter=model if model in self._profile.adapters else None, choices=request.get("n") or 1,
-            show_special=reading.shows_special, text=text if images else "", images=images)
+            show_special=reading.shows_special, images=images)
         return Prepared(job, text, reading)
 
     def _prompt_of(self, request: Mapping[str, Any]) -> tuple[str, list[int]]:
-        text, prompt, images = self._rendered(request)
-        if images:
-            raise unsupported("messages", "a conversation with images has no list of tokens")
-        return text, prompt
+        text, prompt, _ = self._rendered(request)
+        return text, list(prompt)
 
-    def _rendered(self, request: Mapping[str, Any]) -> tuple[str, list[int], tuple[Image, ...]]:
-        """The prompt as text, its tokens unless there are images, and those. Nothing is added to what the template
-        writes: it has its own BOS, where the model wants one."""
+    def _rendered(self, request: Mapping[str, Any], end: str = "") -> tuple[str, tuple[int, ...],
+                                                                           tuple[ImageSpan, ...]]:
+        """The prompt as text, its tokens, and which of them are images. Nothing is added to what the template writes:
+        it has its own BOS, where the model wants one."""
         if self._template is None:
             raise of_status(400, "this model has no chat template: give it one with `TEMPLATE`, or use /v1/completions")
-        messages, parts = conversation.conversation(request["messages"], self._template.content_format)
-        if parts and self._see is None:
+        messages, images = conversation.conversation(request["messages"], self._template.content_format)
+        if images.parts and self._see is None:
             raise unsupported("messages", "this model reads text only, not images")
-        images = tuple(self._see(part) for part in parts) if self._see else ()
         text = self._template.render(
             messages, tools=conversation.tools(request.get("tools")), variables=conversation.variables(request),
-            add_generation_prompt=request.get("add_generation_prompt", True))
-        return text, [] if images else list(self._vocabulary.tokenize(text, add_special=False)), images
+            add_generation_prompt=request.get("add_generation_prompt", True)) + end
+        if not images.parts or self._see is None:
+            return text, tuple(self._vocabulary.tokenize(text, add_special=False)), ()
+        pieces = images.split(text)
+        prompt, spans = self._see([_image(images.parts[one]) if isinstance(one, int) else one for one in pieces])
+        return "".join(conversation.IMAGE_MARKER if isinstance(one, int) else one for one in pieces), prompt, spans
 
     def _shape(self, request: Mapping[str, Any], force: Forced | None) -> str | None:
         """The grammar of a request, if something shapes its answer."""
@@ -151,7 +155,7 @@ class Chat:
         wanted = {mark.encode(): mark for mark in (self._thinks.start, self._thinks.end, *self._thinks.passes)}
         return {wanted[piece]: one for one, piece in enumerate(self._vocabulary.pieces) if piece in wanted}
 
-    def _within(self, form: ThinkForm, prompt: list[int], text: str) -> tuple[bool, tuple[int, ...]]:
+    def _within(self, form: ThinkForm, prompt: Sequence[int], text: str) -> tuple[bool, tuple[int, ...]]:
         """Whether the answer begins within the reasoning, and the tokens that end that.
 
         The last mark behind the last turn decides: templates begin or skip the reasoning for the model.
@@ -168,6 +172,12 @@ class Chat:
             if one in self._vocabulary.ends:
                 break
         return form.begins, ends
+
+
+def _image(part: Mapping[str, Any]) -> Image:
+    """The image of a part in the contract's normal form, a `data:` URL."""
+    data = binascii.a2b_base64(part["image_url"]["url"].partition(",")[2])
+    return Image(data, hashlib.sha256(data).hexdigest())
 
 
 _KINDS: Mapping[str, grammar.Kind] = {"json": "json_schema", "json_object": "json_object", "regex": "regex",

@@ -7,29 +7,53 @@ Templates write whole messages, calls and tools as JSON, so that an order or a n
 from __future__ import annotations
 
 import json
+import re
+import secrets
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from modelkit.contract.errors import unsupported
+from modelkit.contract.errors import of_status, unsupported
 from modelkit.llamacpp.template import ContentFormat
 
 IMAGE_MARKER = "<__media__>"
-"""What stands for an image in a rendered prompt: mtmd's own marker."""
+"""What is shown for an image in a prompt's text: mtmd's own marker."""
 
 _BILLING = "x-anthropic-billing-header"  # a first line that changes with each request; vLLM leaves it out, too
 
 
-def conversation(messages: Sequence[Mapping[str, Any]], content_format: ContentFormat
-                 ) -> tuple[list[dict[str, Any]], list[Mapping[str, Any]]]:
-    """The messages for the template, and the parts of them that are images, in their order.
+class Images:
+    """The images of a conversation while its prompt is rendered: `parts`, in their order.
 
-    An image is the marker in the text that the template gets. Raises ContractError for other parts.
+    A mark stands for each in the texts that the template gets. It is new each time, so that no text of a client has it.
     """
-    images: list[Mapping[str, Any]] = []
+
+    def __init__(self) -> None:
+        self.parts: list[Mapping[str, Any]] = []
+        self._secret = secrets.token_hex(8)
+
+    def mark(self, part: Mapping[str, Any]) -> str:
+        self.parts.append(part)
+        return f"<__media_{self._secret}_{len(self.parts) - 1}__>"
+
+    def split(self, prompt: str) -> list[str | int]:
+        """The prompt's texts and the numbers of the images between them. Raises ContractError where the template left
+        an image out, or wrote one twice.
+        """
+        pieces = re.split(f"<__media_{self._secret}_([0-9]+)__>", prompt)
+        if sorted(map(int, pieces[1::2])) != list(range(len(self.parts))):
+            raise of_status(400, "this model's chat template does not write each image of this conversation once")
+        found: list[str | int] = [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)]
+        return [piece for piece in found if piece != ""]
+
+
+def conversation(messages: Sequence[Mapping[str, Any]], content_format: ContentFormat
+                 ) -> tuple[list[dict[str, Any]], Images]:
+    """The messages for the template, and the images among their parts. Raises ContractError for other parts."""
+    images = Images()
     return [_message(message, content_format, images) for message in messages], images
 
 
-def _message(said: Mapping[str, Any], content_format: ContentFormat, images: list[Mapping[str, Any]]) -> dict[str, Any]:
+def _message(said: Mapping[str, Any], content_format: ContentFormat, images: Images) -> dict[str, Any]:
     role = said["role"]
     parts = _parts(said.get("content"), images)
     if role == "system":
@@ -50,7 +74,7 @@ def _message(said: Mapping[str, Any], content_format: ContentFormat, images: lis
     return message
 
 
-def _parts(content: Any, images: list[Mapping[str, Any]]) -> list[str]:
+def _parts(content: Any, images: Images) -> list[str]:
     if content is None:
         return []
     if isinstance(content, str):
@@ -60,8 +84,7 @@ def _parts(content: Any, images: list[Mapping[str, Any]]) -> list[str]:
         if part.get("type") == "text":
             texts.append(part["text"])
         elif part.get("type") == "image_url":
-            images.append(part)
-            texts.append(IMAGE_MARKER)
+            texts.append(images.mark(part))
         else:
             raise unsupported("messages", f"this engine reads no parts of type `{part.get('type')}`")
     return texts

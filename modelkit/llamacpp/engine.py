@@ -59,6 +59,7 @@ class LlamaEngine:
         self.died: str | None = None  # why the thread has ended, if it has
         self._context, self._scheduler, self._cells = loaded.context, loaded.scheduler, loaded.cells
         self._proposer, self._config = loaded.proposer, config
+        self.projector = loaded.projector
         self._grammars = Grammars(loaded.vocabulary)
         self._adapters = frozenset(name for name, _ in config.adapters)
         self._answers: dict[Request, LlamaAnswer] = {}
@@ -99,32 +100,49 @@ class LlamaEngine:
             self._thread.join(0.05)
         self._grammars.close()
         self._context.close()
+        if self.projector is not None:
+            self.projector.close()
         self.model.close()
 
     def _expect_possible(self, job: Job) -> None:
         length, limit = len(job.prompt), self._config.context_length
-        if job.images:
-            raise unsupported("messages", "this model takes no images")
+        if job.images and self.projector is None:
+            raise unsupported("messages", "this model reads text only, not images")
         if length + 1 > limit:
             sentence = f"the prompt has {length} tokens; this model's context length is {limit} tokens"
             raise ContractError(400, "context_length_exceeded", sentence)
         if not job.prompt:
             raise invalid("prompt", "the prompt has no tokens")
-        if min(job.prompt) < 0 or max(job.prompt) >= self.vocabulary.size:
+        negative = sum(one < 0 for one in job.prompt)
+        if negative != sum(image.size for image in job.images) or max(job.prompt) >= self.vocabulary.size:
             sentence = f"the prompt has a token id that is not one of this model's {self.vocabulary.size} tokens"
             raise invalid("prompt", sentence)
         if job.adapter is not None and job.adapter not in self._adapters:
             raise ContractError(404, "model_not_found", f"there is no model `{job.adapter}`", "model")
+        if job.images:
+            self._expect_computable(job)
         expect_known(job.sampling, self.vocabulary)
         if len(self._scheduler.waiting) + self._orders.qsize() + job.choices > WAITING_AT_MOST:
             raise ContractError(503, "engine_overloaded", "too many requests wait for the engine; try again")
 
+    def _expect_computable(self, job: Job) -> None:
+        """A prompt's images, where they stand and how large they are."""
+        step = self._context.batch_tokens
+        if job.prompt[-1] < 0:
+            raise invalid("messages", "the prompt ends with an image: nothing can be drawn from there")
+        for image in job.images:
+            if image.whole and image.size > step:
+                raise invalid("messages", f"an image has {image.size} tokens; this model reads one in a single step, "
+                                          f"which has {step} tokens here")
+
     def _sequence(self, request: Request, choice: int) -> Sequence:
         job, vocabulary = request.job, self.vocabulary
         matcher = self._grammars.matcher(job.grammar, job.grammar_after) if job.grammar is not None else None
-        sampler = Sampler(job.sampling, vocabulary, job.prompt, choice=choice, logprobs=job.logprobs, matcher=matcher)
+        known = tuple(one for one in job.prompt if one >= 0) if job.images else job.prompt
+        sampler = Sampler(job.sampling, vocabulary, known, choice=choice, logprobs=job.logprobs, matcher=matcher)
         writer = Writer(vocabulary.pieces if job.show_special else vocabulary.visible, job.stop)
-        return Sequence(request, choice, sampler, writer, proposer=self._proposer(), grammar=matcher)
+        proposer = self._proposer() if not job.images else None  # who guesses sees no images
+        return Sequence(request, choice, sampler, writer, proposer=proposer, grammar=matcher)
 
     def _cancel(self, request: Request) -> None:
         self._answers.pop(request, None)

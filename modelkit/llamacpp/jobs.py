@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,17 +33,34 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Image:
-    """A picture of a prompt: the bytes of a PNG, JPEG, WebP, GIF or BMP file. `digest` is its sha256, for the cache."""
+    """A picture of a conversation: the bytes of its file. `digest` is their sha256, for the cache."""
 
     data: bytes
     digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class ImageSpan:
+    """An image of a prompt, or a tile of one: `size` tokens from `start` on, all of which have the negative `id`.
+
+    Equal ids are equal images. `positions` is how far it moves what follows, which is less than `size` for models
+    that place images in two dimensions (M-RoPE). `whole`: it must be computed in one step (not causal). `chunk` is
+    the projector's own.
+    """
+
+    start: int
+    size: int
+    positions: int
+    id: int
+    chunk: Any = None
+    whole: bool = False
 
 
 @dataclass(frozen=True)
 class Job:
     """One prompt, and how to go on from it `choices` times.
 
-    With `images`, `prompt` is empty and `text` has the rendered prompt with one `images.MARKER` for each.
+    Where `images` are, `prompt` has their ids, which are negative.
     """
 
     prompt: tuple[int, ...]
@@ -57,8 +74,7 @@ class Job:
     adapter: str | None = None  # model name of an adapter; None: the base
     choices: int = 1
     show_special: bool = False  # texts of control tokens are part of the answer, for parsers that look for them
-    text: str = ""
-    images: tuple[Image, ...] = ()
+    images: tuple[ImageSpan, ...] = ()
 
 
 @dataclass(frozen=True)

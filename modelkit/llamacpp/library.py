@@ -64,10 +64,10 @@ class Log:
         self._errors: deque[str] = deque(maxlen=8)
         self._level = 0
         self._held = False
-        self._callback = low.llama_log_callback(self._line)  # llama.cpp keeps the address, so we keep the object
+        self.callback = low.llama_log_callback(self._line)  # llama.cpp keeps the address, so we keep the object
 
     def install(self) -> None:
-        low.llama_log_set(self._callback, ctypes.c_void_p(0))
+        low.llama_log_set(self.callback, ctypes.c_void_p(0))
 
     def forget(self) -> None:
         self._errors.clear()

@@ -22,6 +22,7 @@ from modelkit.llamacpp.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from modelkit.llamacpp.context import Context
+    from modelkit.llamacpp.images import Projector
     from modelkit.llamacpp.library import Model
 
 _KEPT = 16
@@ -33,7 +34,9 @@ _DRAFT_PLACES = 4
 
 @dataclass(frozen=True)
 class Loaded:
-    """All that is native, and the scheduler over it. `proposer` makes each new sequence's own, if any guesses."""
+    """All that is native, and the scheduler over it. `proposer` makes each new sequence's own, if any guesses;
+    `projector` sees images.
+    """
 
     model: Model
     vocabulary: Vocabulary
@@ -41,6 +44,7 @@ class Loaded:
     cells: Cells
     scheduler: Scheduler
     proposer: Callable[[], Proposer | None]
+    projector: Projector | None = None
 
 
 def load(config: Config, on_progress: Callable[[float], None] | None = None) -> Loaded:
@@ -58,6 +62,7 @@ def load(config: Config, on_progress: Callable[[float], None] | None = None) -> 
         context = _context(config, model, threads)
         vocabulary = Vocabulary(model)
         proposer = _proposer(config, model, vocabulary, threads)
+        projector = _projector(config, model, threads)
     except BaseException:
         model.close()
         raise
@@ -66,8 +71,9 @@ def load(config: Config, on_progress: Callable[[float], None] | None = None) -> 
     pace = Pace(min(config.batch_tokens, context.batch_tokens), config.busy_batch_tokens)
     scheduler = Scheduler(context, prefixes, pace, _scored(vocabulary), ends=vocabulary.ends,
                           context_length=config.context_length, max_concurrency=config.max_concurrency,
-                          draft_tokens=config.draft_tokens, adapters=adapters)
-    return Loaded(model, vocabulary, context, cells, scheduler, proposer)
+                          draft_tokens=config.draft_tokens, adapters=adapters,
+                          look=projector.look if projector else None)
+    return Loaded(model, vocabulary, context, cells, scheduler, proposer, projector)
 
 
 def _context(config: Config, model: Model, threads: int) -> Context:
@@ -83,6 +89,14 @@ def _context(config: Config, model: Model, threads: int) -> Context:
     return Context(model, tokens=tokens, sequences=sequences, batch=batch, physical_batch=batch, threads=threads,
                    threads_batch=config.threads_batch or threads, kv_type=config.kv_cache,
                    flash_attention=config.flash_attention)
+
+
+def _projector(config: Config, model: Model, threads: int) -> Projector | None:
+    if config.projector is None:
+        return None
+    from modelkit.llamacpp.images import Projector as Eyes
+
+    return Eyes(Path(config.projector), model, threads=config.threads_batch or threads, gpu=config.gpu_layers != 0)
 
 
 def _proposer(config: Config, model: Model, vocabulary: Vocabulary, threads: int) -> Callable[[], Proposer | None]:

@@ -22,7 +22,7 @@ _CUT = 256
 class Slot:
     """One sequence number: its tokens by position, as far as they are computed, and their cells."""
 
-    __slots__ = ("adapter", "busy", "cells", "first", "group", "id", "tokens", "used")
+    __slots__ = ("adapter", "busy", "cells", "first", "group", "id", "images", "tokens", "used")
 
     def __init__(self, number: int) -> None:
         self.id = number
@@ -30,9 +30,25 @@ class Slot:
         self.group = 0  # of the job that computed it; slots of one job share even when nothing else is shared
         self.tokens: list[int] = []
         self.cells: list[int] = []
+        self.images: list[tuple[int, int, int]] = []  # first token, the one behind, positions not taken
         self.busy = False
         self.first = False  # it was computed alone in a cache that had nothing else
         self.used = 0  # when, in counted uses
+
+    def position(self, length: int) -> int:
+        """llama.cpp's position of the token behind the first `length`, which no image has on both sides."""
+        return length - sum(spare for _, end, spare in self.images if end <= length)
+
+    def floor(self, length: int) -> int:
+        """The most tokens up to `length` that leave no part of an image: it is used as a whole."""
+        return next((start for start, end, _ in self.images if start < length < end), length)
+
+    def shorten(self, length: int) -> list[int]:
+        """Forgets the tokens behind the first `length`; their cells."""
+        gone = self.cells[length:]
+        del self.tokens[length:], self.cells[length:]
+        self.images = [one for one in self.images if one[1] <= length]
+        return gone
 
 
 class Prefixes:
@@ -58,7 +74,7 @@ class Prefixes:
         for slot in self._slots:
             if slot.adapter != adapter or not slot.tokens or not (self._across or slot.group == group):
                 continue
-            length = min(common(slot.tokens, tokens), len(tokens) - 1)
+            length = slot.floor(min(common(slot.tokens, tokens), len(tokens) - 1))
             if self._whole and (slot.busy or length != len(slot.tokens)):
                 continue
             if length > most or (length == most and best is not None and best.busy and not slot.busy):
@@ -103,8 +119,9 @@ class Prefixes:
             slot = min(idle, key=lambda slot: (bool(slot.tokens), slot.used))
             self._forget(slot, 0)
             if match is not None and shared:
-                self._memory.copy(match.id, slot.id, shared)
+                self._memory.copy(match.id, slot.id, match.position(shared))
                 slot.tokens, slot.cells = match.tokens[:shared], match.cells[:shared]
+                slot.images = [one for one in match.images if one[1] <= shared]
                 self.cells.share(slot.cells)
                 self._touch(match)
         else:
@@ -116,25 +133,25 @@ class Prefixes:
         self._touch(slot)
         return slot
 
-    def grow(self, slot: Slot, tokens: Sequence[int]) -> None:
-        """These tokens of a busy slot are computed now."""
+    def grow(self, slot: Slot, tokens: Sequence[int], positions: int | None = None) -> None:
+        """These tokens of a busy slot are computed now; they are one image if they take `positions` of their own."""
+        if positions is not None:
+            start = len(slot.tokens)
+            slot.images.append((start, start + len(tokens), len(tokens) - positions))
         slot.tokens.extend(tokens)
         slot.cells.extend(self.cells.take(len(tokens)))
 
     def cut(self, slot: Slot, length: int) -> int:
         """Forgets a busy slot's tokens from `length` on; how many it has then, which is none where memory is whole."""
-        if not self._memory.remove(slot.id, length):
-            self._memory.remove(slot.id)
-            length = 0
-        gone = slot.cells[length:]
+        length = self._removed(slot, length)
+        gone = slot.shorten(length)
         self.cells.rest(gone)
         self.cells.drop(gone)
-        del slot.tokens[length:], slot.cells[length:]
         return length
 
     def undo(self, slot: Slot) -> None:
         """Forgets what a step that was stopped may have left behind the slot's tokens."""
-        if not self._memory.remove(slot.id, len(slot.tokens)):
+        if not self._memory.remove(slot.id, slot.position(len(slot.tokens))):
             self.cut(slot, 0)
 
     def close(self, slot: Slot) -> None:
@@ -158,11 +175,14 @@ class Prefixes:
     def _forget(self, slot: Slot, length: int) -> None:
         if length == len(slot.tokens):
             return
-        if not self._memory.remove(slot.id, length):
-            self._memory.remove(slot.id)
-            length = 0
-        self.cells.drop(slot.cells[length:])
-        del slot.tokens[length:], slot.cells[length:]
+        self.cells.drop(slot.shorten(self._removed(slot, slot.floor(length))))
+
+    def _removed(self, slot: Slot, length: int) -> int:
+        """Takes all but the first tokens of a slot out of the memory; how many it has left."""
+        if self._memory.remove(slot.id, slot.position(length)):
+            return length
+        self._memory.remove(slot.id)
+        return 0
 
     def _touch(self, slot: Slot) -> None:
         self._uses += 1

@@ -14,8 +14,8 @@ from typing import Any
 
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.llamacpp.admission import Admission
-from modelkit.llamacpp.computing import ABORTED, DONE, Context
-from modelkit.llamacpp.jobs import Token
+from modelkit.llamacpp.computing import ABORTED, DONE, Context, LlamaError
+from modelkit.llamacpp.jobs import ImageSpan, Token
 from modelkit.llamacpp.pace import Pace
 from modelkit.llamacpp.prefixes import Prefixes
 from modelkit.llamacpp.sequence import Outcome, Request, Sequence
@@ -30,6 +30,9 @@ _LONG = 64
 """Tokens of a prompt whose computation is worth stopping when nobody wants it any more."""
 
 log = logging.getLogger("modelkit.llamacpp")
+
+Look = Callable[[Any, ImageSpan, int, int], int]
+"""Computes an image: context, image, position, sequence; what `decode` answers (`images.Projector.look`)."""
 
 Scored = Callable[[Any, int, int, int], Token]
 """The log-probabilities of a prompt's token: context, index of the token before it, the token, how many others."""
@@ -71,8 +74,10 @@ class Scheduler:
 
     def __init__(self, context: Context, prefixes: Prefixes, pace: Pace, scored: Scored, *, ends: frozenset[int],
                  context_length: int, max_concurrency: int, draft_tokens: int = 0,
-                 adapters: Mapping[str, Any] | None = None) -> None:
-        """`ends`: tokens that end an answer. `adapters`: by model name, as the context uses them."""
+                 adapters: Mapping[str, Any] | None = None, look: Look | None = None) -> None:
+        """`ends`: tokens that end an answer. `adapters`: by model name, as the context uses them. Without `look`
+        there are no images.
+        """
         self.running: list[Sequence] = []
         self.outcomes: list[Outcome] = []
         self.counts = Counts()
@@ -81,6 +86,7 @@ class Scheduler:
         self._batch = context.batch()
         self._ends, self._context_length, self._draft_tokens = ends, context_length, draft_tokens
         self._adapters = dict(adapters or {})
+        self._look, self._looked = look, False  # whether the last step was an image
         self.long: Request | None = None
         self._turns: dict[str | None, int] = {}  # the step in which each adapter was used last
 
@@ -103,8 +109,10 @@ class Scheduler:
             self._leave(sequence)
 
     def step(self) -> None:
-        """Computes once for one adapter's sequences, and draws."""
+        """Computes once for one adapter's sequences, and draws; or computes one image."""
         self._admission.admit()
+        if self._see():
+            return
         works = self._fit(self._plan())
         if not works:
             return
@@ -119,14 +127,53 @@ class Scheduler:
         for work in works:
             self._harvest(work)
 
+    def _see(self) -> bool:
+        """Computes the image that has waited longest, unless the last step was one and somebody has other work."""
+        waiting = [one for one in self.running if one.image is not None] if self._look else []
+        self._looked = bool(waiting) and (not self._looked or len(waiting) == len(self.running))
+        if not self._looked:
+            return False
+        sequence = min(waiting, key=lambda one: one.order)
+        image = sequence.image
+        assert image is not None
+        if self._fit([Work(sequence, image.size, [])]):
+            self._compute_image(sequence, image)
+        return True
+
+    def _compute_image(self, sequence: Sequence, image: ImageSpan) -> None:
+        slot = sequence.slot
+        assert slot is not None and self._look is not None
+        self._context.use(self._adapters[sequence.adapter] if sequence.adapter is not None else None)
+        self.long = sequence.request
+        try:
+            code = self._look(self._context, image, slot.position(image.start), slot.id)
+        except LlamaError as error:
+            log.error("%s", error)
+            self._prefixes.undo(slot)
+            self._fail(sequence.request, of_status(500, "the engine failed on an image; its log says why"))
+            return
+        finally:
+            self.long = None
+        if code == DONE:
+            self.counts.steps += 1
+            self.counts.prompt_tokens += image.size
+            self._prefixes.grow(slot, [image.id] * image.size, image.positions)
+            return
+        self._prefixes.undo(slot)
+        if code == ABORTED:
+            self._context.resume()
+        else:
+            self._smaller([Work(sequence, 1, [])])
+
     def _plan(self) -> list[Work]:
         """Who is computed in this step, and how much of each."""
-        if not self.running:
+        if all(one.image is not None for one in self.running):
             return []
-        adapter = min({one.adapter for one in self.running}, key=lambda name: self._turns.get(name, 0))
+        adapter = min({one.adapter for one in self.running if one.image is None},
+                      key=lambda name: self._turns.get(name, 0))
         self._turns[adapter] = self.counts.steps + 1
         self._context.use(self._adapters[adapter] if adapter is not None else None)
-        group = [one for one in self.running if one.adapter == adapter]
+        group = [one for one in self.running if one.adapter == adapter and one.image is None]
         single = [one for one in group if one.remaining == 1 and not one.scored]
         prompts = [one for one in group if one.remaining > 1 or one.scored]
         room = self._context.batch_tokens - len(single)
@@ -194,7 +241,7 @@ class Scheduler:
                 tokens = sequence.tokens[at: at + work.count] + work.guesses
                 outputs = work.size if sequence.scored else 1 + len(work.guesses) if work.count == sequence.remaining \
                     else 0
-                work.index = self._batch.add(tokens, at, sequence.slot.id, outputs)
+                work.index = self._batch.add(tokens, sequence.slot.position(at), sequence.slot.id, outputs)
             largest = max(works, key=lambda work: work.size)
             self.long = largest.sequence.request if largest.size >= max(_LONG, self._batch.size // 2) else None
             code = self._context.decode(self._batch)
@@ -291,7 +338,7 @@ def _shares(prompts: list[Sequence], budget: int) -> dict[Sequence, int]:
     """
     if not prompts or budget < 1:
         return {}
-    most = {one: min(one.remaining, _SCORED) if one.scored else one.remaining for one in prompts}
+    most = {one: min(one.reach, _SCORED) if one.scored else one.reach for one in prompts}
     oldest = min(prompts, key=lambda one: one.order)
     shares = {oldest: min(most[oldest], -(-budget // 2))}
     left = budget - shares[oldest]

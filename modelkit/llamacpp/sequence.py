@@ -6,7 +6,7 @@ from collections.abc import Sequence as Tokens
 from typing import Any, Protocol
 
 from modelkit.contract.errors import ContractError
-from modelkit.llamacpp.jobs import Delta, FinishReason, Job, Token
+from modelkit.llamacpp.jobs import Delta, FinishReason, ImageSpan, Job, Token
 from modelkit.llamacpp.prefixes import Slot
 
 
@@ -68,6 +68,7 @@ class Sequence:
         self.order = (request.number, choice)
         self.adapter = request.job.adapter
         self.tokens = list(request.job.prompt)
+        self._images = {span.start: span for span in request.job.images}
         self.prompt_length = len(self.tokens)
         self.slot: Slot | None = None
         self.overtaken = 0  # by how many that came later it was passed while it waited for room
@@ -86,6 +87,19 @@ class Sequence:
     def remaining(self) -> int:
         """Tokens to compute before the next one can be drawn."""
         return len(self.tokens) - (len(self.slot.tokens) if self.slot else 0)
+
+    @property
+    def image(self) -> ImageSpan | None:
+        """What is to be computed next, if that is an image."""
+        return self._images.get(len(self.slot.tokens)) if self._images and self.slot else None
+
+    @property
+    def reach(self) -> int:
+        """Those of the remaining tokens that come before the next image."""
+        if not self._images:
+            return self.remaining
+        done = len(self.slot.tokens) if self.slot else 0
+        return min((start for start in self._images if start >= done), default=len(self.tokens)) - done
 
     @property
     def answering(self) -> bool:

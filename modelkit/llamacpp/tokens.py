@@ -50,8 +50,8 @@ def router(vocabulary: Vocabulary, chat: Conversations | None, context_length: i
             _, ids = await chat.prompt(request.fields())
         else:
             raise unsupported("messages", "this model reads texts, not conversations")
-        shown = await off_loop(len(ids), vocabulary.written, ids) if request.return_token_strs else None
-        return written(Tokens(count=len(ids), max_model_len=context_length, tokens=list(ids), token_strs=shown))
+        texts = await off_loop(len(ids), vocabulary.written, ids) if request.return_token_strs else None
+        return written(Tokens(count=len(ids), max_model_len=context_length, tokens=shown(ids), token_strs=texts))
 
     @routes.post("/detokenize")
     async def detokenize(http: Request) -> Response:
@@ -60,6 +60,11 @@ def router(vocabulary: Vocabulary, chat: Conversations | None, context_length: i
         return written(Text(prompt=await off_loop(len(request.tokens), vocabulary.detokenize, request.tokens, True)))
 
     return routes
+
+
+def shown(prompt: Sequence[int]) -> list[int]:
+    """A prompt's tokens for a client: the positions of images have none, which is -1."""
+    return [max(-1, one) for one in prompt]
 
 
 async def off_loop(size: int, work: Callable[..., T], *arguments: Any) -> T:

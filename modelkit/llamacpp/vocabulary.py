@@ -41,8 +41,8 @@ class Vocabulary:
         return self._model.detokenize(ids, show_special).decode("utf-8", "replace")
 
     def written(self, ids: Sequence[int]) -> list[str]:
-        """How the vocabulary itself writes them (`Ġthe`)."""
-        return [self._model.written(one) for one in ids]
+        """How the vocabulary itself writes them (`Ġthe`); nothing for the negative ids of images."""
+        return [self._model.written(one) if one >= 0 else "" for one in ids]
 
     def is_end(self, one: int) -> bool:
         """Whether this token ends a turn or a text (end of generation)."""

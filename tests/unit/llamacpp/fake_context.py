@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from modelkit.llamacpp.computing import ABORTED, DONE, NO_ROOM
-from modelkit.llamacpp.jobs import Token
+from modelkit.llamacpp.jobs import ImageSpan, Token
 
 VOCABULARY = 64
 END = 63
@@ -52,7 +53,15 @@ class FakeMemory:
 
     @property
     def cells(self) -> int:
-        return len({id(cell) for known in self.sequences.values() for _, cell in known})
+        every = {id(cell): cell for known in self.sequences.values() for _, cell in known}
+        return sum(getattr(cell, "size", 1) for cell in every.values())
+
+
+@dataclass(eq=False)
+class Cells:
+    """Several of them at one position."""
+
+    size: int
 
 
 class FakeBatch:
@@ -87,6 +96,7 @@ class FakeContext:
         self.most_cells = 0
         self.stopped = self.closed = False
         self.error: Exception | None = None  # of the next decode
+        self.looked: list[int] = []  # the sequence of each image that was computed
         self._logits: dict[int, int] = {}
 
     def batch(self) -> FakeBatch:
@@ -127,6 +137,24 @@ class FakeContext:
             return code
         self.steps.append([len(part[0]) for part in batch.parts])
         return DONE
+
+    def look(self, context: FakeContext, span: ImageSpan, position: int, sequence: int) -> int:
+        """`images.Projector.look`: the image is its id at each of its positions, the last of which has all the rest
+        of its cells."""
+        assert context is self
+        if self.error is not None:
+            raise self.error
+        code = self.codes.pop(0) if self.codes else DONE
+        if code == NO_ROOM:
+            return code
+        known = self.memory.sequences.setdefault(sequence, [])
+        assert len(known) == position, "a gap, or something left behind"
+        known += [(span.id, object()) for _ in range(span.positions - 1)]
+        known.append((span.id, Cells(span.size - span.positions + 1)))
+        assert self.memory.cells <= self.tokens, "more cells than there are"
+        if code == DONE:
+            self.looked.append(sequence)
+        return code
 
     def logits(self, index: int) -> np.ndarray[Any, np.dtype[np.float32]]:
         scores = np.zeros(VOCABULARY, np.float32)

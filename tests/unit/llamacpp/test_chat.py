@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from modelkit.contract.errors import ContractError
 from modelkit.contract.profile import Profile
 from modelkit.llamacpp.chat import Chat, Prepared
-from modelkit.llamacpp.jobs import Delta, FinishReason, Image, Token
+from modelkit.llamacpp.jobs import Delta, FinishReason, Image, ImageSpan, Token
 from modelkit.llamacpp.template import Template
 from tests.unit.llamacpp.vocabularies import Bytes
 
@@ -119,12 +120,22 @@ def test_mistakes_are_400() -> None:
         chat(reasoning_parser="nope")
 
 
-def test_images_go_to_the_engine_with_the_text() -> None:
-    seeing = Chat(Template.of(_TEMPLATE, WORDS), WORDS, Profile("m", "llamacpp", 100), see=lambda _: Image(b"x", "d"))
-    parts = [{"type": "image_url", "image_url": {"url": "u"}}, {"type": "text", "text": "?"}]
-    job = seeing.prepared({"model": "m", "messages": [{"role": "user", "content": parts}]}).job
-    assert (job.prompt, job.text, job.images) == (
-        (), "<|start|>user: <__media__>\n?<|end|><|start|>", (Image(b"x", "d"),))
+def test_images_become_tokens_where_they_stand() -> None:
+    given: list[Any] = []
+    span = ImageSpan(1, 2, 2, -7)
+
+    def see(parts: Any) -> Any:
+        given.extend(parts)
+        return (65, -7, -7, 66), (span,)
+
+    seeing = Chat(Template.of(_TEMPLATE, WORDS), WORDS, Profile("m", "llamacpp", 100), see=see)
+    parts = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,eA=="}}, {"type": "text", "text": "?"}]
+    request = {"model": "m", "messages": [{"role": "user", "content": parts}]}
+    prepared = seeing.prepared(request)
+    assert given == ["<|start|>user: ", Image(b"x", sha256(b"x").hexdigest()), "\n?<|end|><|start|>"]
+    assert prepared.text == "<|start|>user: <__media__>\n?<|end|><|start|>"
+    assert (prepared.job.prompt, prepared.job.images) == ((65, -7, -7, 66), (span,))
+    assert asyncio.run(seeing.prompt(request))[1] == [65, -7, -7, 66]
 
 
 @pytest.mark.parametrize("size", [0, 1, 5])

@@ -47,11 +47,19 @@ def test_content_is_text_or_parts_as_the_template_wants_it(message: dict[str, An
     assert one(message, "openai")["content"] == parts
 
 
-def test_images_are_markers_in_the_text() -> None:
+def test_images_are_marks_in_the_text() -> None:
     image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
-    messages, images = conversation([{"role": "user", "content": [image, {"type": "text", "text": "?"}]}], "openai")
-    assert messages[0]["content"] == [{"type": "text", "text": IMAGE_MARKER}, {"type": "text", "text": "?"}]
-    assert images == [image]
+    said = [{"role": "user", "content": [image, {"type": "text", "text": f"{IMAGE_MARKER} ?"}, {**image}]}]
+    messages, images = conversation(said, "openai")
+    first, text, second = (part["text"] for part in messages[0]["content"])
+    assert images.parts == [image, image]
+    assert images.split(f"a{first}{text}{second}b") == ["a", 0, f"{IMAGE_MARKER} ?", 1, "b"]
+    assert images.split(second + first) == [1, 0]
+    again, _ = conversation(said, "openai")
+    assert again[0]["content"][0]["text"] != first  # nobody can write one
+    for left in (first, first + second + first, ""):
+        with pytest.raises(ContractError, match="does not write each image"):
+            images.split(left)
     with pytest.raises(ContractError, match="input_audio"):
         conversation([{"role": "user", "content": [{"type": "input_audio"}]}], "string")
 

@@ -42,7 +42,7 @@ class Bench:
             self.context, self.prefixes, Patient(self.context.batch_tokens, busy_tokens),
             lambda context, index, token, top: Token(token, PIECES[token], float(context.logits(index)[token])),
             ends=frozenset({END}), context_length=CONTEXT_LENGTH, max_concurrency=max_concurrency,
-            draft_tokens=draft_tokens, adapters=adapters)
+            draft_tokens=draft_tokens, adapters=adapters, look=self.context.look)
         self.requests: list[Request] = []
         self.answers: dict[tuple[int, int], list[int]] = {}
         self.texts: dict[tuple[int, int], str] = {}

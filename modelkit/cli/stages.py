@@ -139,7 +139,8 @@ class Stages:
                      model=found.facts, gpu=None if elsewhere else self.gpu, cpus=os.cpu_count() or 1,
                      cpu_flags=() if elsewhere else cpu_flags(), memory=memory() if where == "process" else None,
                      tools=frozenset((*found.tools, *(one.tool.name for one in found.adapters if one.tool))),
-                     inherited=base, draft=found.draft, adapters=tuple(adapters.served(found.adapters, where, stage)))
+                     inherited=base, draft=found.draft, projector=found.projector,
+                     adapters=tuple(adapters.served(found.adapters, where, stage)))
 
     def plan(self, stage: str, found: Found | None = None) -> Plan:
         """The stage's plan, with what each setting becomes on its engine. Fetches and makes nothing."""

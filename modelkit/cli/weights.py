@@ -45,6 +45,7 @@ class Found:
     tools: Mapping[str, Tool] = field(default_factory=dict)
     adapters: tuple[FoundAdapter, ...] = ()
     draft: Weights | None = None  # a GGUF that guesses ahead, where the engine loads such
+    projector: Weights | None = None  # a GGUF that lets the model see, where the engine loads such
 
     @property
     def weights(self) -> Weights | None:
@@ -72,7 +73,8 @@ def look(modelfile: Modelfile, stage: str, lock: LockFile, store: Store) -> Foun
         found = _far(found, locked.artifact(), locked.precision, None)
     lora = adapters.look(modelfile, Around(stage, ask, base, lock, store))
     adapters.presume_said(lora, found.artifact, asked)
-    return replace(found, adapters=lora, draft=_draft(modelfile, stage, ask, store))
+    return replace(found, adapters=lora, draft=_draft(modelfile, stage, ask, store),
+                   projector=_projector(modelfile, stage, ask, store))
 
 
 def _draft(modelfile: Modelfile, stage: str, ask: Wanted, store: Store) -> Weights | None:
@@ -85,6 +87,24 @@ def _draft(modelfile: Modelfile, stage: str, ask: Wanted, store: Store) -> Weigh
         return None
     here = models.locate(Reference.parse(said.value, Path(modelfile.path).absolute().parent), store=store)
     return here if here is not None and here.form == "gguf" else None
+
+
+def _projector(modelfile: Modelfile, stage: str, ask: Wanted, store: Store) -> Weights | None:
+    """The projector's file, if it is here and the engine loads GGUF. Raises Failure for a GGUF that is none."""
+    from modelkit import models
+    from modelkit.language.layers import effective
+    from modelkit.models.formats.splits import read_split
+
+    said = effective(modelfile, stage).projector
+    if said is None or ask.form != "gguf":
+        return None
+    here = models.locate(Reference.parse(said.value, Path(modelfile.path).absolute().parent), store=store)
+    if here is None or here.form != "gguf":
+        return None
+    if (architecture := read_split(Path(here.path)).first.architecture) != "clip":
+        raise Failure("not-a-projector", f"{said.value} is no projector: it is a model of architecture {architecture}",
+                      hint=f"{modelfile.where(said.span)} takes it for one by its name; a projector's is clip")
+    return here
 
 
 def fetch(found: Found, lock: LockFile, stage: str, store: Store, on_progress: Progress = quiet) -> Found:

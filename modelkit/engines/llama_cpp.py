@@ -42,7 +42,8 @@ def presume_machine(plan: Plan) -> None:
     presume_known(plan)
     if plan.memory is None or plan.weights is None or not computes_on_cpu(plan):
         return
-    files = plan.weights.size + sum(one.size for one in plan.adapters) + (plan.draft.size if plan.draft else 0)
+    files = plan.weights.size + sum(one.size for one in plan.adapters) + sum(
+        one.size for one in (plan.draft, plan.projector) if one)
     cache = kv_bytes(plan, config(words(plan)))
     if files + cache > plan.memory:
         raise Failure("does-not-fit", f"stage `{plan.stage}` needs {_gib(files + cache)} of memory, {_gib(files)} for "

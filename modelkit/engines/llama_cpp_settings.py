@@ -10,7 +10,7 @@ from typing import Any
 
 from modelkit.engines import pooling
 from modelkit.engines.launch import RUN
-from modelkit.engines.llama_rules import ALIKE, FIELD, drafted, method, only_when, positive
+from modelkit.engines.llama_rules import ALIKE, FIELD, drafted, method, only_when, positive, projector
 from modelkit.engines.table import Answer, Row, Rule, equal, rows, translated
 from modelkit.planning.plan import Plan
 
@@ -123,6 +123,7 @@ SETTINGS = rows(
         "true is what it does, between all conversations"),
     Row("adapters", lambda value, plan: Answer("equal", "--adapter"), "LoRA adapters, as GGUF; the model name chooses"),
     Row("template", translated("--chat-template", lambda _: f"{RUN}/{TEMPLATE}"), "Jinja as it is"),
+    Row("projector", projector("--projector"), "a GGUF that lets the model see"),
     Row("draft", _draft, "a small model that guesses ahead, as GGUF"),
     Row("draft_num_predict", _draft_tokens, "tokens that are guessed ahead"),
     Row("serve.speculative", _speculative, "how tokens are guessed ahead"),

@@ -50,6 +50,19 @@ def thinking(value: Any, plan: Plan) -> Answer | None:
                   plan.thinking_problem)
 
 
+def projector(flag: str) -> Rule:
+    """A second FROM, which lets the model see."""
+
+    def rule(value: Any, plan: Plan) -> Answer:
+        if plan.projector is not None:
+            return Answer("equal", flag, plan.projector.path, "FROM, the projector: images are seen")
+        contained = plan.engine is not None and plan.engine.provider == "image"
+        return Answer("lost", "", None, "containers get no projector in this release: images are refused"
+                      if contained else "the projector is not here")
+
+    return rule
+
+
 def method(plan: Plan) -> str:
     """How tokens are guessed ahead: what `SERVE speculative` says, else `draft_model` where there is a DRAFT."""
     said = plan.setting("serve.speculative")

@@ -9,7 +9,7 @@ from typing import Any
 
 from modelkit.engines import llama_adapters, pooling
 from modelkit.engines.launch import RUN
-from modelkit.engines.llama_rules import ALIKE, FIELD, drafted, method, only_when, positive, repeat_last_n
+from modelkit.engines.llama_rules import ALIKE, FIELD, drafted, method, only_when, positive, projector, repeat_last_n
 from modelkit.engines.table import Answer, Row, approximated, equal, rows, translated
 from modelkit.planning.plan import Plan
 
@@ -105,6 +105,7 @@ SETTINGS = rows(
     Row("repeat_penalty", translated("repeat_penalty", float), FIELD),
     Row("num_predict", translated("max_tokens", int, "a default, not a cap"), FIELD),
     Row("repeat_last_n", repeat_last_n, "how far the penalties look back"),
+    Row("projector", projector("--mmproj"), "a GGUF that lets the model see"),
     Row("draft", _draft, "a small model that guesses ahead, as GGUF"),
     Row("draft_num_predict", _draft_tokens, "tokens that are guessed ahead"),
     Row("serve.speculative", _speculative, "how tokens are guessed ahead"),

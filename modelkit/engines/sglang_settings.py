@@ -124,6 +124,7 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("num_thread", lost("the GPU computes"), "CPU threads"),
     Row("use_mmap", lambda value, plan: None if value else Answer("translated", "--weight-loader-disable-mmap", True),
         "whether the model file is mapped"),
+    Row("projector", lost("a projector is llama.cpp's own form: images are refused here"), "what lets the model see"),
     Row("draft", _draft, "a small model that guesses ahead"),
     Row("draft_num_predict", _drafted, "tokens that are guessed ahead"),
     Row("quantize", _quantize, "the precision of the weights"),

@@ -96,6 +96,7 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("main_gpu", lost("the platform gives the container its GPU"), "the one GPU to use"),
     Row("num_thread", lost("the GPU computes"), "CPU threads"),
     Row("use_mmap", lost("TensorRT-LLM reads safetensors its own way"), "whether the model file is mapped"),
+    Row("projector", lost("a projector is llama.cpp's own form: images are refused here"), "what lets the model see"),
     Row("draft", lost(_NOT_AHEAD), "a small model that guesses ahead"),
     Row("draft_num_predict", lost(_NOT_AHEAD), "tokens that are guessed ahead"),
     Row("quantize", _quantize, "the precision of the weights"),

@@ -210,6 +210,7 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("main_gpu", lost("the GPU is chosen by CUDA_VISIBLE_DEVICES, outside the engine"), "the one GPU to use"),
     Row("num_thread", _threads, "CPU threads"),
     Row("use_mmap", lost("vLLM reads safetensors its own way"), "whether the model file is mapped"),
+    Row("projector", lost("a projector is llama.cpp's own form: images are refused here"), "what lets the model see"),
     Row("draft", _draft, "a small model that guesses ahead"),
     Row("draft_num_predict", _draft_tokens, "tokens that are guessed ahead"),
     Row("quantize", _quantize, "the precision of the weights"),

@@ -50,6 +50,7 @@ class Effective:
     stage: StageName
     kind: StageName
     base: Layered[str] | None = None
+    projector: Layered[str] | None = None  # of that base; said beside it
     quantize: Layered[Quantization] | None = None
     engine: Layered[EngineChoice] | None = None
     platform: Layered[str] | None = None
@@ -103,6 +104,8 @@ class _Merge:
         def layered(said: Said[T]) -> Layered[T]:
             return Layered(said.value, "stage" if block else "modelfile", said.span, block)
 
+        if layer.base is not None:
+            self.fields["projector"] = layered(layer.projector) if layer.projector is not None else None
         for instruction, name in _SCALARS.items():
             if (said := getattr(layer, name)) is not None:
                 self.fields[name] = layered(said)
@@ -136,6 +139,8 @@ class _Merge:
             self.fields[name] = tuple(s for s in said if key is not None and _key(s.value) != key)
         elif name := _SCALARS.get(instruction) or _REPLACED.get(instruction, ""):
             self.fields.pop(name, None)
+            if instruction == "FROM":
+                self.fields.pop("projector", None)
 
 
 def _key(value: Flag | Expectation | str) -> str:

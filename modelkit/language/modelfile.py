@@ -98,6 +98,7 @@ class Layer:
     """What one block of the file says, nothing inherited. `None` or empty means it says nothing."""
 
     base: Said[str] | None = None
+    projector: Said[str] | None = None  # a second FROM whose file lets the model see
     quantize: Said[Quantization] | None = None
     engine: Said[EngineChoice] | None = None
     platform: Said[str] | None = None

@@ -71,6 +71,7 @@ RULES: Mapping[str, Rule] = {
     "quantize": Rule("quality", "weights of another precision"),
     "adapters": Rule(_names, "a model name is served, or computed, on one side only"),
     "draft": _SPEED,
+    "projector": Rule("breaking", "images are seen, or refused, on one side only"),
     "engine": Rule("quality", "other numbers, and so other tokens; the contract keeps what a request means"),
     "platform": Rule("safe", "something else keeps it running"),
     "weights": Rule("quality", "other weights answer"),

@@ -36,6 +36,7 @@ class Facts:
     source: ModelSource | None = None
     adapters: tuple[ServedAdapter, ...] = ()
     draft: Weights | None = None
+    projector: Weights | None = None
     gpu: str | None = None  # the first GPU of this machine, as its driver names it
 
 

@@ -141,6 +141,7 @@ class Plan(Frozen):
     images: dict[str, str] = {}  # others that the platform needs: a tag of its own, and what it is now by digest
     adapters: tuple[ServedAdapter, ...] = ()
     draft: Weights | None = None  # a small model for speculative decoding, in the form that the engine loads
+    projector: Weights | None = None  # what lets the model see, where the engine takes such
     host: str = "127.0.0.1"
     port: int = 8484
     api_key: str | None = None  # a reference (`env:NAME`, `file:path`), never a key

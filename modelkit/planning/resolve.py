@@ -88,6 +88,8 @@ class _Resolution:
         profile = self._profile(engine_name, spoken, context_length)
         if self.said.draft:
             self._set("draft", self.said.draft.value, self._origin(self.said.draft))
+        if self.said.projector and self._task == "chat":
+            self._set("projector", self.said.projector.value, self._origin(self.said.projector))
         if self.said.quantize:
             self._set("quantize", self.said.quantize.value.name, self._origin(self.said.quantize))
         for key in self.said.serve:
@@ -114,7 +116,8 @@ class _Resolution:
             thinking_problem=self._thinking(self._template_text()).problem,
             chat_template=template, template_digest=template_digest(template or self._own_template()),
             source=self.facts.source, image=self.facts.image,
-            adapters=self._adapters(), draft=self.facts.draft, host=host, port=port, api_key=api_key,
+            adapters=self._adapters(), draft=self.facts.draft, projector=self._projector(engine),
+            host=host, port=port, api_key=api_key,
             needs=tuple(self._needs(engine_name, engine, form, weights)),
         )
 
@@ -229,8 +232,19 @@ class _Resolution:
             tool_parser=self._parser("tool_parser", reads.tool),
             reasoning_parser=self._parser("reasoning_parser", reads.reasoning),
             template_variables=dict(self._thinking(text).variables),
-            adapters=tuple(one.name for one in self._adapters()),
+            adapters=tuple(one.name for one in self._adapters()), images=self._sees(engine),
         )
+
+    def _projector(self, engine: Engine | None) -> Weights | None:
+        """The projector's file, where the engine is a process of this machine that takes one."""
+        contained = engine is not None and engine.provider == "image"
+        return self.facts.projector if self._task == "chat" and not contained else None
+
+    def _sees(self, engine_name: str) -> bool:
+        """Whether images may be sent: the engine gets a projector, from FROM or as the author's own FLAG."""
+        flags = {f.value.flag.partition("=")[0] for f in self.said.flags}
+        return self._projector(self.facts.engines.get(engine_name)) is not None or (
+            FORM_OF_ENGINE[engine_name] == "gguf" and bool(flags & {"--projector", "--mmproj"}))
 
     def _parser(self, key: str, of_family: str) -> str | None:
         if f"serve.{key}" not in self.settings and key not in self.said.serve and of_family:
@@ -324,6 +338,10 @@ class _Resolution:
         if self.said.draft is not None and form == "gguf" and self.facts.draft is None:
             needs.append(Need(code="draft", automatic=False, message=f"there is no GGUF at `{self.said.draft.value}` "
                               f"({self.modelfile.where(self.said.draft.span)}: DRAFT)"))
+        if self.said.projector is not None and form == "gguf" and self.facts.projector is None:
+            needs.append(Need(code="projector", automatic=False, message="there is no projector at "
+                              f"`{self.said.projector.value}` ({self.modelfile.where(self.said.projector.span)}: "
+                              "FROM)"))
         if engine is None:
             needs.append(Need(code="engine", automatic=False, message=self._missing_engine(engine_name)))
         return needs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import cast
 
 from modelkit.language.checking.choices import read_engine, read_platform, read_policy, read_quantization
@@ -61,8 +62,9 @@ class LayerReader:
                 self._judge_effect(keyword, instruction, any(d.severity is Severity.ERROR for d in found))
         if self._projector and self._said.get("FROM") is None:
             self._said.put("FROM", self._projector)
+            self._projector = None
         self._judge_quantization()
-        return self._said.layer()
+        return replace(self._said.layer(), projector=self._projector)
 
     def _judge_effect(self, keyword: str, instruction: Instruction, wrong: bool) -> None:
         row = INSTRUCTIONS[keyword]
@@ -93,7 +95,6 @@ class LayerReader:
         check_reference(value, self._context)
         if is_path(value.text) and is_projector(value.text):
             self._projector = Said(value.text, value.span)
-            self._context.later(f"FROM {shown(value.text)}", value.span, hint="the model is served without images")
         else:
             self._said.put("FROM", Said(value.text, value.span))
 

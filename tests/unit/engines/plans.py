@@ -9,7 +9,7 @@ from modelkit.contract.profile import Profile
 from modelkit.engines.container import Container
 from modelkit.planning.plan import Engine, ModelSource, Origin, Plan, Setting, Weights
 
-TEXTS = {"system", "messages", "template", "quantize", "adapters", "draft"}
+TEXTS = {"system", "messages", "template", "quantize", "adapters", "draft", "projector"}
 """Instructions that are settings."""
 
 

@@ -58,7 +58,8 @@ def test_every_parameter_and_every_serving_key_has_a_row() -> None:
     language = {*PARAMETERS, *DEPRECATED, *(f"serve.{key}" for key in SERVE_KEYS)}
     platforms = {"serve.host", "serve.port", "serve.api_key", "serve.replicas", "serve.keep_alive"}
     assert language - platforms <= set(llama_cpp.SETTINGS)
-    assert set(llama_cpp.SETTINGS) - language == {"template", "system", "messages", "quantize", "adapters", "draft"}
+    assert set(llama_cpp.SETTINGS) - language == {"template", "system", "messages", "quantize", "adapters", "draft",
+                "projector"}
     assert set(llama_cpp.SETTINGS) == set(llama_server.SETTINGS) | {"serve.task", "serve.pooling", "serve.matryoshka"}
 
 

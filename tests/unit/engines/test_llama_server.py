@@ -60,7 +60,8 @@ ELSEWHERE = {"serve.host", "serve.port", "serve.api_key", "serve.replicas", "ser
 def test_every_parameter_and_every_serving_key_has_a_row() -> None:
     language = {*PARAMETERS, *DEPRECATED, *(f"serve.{key}" for key in SERVE_KEYS)}
     assert language - ELSEWHERE <= set(llama_server.SETTINGS)
-    assert set(llama_server.SETTINGS) - language == {"template", "system", "messages", "quantize", "adapters", "draft"}
+    assert set(llama_server.SETTINGS) - language == {"template", "system", "messages", "quantize", "adapters", "draft",
+                "projector"}
 
 
 @pytest.mark.parametrize(("setting", "value", "verdict", "target", "means"), [

@@ -57,7 +57,7 @@ def option(launch: Launch, flag: str) -> str:
 
 def test_every_word_of_the_language_has_a_row() -> None:
     said = set(PARAMETERS) | {f"serve.{key}" for key in SERVE_KEYS} | {"system", "messages", "template", "quantize",
-                                                                                 "adapters", "draft"}
+                                                                                 "adapters", "draft", "projector"}
     assert said == set(vllm.SETTINGS)
 
 

@@ -107,7 +107,8 @@ def test_a_projector_is_not_the_base() -> None:
     for text in ("FROM ./model.gguf\nFROM ./mmproj-f16.gguf\n", "FROM ./mmproj-f16.gguf\nFROM ./model.gguf\n"):
         base = compiled(text).layer.base
         assert base is not None and base.value == "./model.gguf"
-    assert said("FROM ./model.gguf\nFROM ./mmproj-f16.gguf\n") == ["not-yet"]
+        assert compiled(text).layer.projector is not None and said(text) == []
+    assert compiled("FROM ./mmproj-f16.gguf\n").layer.projector is None
 
 
 @pytest.mark.parametrize("name", ["model", "system", "template", "license", "renderer", "parser", "requires"])

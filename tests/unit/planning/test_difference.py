@@ -40,7 +40,8 @@ def found(both: str = "", dev: str = "", prod: str = "") -> dict[str, Difference
 
 def test_every_setting_of_the_language_has_a_rule() -> None:
     language = {*PARAMETERS, *DEPRECATED, *(f"serve.{key}" for key in SERVE_KEYS), "system", "messages", "template",
-                "stop", "quantize", "engine", "platform", "adapters", "draft"}
+                "stop", "quantize", "engine", "platform", "adapters", "draft",
+                "projector"}
     assert set(RULES) == language | {"model", "weights"}
     for rule in RULES.values():
         assert rule.why and all(rule.of(left, right) in KINDS for left, right in ((None, 1), (1, None), (1, 2))

@@ -48,7 +48,8 @@ class Projector:
         with LOG.held_back():
             handle = self._api.mtmd_init_from_file(str(path).encode(), model.handle, params)
             if not handle:
-                raise LlamaError(f"the projector {path.name} does not fit {model.path.name}: {LOG.reason()}")
+                reason = " ".join(LOG.reason().split())
+                raise LlamaError(f"the projector {path.name} does not fit {model.path.name}: {reason}")
         self.handle: Any = handle
         self._width: int = low.llama_model_n_embd_inp(model.handle)
         self._rows: OrderedDict[int, NDArray[np.float32]] = OrderedDict()

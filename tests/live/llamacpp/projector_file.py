@@ -1,6 +1,7 @@
 """A projector for SmolLM2-135M in mtmd's form, random: a small vision transformer, and images of a few tokens.
 
-`janus_pro` is computed causally, `gemma3` is not, and `idefics3` cuts large images into tiles with texts between them.
+`janus_pro` is computed causally, `gemma3` is not, and `qwen2vl` has as many tokens as the image has room for, which
+models place in two dimensions.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 
 WIDTH = 576  # of the model's embeddings
 SIDE, PATCH, EMBEDDING, HIDDEN, HEADS = 32, 8, 16, 32, 2
-SIZES = {"janus_pro": 16, "gemma3": 4, "idefics3": 4}
-"""Tokens of an image, or of one tile."""
+SIZES = {"janus_pro": 16, "gemma3": 4}
+"""Tokens of an image of any size."""
 
-Kind = Literal["janus_pro", "gemma3", "idefics3"]
+Kind = Literal["janus_pro", "gemma3", "qwen2vl"]
 
 
 def write(path: Path, kind: Kind = "janus_pro", width: int = WIDTH, patches: int = SIDE // PATCH) -> Path:
@@ -29,8 +30,7 @@ def write(path: Path, kind: Kind = "janus_pro", width: int = WIDTH, patches: int
         return source.normal(0, strength, shape).astype("float32")
 
     side = patches * PATCH
-    tensors = {"v.patch_embd.weight": rows(EMBEDDING, 3, PATCH, PATCH), "v.patch_embd.bias": rows(EMBEDDING),
-               "v.position_embd.weight": rows(patches * patches, EMBEDDING),
+    tensors = {"v.patch_embd.weight": rows(EMBEDDING, 3, PATCH, PATCH),
                "v.post_ln.weight": 1 + rows(EMBEDDING), "v.post_ln.bias": rows(EMBEDDING)}
     for name in ("ln1", "ln2"):
         tensors |= {f"v.blk.0.{name}.weight": 1 + rows(EMBEDDING), f"v.blk.0.{name}.bias": rows(EMBEDDING)}
@@ -44,15 +44,19 @@ def write(path: Path, kind: Kind = "janus_pro", width: int = WIDTH, patches: int
     elif kind == "gemma3":
         tensors |= {"mm.input_projection.weight": rows(EMBEDDING, width, strength=0.1),
                     "mm.soft_emb_norm.weight": 1 + rows(EMBEDDING)}
+    if kind == "qwen2vl":
+        tensors |= {"v.patch_embd.weight.1": rows(EMBEDDING, 3, PATCH, PATCH),
+                    "mm.0.weight": rows(HIDDEN, 4 * EMBEDDING), "mm.0.bias": rows(HIDDEN),
+                    "mm.2.weight": rows(width, HIDDEN), "mm.2.bias": rows(width)}
     else:
-        tensors |= {"mm.model.fc.weight": rows(width, 4 * EMBEDDING, strength=0.1)}
+        tensors |= {"v.patch_embd.bias": rows(EMBEDDING), "v.position_embd.weight": rows(patches * patches, EMBEDDING)}
     writer = gguf.GGUFWriter(path, "clip")
     writer.add_bool("clip.has_vision_encoder", True)
     writer.add_bool("clip.use_gelu", True)
-    writer.add_string("clip.projector_type", kind)
+    writer.add_string("clip.projector_type", "qwen2vl_merger" if kind == "qwen2vl" else kind)
     for name, value in (("embedding_length", EMBEDDING), ("attention.head_count", HEADS), ("block_count", 1),
                         ("feed_forward_length", HIDDEN), ("projection_dim", width), ("image_size", side),
-                        ("patch_size", PATCH), ("projector.scale_factor", 2), ("preproc_image_size", 4 * side)):
+                        ("patch_size", PATCH), ("projector.scale_factor", 2)):
         writer.add_uint32(f"clip.vision.{name}", value)
     writer.add_float32("clip.vision.attention.layer_norm_epsilon", 1e-6)
     for name in ("image_mean", "image_std"):

@@ -41,6 +41,7 @@ ATTRIBUTES: Mapping[str, Attribute] = {
     "--alias": Attribute("model_alias", lambda word: {word}),
     "--host": Attribute("hostnames", lambda word: [word]),
     "--lora": Attribute("lora_adapters", str, several=True),
+    "--mmproj": Attribute("mmproj.path", str),
     "--ctx-size": Attribute("n_ctx", int),
     "--parallel": Attribute("n_parallel", int),
     "--batch-size": Attribute("n_batch", int),

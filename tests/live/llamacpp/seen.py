@@ -32,6 +32,11 @@ CONTEXT, TOP = 512, 10
 WORDS = "the small bird sat on the high wall and sang. " * 3
 
 
+def image(path: Path) -> Image:
+    data = path.read_bytes()
+    return Image(data, hashlib.sha256(data).hexdigest())
+
+
 def prompts(images: list[Image]) -> list[list[str | Image]]:
     """Later ones share beginnings with those before."""
     one, two, three = images
@@ -62,13 +67,12 @@ async def drawn(one: engine.LlamaEngine, parts: list[str | Image]) -> tuple[dict
     assert one.projector is not None
     prompt, spans = one.projector.read(parts)
     answer = one.submit(Job(prompt, Sampling(temperature=0, ignore_eos=True), 3, logprobs=TOP, images=spans))
-    first = [token async for delta in answer for token in delta.tokens][0]
-    return {other.id: other.logprob for other in first.top}, answer.cached_tokens, len(prompt)
+    tokens = [token async for delta in answer for token in delta.tokens]
+    return {other.id: other.logprob for other in tokens[0].top}, answer.cached_tokens, len(prompt)
 
 
 async def main(batch: str, model: str, projector: str, *images: str) -> list[dict[str, Any]]:
-    read = [Path(path).read_bytes() for path in images]
-    given = prompts([Image(data, hashlib.sha256(data).hexdigest()) for data in read])
+    given = prompts([image(Path(path)) for path in images])
     weights = Model(Path(model))
     eyes = Projector(Path(projector), weights, threads=1)
     wanted = [reference(eyes, weights, parts) for parts in given]

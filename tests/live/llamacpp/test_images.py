@@ -109,6 +109,15 @@ def test_several_choices_and_several_clients(seeing: Process) -> None:
     eventually(lambda: seeing.metric("num_requests_running") == 0)
 
 
+def test_who_leaves_frees_the_place(seeing: Process) -> None:
+    messages = turn(*(image(seed) for seed in range(30, 36)), text("Tell me everything."))
+    with seeing.http.stream("POST", "/v1/chat/completions", json={
+            "model": NAME, "messages": messages, "stream": True, "ignore_eos": True}) as answered:
+        assert next(answered.iter_lines())
+    eventually(lambda: seeing.metric("num_requests_running") == 0)
+    assert answer(seeing, messages)["choices"][0]["message"]["content"]
+
+
 def test_other_apis_show_images_too(seeing: Process) -> None:
     data = url(png(1))
     usage = answer(seeing, turn(text("What?"), image(1)))["usage"]

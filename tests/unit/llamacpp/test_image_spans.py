@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from modelkit.llamacpp import prefixes
 from modelkit.llamacpp.computing import ABORTED, NO_ROOM, LlamaError
 from modelkit.llamacpp.jobs import ImageSpan
 from tests.unit.llamacpp.fake_context import FakeContext, alone
@@ -54,6 +55,13 @@ def test_answers_see_the_images(prompt: Prompt, positions: int) -> None:
     assert bench.answers[1, 0] == alone([1, 2, 3], 10)
 
 
+@pytest.fixture
+def everything_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Short sequences too, when another one is computed alone."""
+    monkeypatch.setattr(prefixes, "_WORTH_KEEPING", 1)
+
+
+@pytest.mark.usefixtures("everything_is_kept")
 @pytest.mark.parametrize("positions", [12, 4])
 def test_what_was_seen_is_used_again_as_a_whole(positions: int) -> None:
     bench = Bench()
@@ -116,6 +124,7 @@ def test_streams_get_a_step_between_two_images() -> None:
     assert drawn[-1] - drawn[0] == 2
 
 
+@pytest.mark.usefixtures("everything_is_kept")
 @pytest.mark.parametrize("codes", [[ABORTED], [NO_ROOM], [NO_ROOM, NO_ROOM, ABORTED]])
 def test_what_was_stopped_is_done_again(codes: list[int]) -> None:
     bench = Bench()

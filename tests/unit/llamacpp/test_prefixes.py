@@ -117,3 +117,26 @@ def test_no_slot_but_busy_ones() -> None:
     prefixes, memory = room(slots=1)
     slot = computed(prefixes, memory, [1, 2])
     assert prefixes.open(None, 2, slot, 2) is None
+
+
+def test_who_is_alone_lies_where_it_would_in_an_empty_cache() -> None:
+    prefixes, memory = room()
+    one, other = computed(prefixes, memory, [1, 2, 3]), computed(prefixes, memory, [5, 6])
+    prefixes.close(one)
+    prefixes.close(other)
+    assert prefixes.alone(*prefixes.match([5, 6, 7], None, 2)) == (None, 0), "it was computed beside another one"
+    assert (prefixes.cells.used, memory.cells) == (0, 0)
+    first = computed(prefixes, memory, [5, 6, 7, 8])
+    prefixes.close(first)
+    assert prefixes.alone(*prefixes.match([5, 6, 9], None, 3)) == (first, 2)
+    assert (first.tokens, prefixes.cells.used, memory.cells) == ([5, 6], 2, 2)
+
+
+def test_what_is_long_is_kept_for_who_is_alone() -> None:
+    prefixes, memory = room(cells=4000)
+    long, short = computed(prefixes, memory, [*range(1500)]), computed(prefixes, memory, [7, 7, 7])
+    prefixes.close(long)
+    prefixes.close(short)
+    assert prefixes.alone(None, 0) == (None, 0)
+    assert (len(long.tokens), short.tokens) == (1500, [])
+    assert prefixes.alone(*prefixes.match([*range(1200), 0], None, 2)) == (long, 1200)

@@ -134,8 +134,8 @@ async def prefixes(one: engine.LlamaEngine) -> dict[str, Any]:
     long = "The sea is deep and the sky is high. " * 20
     job = Job(chat(one, long + "Which one is deep?"), GREEDY, 16, logprobs=2)
     first, again = await ask(one, job), await ask(one, job)
-    other = await ask(one, replace(job, prompt=chat(one, long + "Which one is high?")))
     turn = await ask(one, replace(job, prompt=(*job.prompt, *first.ids[0], *chat(one, "And the other?"))))
+    other = await ask(one, replace(job, prompt=chat(one, long + "Which one is high?")))
     several = await ask(one, replace(job, sampling=Sampling(seed=5), choices=3, logprobs=None))
     singles = [await ask(one, replace(job, sampling=Sampling(seed=5 + choice), logprobs=None)) for choice in range(3)]
     return {"prompt": len(job.prompt), "cached": [first.cached, again.cached, other.cached, turn.cached],

@@ -56,7 +56,7 @@ def test_known_words_have_a_hint(said: str, hint: str, tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_the_client_and_what_it_started(tmp_path: Path) -> None:
     """The client hears of it once, from us, and may clean up before it goes."""
-    script = 'trap "echo bye; exit 130" INT; sleep 300 & echo $! $$; while :; do wait; done'
+    script = 'trap "echo bye; exit 130" INT; sleep 300 & echo $! $$; while :; do sleep 0.1; done'
     heard: list[str] = []
     one = deployment(tmp_path, ("sh", "-c", script), ("echo", "never"))
 

@@ -103,7 +103,9 @@ def test_a_tool_that_is_demanded_is_called_streamed_too(client: openai.OpenAI, c
     (call,) = whole.choices[0].message.tool_calls or ()
     assert call.type == "function" and call.function.name in names
     text, name, arguments, finish = streamed(client, **ask)
-    assert (name, arguments) == (call.function.name, call.function.arguments) and not text
+    assert name == call.function.name and not text
+    # vLLM 0.32 writes a required call's arguments anew where it does not stream: the same JSON, with blanks.
+    assert json.loads(arguments) == json.loads(call.function.arguments)
     assert set(json.loads(arguments)) == {"city"} and finish == whole.choices[0].finish_reason
 
 

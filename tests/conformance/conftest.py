@@ -37,18 +37,26 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RECORDED] = Record()
 
 
-PROMISES = ("test_answers.py", "test_meaning.py", "test_mistakes.py", "test_other_apis.py")
-"""Modules that real vLLM is asked in every run of the tests; the others have a target of their own, `make parity`."""
+PROMISES = ("test_answers.py", "test_meaning.py", "test_mistakes.py")
+"""Modules that every engine is asked in every run of the tests. The others ask the stub and the dev engine there, and
+all engines in `make parity`."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What a whole run showed is judged after it."""
     for item in items:
-        if item.path.parent == HERE and item.path.name not in PROMISES and item.get_closest_marker("live_vllm"):
-            item.own_markers[:] = [mark for mark in item.own_markers if mark.name != "live_vllm"]
+        if item.path.parent == HERE and item.path.name not in PROMISES and _asks_others(item):
+            item.own_markers[:] = [mark for mark in item.own_markers if not mark.name.startswith("live_")]
             item.add_marker("live_parity")
     items.sort(key=lambda item: item.path.name == "test_parity.py")
+
+
+def _asks_others(item: pytest.Item) -> bool:
+    """Whether an engine is asked that is not the dev engine."""
+    asked = getattr(item, "callspec", None)
+    return item.get_closest_marker("live_vllm") is not None or (
+        asked is not None and "llama-server" in (asked.params.get("server"), asked.params.get("engine")))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

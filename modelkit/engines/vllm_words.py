@@ -23,8 +23,10 @@ from modelkit.planning.plan import Lowered, Origin, OriginKind, Plan
 
 MIDDLEWARE = "modelkit.contract.middleware.Contract"
 
-GUIDANCE = json.dumps({"backend": "guidance", "disable_any_whitespace": True})
-"""JSON has no blanks between its parts: small models that may write blanks go on writing them."""
+GUIDANCE = json.dumps({"backend": "guidance", "disable_any_whitespace": True, "disable_additional_properties": True})
+"""JSON has no blanks between its parts: small models that may write blanks go on writing them. And an object has the
+properties that its schema names, unless that says otherwise: vLLM's own schema of a demanded call counts on it.
+"""
 
 PORT = 8000
 """Where vLLM listens in a container."""

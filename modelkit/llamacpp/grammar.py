@@ -75,10 +75,33 @@ def compiled(kind: Kind, value: Any, param: str, vocabulary: Vocabulary | None =
     return grammar
 
 
+_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_PARTS = ("items", "prefixItems", "contains", "anyOf", "oneOf", "allOf", "not", "if", "then", "else", "propertyNames",
+          "additionalItems", "additionalProperties", "unevaluatedItems", "unevaluatedProperties")
+
+
+def _closed(schema: Any) -> Any:
+    """The schema, whose objects have the properties that they name and no others unless they say so: what vLLM's
+    backends take a schema for (guidance with `disable_additional_properties`, as we start it, and xgrammar).
+
+    >>> _closed({"type": "object", "properties": {"a": {}}})
+    {'type': 'object', 'properties': {'a': {}}, 'additionalProperties': False}
+    """
+    if isinstance(schema, list):
+        return [_closed(one) for one in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: {key: _closed(one) for key, one in part.items()} if name in _MAPS and isinstance(part, dict)
+            else _closed(part) if name in _PARTS else part for name, part in schema.items()}
+    if isinstance(made.get("properties"), dict) or isinstance(made.get("patternProperties"), dict):
+        made.setdefault("additionalProperties", False)
+    return made
+
+
 def _json(schema: Any) -> str:
     from llguidance import LLMatcher
 
-    text = schema if isinstance(schema, str) else json.dumps(schema)
+    text = json.dumps(_closed(json.loads(schema) if isinstance(schema, str) else schema))
     made: str = LLMatcher.grammar_from_json_schema(text, defaults={"whitespace_flexible": False})
     return made
 

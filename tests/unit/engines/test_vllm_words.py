@@ -227,4 +227,4 @@ def test_llguidance_shapes_answers_but_where_calls_are_forced_by_tags(parser: st
     assert ("--tool-strict-level" in said) != guided
     if guided:
         assert json.loads(said["--structured-outputs-config"] or "") == {
-            "backend": "guidance", "disable_any_whitespace": True}
+            "backend": "guidance", "disable_any_whitespace": True, "disable_additional_properties": True}

@@ -11,7 +11,7 @@ import pytest
 from llguidance import LLParserLimits
 
 from modelkit.contract.errors import ContractError
-from modelkit.llamacpp.grammar import CACHED, Grammars, compiled
+from modelkit.llamacpp.grammar import CACHED, Grammars, _closed, compiled
 from tests.unit.llamacpp.vocabularies import Bytes
 
 VOCABULARY = Bytes()
@@ -213,3 +213,15 @@ def test_only_so_many_grammars_are_kept() -> None:
         own.matcher(compiled("choice", [str(number)], "it"))
     assert len(own._made) == CACHED
     own.close()
+
+
+def test_an_object_has_what_its_schema_names() -> None:
+    """As vLLM takes schemas; what a schema says itself, and what is no schema, stays."""
+    inner = {"properties": {"properties": {"properties": {"a": {}}}}}
+    assert _closed(inner) == {"properties": {"properties": {"properties": {"a": {}}, "additionalProperties": False}},
+                              "additionalProperties": False}
+    for same in ({"type": "object"}, {"properties": {}, "additionalProperties": True}, {"enum": [{"properties": {}}]},
+                 {"const": {"properties": {}}}, True):
+        assert _closed(same) == same
+    assert _closed({"items": [inner], "anyOf": [{"patternProperties": {"x": inner}}]})["anyOf"][0] == {
+        "patternProperties": {"x": _closed(inner)}, "additionalProperties": False}

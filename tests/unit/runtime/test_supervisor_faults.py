@@ -51,7 +51,7 @@ class TestAnEngineThatDoesNotStart:
         assert "/nowhere/engine" in failed.value.message
 
     def test_is_never_ready(self, home: Home) -> None:
-        failure = failure_of(home, "--never-ready", start=0.5)
+        failure = failure_of(home, "--never-ready", start=2.0)
         assert failure.code == "engine-not-ready"
         assert "/health answers 503" in failure.message
 

@@ -15,10 +15,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import llama_cpp.llama_cpp
-
+from modelkit.llamacpp import cores
 from modelkit.llamacpp.computing import LlamaError
 from modelkit.llamacpp.config import KNOWN
+
+cores.wait_politely(cores.usable_cores())  # here, since OpenMP reads it once, when llama.cpp is loaded
+
+import llama_cpp.llama_cpp  # noqa: E402
 
 low: Any = llama_cpp.llama_cpp
 """The low-level API. Untyped on purpose: its annotations promise Python values where ctypes wants its own."""

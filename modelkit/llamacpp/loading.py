@@ -50,7 +50,6 @@ class Loaded:
 def load(config: Config, on_progress: Callable[[float], None] | None = None) -> Loaded:
     """Blocks while it loads; `on_progress` hears 0 to 1. Raises LlamaError for what cannot be served."""
     threads = config.threads or cores.usable_cores()
-    cores.wait_politely(threads)
     try:
         from modelkit.llamacpp.library import Model
     except ImportError as error:

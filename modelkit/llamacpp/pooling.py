@@ -312,7 +312,6 @@ def start(config: Config, on_progress: Callable[[float], None] | None = None,
     """Loads the model, makes its context and starts the thread; blocks meanwhile. As `engine.start` of a chat's engine.
     """
     threads = config.threads or cores.usable_cores()
-    cores.wait_politely(threads)
     try:
         from modelkit.llamacpp.library import Model
         from modelkit.llamacpp.vocabulary import Vocabulary

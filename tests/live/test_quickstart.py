@@ -27,9 +27,6 @@ pytestmark = [pytest.mark.live_vllm, pytest.mark.timeout(900)]
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("quickstart") / "app"
     shutil.copytree(ROOT / "examples" / "quickstart", folder)
-    file = folder / "Modelfile"
-    # Our own engine has been seen to lose the cores to a busy vLLM for longer than a drain: an open fault of it.
-    file.write_text(file.read_text("utf-8").replace("ENGINE llama.cpp", "ENGINE llama-server"), "utf-8")
     yield folder
     modelkit("down", str(folder), code=None)
 
@@ -98,7 +95,7 @@ def test_the_app_moves_from_dev_to_prod_unchanged(project: Path) -> None:
     assert set(variables) == {"OPENAI_BASE_URL", "OPENAI_API_KEY"}
     assert str(port) in variables["OPENAI_BASE_URL"]
     assert ask(project, variables).strip()
-    assert serving(project) == ("dev", "llama-server")
+    assert serving(project) == ("dev", "llama.cpp")
     assert json.loads(modelkit("status", str(project), "--drift", "--json").stdout)["drift"] is False
 
     load = Load(variables["OPENAI_BASE_URL"], variables["OPENAI_API_KEY"])

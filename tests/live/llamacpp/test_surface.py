@@ -15,6 +15,9 @@ import httpx
 import openai
 import pytest
 
+from modelkit.contract.profile import Profile
+from modelkit.llamacpp import cores
+from modelkit.llamacpp.config import Config
 from modelkit.platforms.dashboards import metric_names
 from tests.live.llamacpp.process import CONTEXT, NAME, PLACES, ROOT, Process, eventually, gguf, python, running
 from tests.live.test_dashboards import series
@@ -198,3 +201,18 @@ def test_a_failed_assertion_of_ggml_is_the_last_line() -> None:
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == "modelkit: llama.cpp: ggml gave up: ggml.c:7: GGML_ASSERT(n > 0) failed"
     assert "/home/builder" not in done.stderr
+
+
+def test_openmp_hears_how_to_wait_before_it_is_loaded(tmp_path: Path) -> None:
+    """It reads its environment once. Threads that spin while they wait starve whatever else this machine computes."""
+    said = Config(model=str(tmp_path / "none.gguf"), socket=str(tmp_path / "s"), profile=str(tmp_path / "profile.json"),
+                  fingerprint="test", context_length=CONTEXT, max_concurrency=1)
+    (tmp_path / "config.json").write_text(json.dumps(said.as_json()))
+    (tmp_path / "profile.json").write_text(json.dumps(Profile("tiny", "llamacpp", CONTEXT).as_json()))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
+    done = subprocess.run(
+        [python(), "-P", "-m", "modelkit.llamacpp", "--config", str(tmp_path / "config.json")], capture_output=True,
+        text=True, timeout=60, check=False, env={**environment, "PYTHONPATH": str(ROOT), "OMP_DISPLAY_ENV": "verbose"})
+    assert done.returncode == 1 and "none.gguf" in done.stderr.splitlines()[-1]
+    sleeps = "GOMP_SPINCOUNT = '0'" in done.stderr
+    assert sleeps == (cores.usable_cores() <= cores.FEW), done.stderr

@@ -7,6 +7,7 @@ that breaks one. Cells are counted here on their own, by position and sequence.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -94,7 +95,10 @@ class FakeContext:
         self.adapter: Any = None
         self.wit = wit
         self.most_cells = 0
-        self.stopped = self.closed = False
+        self.closed = False
+        self.holds_after: int | None = None  # so many steps, and the next one waits until somebody aborts it
+        self.holds = False  # one is waiting now
+        self._aborted = threading.Event()
         self.error: Exception | None = None  # of the next decode
         self.looked: list[int] = []  # the sequence of each image that was computed
         self._logits: dict[int, int] = {}
@@ -105,22 +109,32 @@ class FakeContext:
     def use(self, adapter: Any) -> None:
         self.adapter = adapter
 
+    @property
+    def stopped(self) -> bool:
+        return self._aborted.is_set()
+
     def resume(self) -> None:
-        self.stopped = False
+        self._aborted.clear()
 
     def abort(self) -> None:
-        self.stopped = True
+        self._aborted.set()
 
     def close(self) -> None:
         self.closed = True
 
     def decode(self, batch: FakeBatch) -> int:
+        held = self.holds_after is not None and len(self.steps) >= self.holds_after
+        if held:
+            self.holds = True
+            assert self._aborted.wait(60), "a step that nobody aborts"
         if self.error is not None:
             raise self.error
         self._logits = {}
         code = self.codes.pop(0) if self.codes else DONE
         if code == NO_ROOM:
             return code
+        if held:
+            return ABORTED
         index = 0
         for tokens, position, sequence, outputs in batch.parts:
             known = self.memory.sequences.setdefault(sequence, [])

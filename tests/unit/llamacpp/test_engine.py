@@ -98,9 +98,12 @@ async def test_a_prompt_that_leaves_room_for_one_token(bench: Bench) -> None:
 
 
 async def test_when_the_thread_dies_nobody_waits(bench: Bench) -> None:
+    bench.context.holds_after = 8
     answers = [bench.engine.submit(Job((one, 2), ENDLESS)) for one in range(6)]
-    await anext(answers[0])
+    while not bench.context.holds:
+        await asyncio.sleep(0.001)
     bench.context.error = LlamaError("llama.cpp failed to compute a batch (-3)")
+    bench.context.abort()
     for answer in answers:
         with pytest.raises(EngineDied, match="-3"):
             async for _ in answer:
@@ -112,6 +115,7 @@ async def test_when_the_thread_dies_nobody_waits(bench: Bench) -> None:
 
 
 async def test_closing_ends_answers_and_frees_the_model(bench: Bench) -> None:
+    bench.context.holds_after = 8
     answer = bench.engine.submit(Job((1, 2), ENDLESS))
     await anext(answer)
     bench.engine.close()

@@ -97,7 +97,7 @@ class FakeContext:
         self.most_cells = 0
         self.closed = False
         self.holds_after: int | None = None  # so many steps, and the next one waits until somebody aborts it
-        self.holds = False  # one is waiting now
+        self.holding = threading.Event()  # one is waiting
         self._aborted = threading.Event()
         self.error: Exception | None = None  # of the next decode
         self.looked: list[int] = []  # the sequence of each image that was computed
@@ -125,7 +125,7 @@ class FakeContext:
     def decode(self, batch: FakeBatch) -> int:
         held = self.holds_after is not None and len(self.steps) >= self.holds_after
         if held:
-            self.holds = True
+            self.holding.set()
             assert self._aborted.wait(60), "a step that nobody aborts"
         if self.error is not None:
             raise self.error

@@ -100,8 +100,7 @@ async def test_a_prompt_that_leaves_room_for_one_token(bench: Bench) -> None:
 async def test_when_the_thread_dies_nobody_waits(bench: Bench) -> None:
     bench.context.holds_after = 8
     answers = [bench.engine.submit(Job((one, 2), ENDLESS)) for one in range(6)]
-    while not bench.context.holds:
-        await asyncio.sleep(0.001)
+    assert await asyncio.to_thread(bench.context.holding.wait, 60)
     bench.context.error = LlamaError("llama.cpp failed to compute a batch (-3)")
     bench.context.abort()
     for answer in answers:

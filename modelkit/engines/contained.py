@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from importlib.resources import files
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from modelkit.engines.container import CONFIG, MODEL, Container, Mount, SecretVariable
 from modelkit.engines.launch import File
-from modelkit.engines.table import Answer, Row, equal, lost, translated
+from modelkit.engines.table import Answer, Row, equal, lost, thinking, translated
 from modelkit.engines.vllm_adapters import lora_mounts
 from modelkit.engines.vllm_hardware import quantized_as
 from modelkit.engines.vllm_settings import TEMPLATE_FILE, asks_nothing, unless
@@ -26,17 +26,6 @@ TEMPLATE = f"{CONFIG}/{TEMPLATE_FILE}"
 _GIB = 1024**3
 
 
-def _thinking(value: Any, plan: Plan) -> Answer | None:
-    """Variables of the chat template, which the contract sends."""
-    if value == "auto":
-        return None
-    said = plan.profile.get("template_variables") or {}
-    if not said:
-        return Answer("lost", "", None, plan.thinking_problem or "this model's chat template has no switch for it")
-    return Answer("approximated" if plan.thinking_problem else "translated", "chat_template_kwargs", said,
-                  plan.thinking_problem)
-
-
 CONTRACT_ROWS = (
     Row("system", equal("messages"), "the system prompt, where the client sends none"),
     Row("messages", equal("messages"), "few-shot turns, before the client's own"),
@@ -47,7 +36,7 @@ CONTRACT_ROWS = (
     Row("num_predict", lambda value, plan: Answer("equal", "max_tokens", None, "no limit but the context")
         if int(value) < 0 else Answer("translated", "max_tokens", value),
         "the answer's tokens, where the client sets no limit"),
-    Row("serve.thinking", _thinking, "whether the model thinks"),
+    Row("serve.thinking", thinking, "whether the model thinks"),
 )
 """What the contract does in every request, whatever the engine."""
 

@@ -8,8 +8,6 @@ _REBUILD = "`modelkit engine install llama.cpp --reinstall` compiles it on this 
 
 # Of our own engine, which says what it cannot do in one sentence; and of Python, when native code ends it.
 _OUR_WORDS: tuple[tuple[str, str, str], ...] = (
-    (r"(?P<what>\S+) cannot be read: No such file", "the model file {what} is gone",
-     "run `modelkit up` again to fetch it"),
     (r"llama-cpp-python (?P<what>\S+) is not known to this engine; it needs (?P<needs>\S+)",
      "llama-cpp-python {what} is not the release that modelkit's engine was written for, which is {needs}",
      "`modelkit engine install llama.cpp` brings that one"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from modelkit.engines.table import Answer, Row, Rule, lost
+from modelkit.engines.table import Answer, Row, Rule, lost, thinking
 from modelkit.language.quantization import PRECISIONS
 from modelkit.planning.plan import Plan
 
@@ -38,16 +38,6 @@ def repeat_last_n(value: Any, plan: Plan) -> Answer:
 def off(neutral: float, reason: str) -> Rule:
     """Lost, unless the value turns it off anyway."""
     return lambda value, plan: None if value == neutral else Answer("lost", "", None, reason)
-
-
-def thinking(value: Any, plan: Plan) -> Answer | None:
-    if value == "auto":
-        return None
-    variables = plan.profile.get("template_variables") or {}
-    if not variables:
-        return Answer("lost", "", None, plan.thinking_problem or "this model's chat template has no switch for it")
-    return Answer("approximated" if plan.thinking_problem else "translated", "chat_template_kwargs", variables,
-                  plan.thinking_problem)
 
 
 def projector(flag: str) -> Rule:

@@ -74,6 +74,17 @@ def lost(reason: str) -> Rule:
     return lambda value, plan: Answer("lost", "", None, reason)
 
 
+def thinking(value: Any, plan: Plan) -> Answer | None:
+    """The rule of `SERVE thinking`: variables of the chat template, which the contract sends to every engine."""
+    if value == "auto":
+        return None
+    variables = plan.profile.get("template_variables") or {}
+    if not variables:
+        return Answer("lost", "", None, plan.thinking_problem or "this model's chat template has no switch for it")
+    return Answer("approximated" if plan.thinking_problem else "translated", "chat_template_kwargs", variables,
+                  plan.thinking_problem)
+
+
 def lower(table: Mapping[str, Row], plan: Plan) -> tuple[Lowered, ...]:
     """What every setting of the plan that has a row becomes, in the plan's order.
 

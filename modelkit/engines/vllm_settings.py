@@ -9,7 +9,7 @@ from typing import Any
 
 from modelkit.engines import pooling, vllm_adapters
 from modelkit.engines.launch import RUN
-from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, translated
+from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, thinking, translated
 from modelkit.engines.vllm_hardware import on_cpu, quantized_as, unfit_processor
 from modelkit.language.quantization import PRECISIONS
 from modelkit.planning.families import writes_prompts_itself
@@ -118,16 +118,6 @@ def _template(value: Any, plan: Plan) -> Answer:
         return Answer("lost", "", None, f"vLLM writes prompts for {plan.shape.architecture} in code and asks no "
                       "template (MK-TPL-004)")
     return Answer("translated", "--chat-template", f"{RUN}/{TEMPLATE_FILE}")
-
-
-def _thinking(value: Any, plan: Plan) -> Answer | None:
-    if value == "auto":
-        return None
-    variables = plan.profile.get("template_variables") or {}
-    if not variables:
-        return Answer("lost", "", None, plan.thinking_problem or "this model's chat template has no switch for it")
-    return Answer("approximated" if plan.thinking_problem else "translated", "chat_template_kwargs", variables,
-                  plan.thinking_problem)
 
 
 def _speculative(value: Any, plan: Plan) -> Answer | None:
@@ -239,7 +229,7 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("serve.api_key", asks_nothing, "the stable address asks for it"),
     Row("serve.tool_parser", equal("--tool-call-parser"), "how tool calls are read"),
     Row("serve.reasoning_parser", equal("--reasoning-parser"), "how reasoning is told from the answer"),
-    Row("serve.thinking", _thinking, "whether the model thinks"),
+    Row("serve.thinking", thinking, "whether the model thinks"),
     Row("serve.speculative", _speculative, "how tokens are guessed ahead"),
     *pooling.VLLM_ROWS,
 )

@@ -40,6 +40,22 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Edit:
+    """`text` stands where `span` was."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """What would mend a finding without changing anything else; `title` is an order ("remove the second `NAME`")."""
+
+    title: str
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One finding: a rule, one lower-case sentence without a full stop, the exact place, and at most one hint."""
 
@@ -48,6 +64,7 @@ class Diagnostic:
     span: Span
     hint: str | None = None
     notes: tuple[Note, ...] = ()
+    fix: Fix | None = None
 
     @property
     def severity(self) -> Severity:
@@ -77,9 +94,10 @@ class Report:
     found: list[Diagnostic] = field(default_factory=list)
 
     def add(
-        self, rule: Rule, message: str, span: Span, *, hint: str | None = None, notes: Iterable[Note] = ()
+        self, rule: Rule, message: str, span: Span, *, hint: str | None = None, notes: Iterable[Note] = (),
+        fix: Fix | None = None,
     ) -> None:
-        self.found.append(Diagnostic(rule, message, span, hint, tuple(notes)))
+        self.found.append(Diagnostic(rule, message, span, hint, tuple(notes), fix))
 
     @property
     def errors(self) -> list[Diagnostic]:

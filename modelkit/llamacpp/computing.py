@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,6 +12,17 @@ from numpy.typing import NDArray
 
 class LlamaError(Exception):
     """What llama.cpp cannot do, in one sentence."""
+
+
+def expect_gguf(path: Path) -> None:
+    """Raises LlamaError for what is no GGUF file; llama.cpp's own words for these are many and late."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+    except OSError as error:
+        raise LlamaError(f"cannot read {path}: {error.strerror or error}") from None
+    if magic != b"GGUF":
+        raise LlamaError(f"{path} is not a GGUF file")
 
 
 DONE, NO_ROOM, ABORTED = 0, 1, 2

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from modelkit.llamacpp import cores
-from modelkit.llamacpp.computing import LlamaError
+from modelkit.llamacpp.computing import LlamaError, expect_gguf
 from modelkit.llamacpp.config import KNOWN
 
 cores.wait_politely(cores.usable_cores())  # here, since OpenMP reads it once, when llama.cpp is loaded
@@ -147,7 +147,7 @@ class Model:
     def __init__(self, path: Path, *, gpu_layers: int = -1, main_gpu: int | None = None, use_mmap: bool = True,
                  vocabulary_only: bool = False, on_progress: Callable[[float], None] | None = None) -> None:
         """Loads a GGUF file; `on_progress` hears 0 to 1. Raises LlamaError."""
-        _expect_gguf(path)
+        expect_gguf(path)
         params = low.llama_model_default_params()
         params.n_gpu_layers = gpu_layers
         params.load_mode = _MMAP if use_mmap else _NO_MMAP
@@ -181,7 +181,7 @@ class Model:
     def adapter(self, path: Path) -> Adapter:
         """A LoRA adapter of these weights, loaded once. It is freed with the model. Raises LlamaError."""
         if path not in self._adapters:
-            _expect_gguf(path)
+            expect_gguf(path)
             LOG.forget()
             handle = low.llama_adapter_lora_init(self.handle, str(path).encode())
             if not handle:
@@ -263,16 +263,6 @@ class Adapter:
     def __init__(self, handle: Any, path: Path) -> None:
         self.handle = handle
         self.path = path
-
-
-def _expect_gguf(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise LlamaError(f"{path} cannot be read: {error.strerror or error}") from None
-    if magic != b"GGUF":
-        raise LlamaError(f"{path} is not a GGUF file")
 
 
 def _go_on(on_progress: Callable[[float], None] | None, part: float) -> bool:

@@ -19,6 +19,7 @@ from modelkit.llamacpp.scheduler import Scheduler
 from modelkit.llamacpp.sequence import Proposer
 from modelkit.llamacpp.speculation import Draft, NGram
 from modelkit.llamacpp.vocabulary import Vocabulary
+from modelkit.llamacpp.weights import load_weights
 
 if TYPE_CHECKING:
     from modelkit.llamacpp.context import Context
@@ -50,12 +51,7 @@ class Loaded:
 def load(config: Config, on_progress: Callable[[float], None] | None = None) -> Loaded:
     """Blocks while it loads; `on_progress` hears 0 to 1. Raises LlamaError for what cannot be served."""
     threads = config.threads or cores.usable_cores()
-    try:
-        from modelkit.llamacpp.library import Model
-    except ImportError as error:
-        raise LlamaError(f"llama-cpp-python does not work in this Python: {error}") from None
-    model = Model(Path(config.model), gpu_layers=config.gpu_layers, main_gpu=config.main_gpu,
-                  use_mmap=config.use_mmap, on_progress=on_progress)
+    model = load_weights(config.model, config, on_progress)
     try:
         adapters = {name: model.adapter(Path(path)) for name, path in config.adapters}
         context = _context(config, model, threads)
@@ -105,12 +101,10 @@ def _proposer(config: Config, model: Model, vocabulary: Vocabulary, threads: int
     if config.speculative == "ngram":
         return NGram
     from modelkit.llamacpp.context import Context
-    from modelkit.llamacpp.library import Model as Weights
 
     if config.draft is None:
         raise LlamaError("guessing with a draft model needs the path of one")
-    small = Weights(Path(config.draft), gpu_layers=config.gpu_layers, main_gpu=config.main_gpu,
-                    use_mmap=config.use_mmap)
+    small = load_weights(config.draft, config)
     places = min(config.max_concurrency, _DRAFT_PLACES)
     context = Context(small, tokens=places * config.context_length, sequences=places, batch=config.batch_tokens,
                       threads=threads, kv_type=config.kv_cache, flash_attention=config.flash_attention)

@@ -24,6 +24,7 @@ from modelkit.contract.errors import ContractError, invalid
 from modelkit.llamacpp import cores
 from modelkit.llamacpp.computing import LlamaError
 from modelkit.llamacpp.jobs import EngineDied
+from modelkit.llamacpp.weights import load_weights
 
 if TYPE_CHECKING:
     from modelkit.llamacpp.config import Config
@@ -312,14 +313,10 @@ def start(config: Config, on_progress: Callable[[float], None] | None = None,
     """Loads the model, makes its context and starts the thread; blocks meanwhile. As `engine.start` of a chat's engine.
     """
     threads = config.threads or cores.usable_cores()
+    model = load_weights(config.model, config, on_progress)
     try:
-        from modelkit.llamacpp.library import Model
         from modelkit.llamacpp.vocabulary import Vocabulary
-    except ImportError as error:
-        raise LlamaError(f"llama-cpp-python does not work in this Python: {error}") from None
-    model = Model(Path(config.model), gpu_layers=config.gpu_layers, main_gpu=config.main_gpu,
-                  use_mmap=config.use_mmap, on_progress=on_progress)
-    try:
+
         return PoolingEngine(model, Pool(model, config, threads), Vocabulary(model), on_death)
     except BaseException:
         model.close()

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from modelkit.engines.llama_host import attributes
 from modelkit.engines.llama_host.config import Config, Words
-from modelkit.engines.llama_host.cores import FEW, usable_cores
 from modelkit.engines.llama_host.upstream import Upstream, UpstreamLost
+from modelkit.llamacpp.computing import LlamaError, expect_gguf
+from modelkit.llamacpp.cores import usable_cores, wait_politely
 
 
 class StartFailed(Exception):
@@ -41,28 +42,18 @@ def start(config: Config) -> Server:
     os.umask(0o077)  # its socket is ours alone
     Path(config.upstream).unlink(missing_ok=True)
     for path in (config.model, *(words[1] for words in config.flags if words[0] == "--lora")):
-        _expect_gguf(Path(path))
+        try:
+            expect_gguf(Path(path))
+        except LlamaError as error:
+            raise StartFailed(str(error)) from None
     cores = usable_cores()
-    if cores <= FEW:
-        # Before libgomp is loaded: threads that sleep while they wait leave the other cores their work.
-        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    wait_politely(cores)
     said = {attributes.canonical(words[0]): words for words in config.flags}
     threads = said.get("--threads", ("--threads", str(cores)))
     flags = config.flags if threads in config.flags else (*config.flags, threads)
     if "--threads-batch" not in said:  # the wheel does not follow --threads by itself
         flags = (*flags, ("--threads-batch", threads[1]))
     return Embedded(config, flags) if config.provider == "xllamacpp" else Child(config, flags)
-
-
-def _expect_gguf(model: Path) -> None:
-    """llama-server's own words for these are many and late."""
-    try:
-        with model.open("rb") as file:
-            magic = file.read(4)
-    except OSError as error:
-        raise StartFailed(f"cannot read {model}: {error.strerror}") from None
-    if magic != b"GGUF":
-        raise StartFailed(f"{model} is not a GGUF file")
 
 
 _KEPT: list[Any] = []

@@ -232,7 +232,7 @@ def test_a_flag_that_it_does_not_have_is_refused(flags: tuple[str, ...], code: s
 
 @pytest.mark.parametrize(("line", "message", "hint"), [
     ("modelkit: llama.cpp: /m/x.gguf is not a GGUF file", "/m/x.gguf is not a GGUF file", "FROM"),
-    ("modelkit: llama.cpp: /m/x.gguf cannot be read: No such file or directory", "/m/x.gguf is gone", "fetch"),
+    ("modelkit: llama.cpp: cannot read /m/x.gguf: No such file or directory", "/m/x.gguf is gone", "fetch"),
     ("modelkit: llama.cpp: llama-cpp-python 0.3.40 is not known to this engine; it needs 0.3.36", "which is 0.3.36",
      "engine install"),
     ("modelkit: llama.cpp: llama-cpp-python 0.3.36 lacks llama_get_memory; install 0.3.36 again",

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def _rule(id: str, severity: Severity, summary: str, why: str, help: str) -> Rule:
-    RULES[id] = rule = Rule(id, severity, summary, why, help)
+    RULES[id] = rule = Rule(id, severity, summary, why, help, "production")
     return rule
 
 

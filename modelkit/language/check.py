@@ -15,7 +15,8 @@ from modelkit.language.document import Document
 from modelkit.language.modelfile import Layer, Modelfile, Said
 from modelkit.language.names import default_name
 from modelkit.language.parser import parse
-from modelkit.language.rules import MISSING_FROM, SEVERAL_ADAPTERS
+from modelkit.language.rules.ollama import SEVERAL_ADAPTERS
+from modelkit.language.rules.syntax import MISSING_FROM
 from modelkit.language.source import Source, Span
 
 

@@ -22,13 +22,17 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One thing that can be wrong. `id` is a slug that is never reused; `why` and `help` are its page's prose."""
+    """One thing that can be wrong. `id` is a slug that is never reused; `why` and `help` are its page's prose.
+
+    `family` is what it belongs to: `syntax`, `ollama`, `meaning`, `production`, `style`.
+    """
 
     id: str
     severity: Severity
     summary: str
     why: str
     help: str
+    family: str
 
 
 @dataclass(frozen=True, slots=True)

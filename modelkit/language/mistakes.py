@@ -10,7 +10,7 @@ from modelkit.language.characters import clean, deleted, describe
 from modelkit.language.diagnostic import Note, Report, did_you_mean
 from modelkit.language.document import Token
 from modelkit.language.lexer import ROLES, WORDS, Lexed, Mistake, Problem, Shape
-from modelkit.language.rules import (
+from modelkit.language.rules.syntax import (
     BAD_BLOCK_HEADER,
     BAD_ENCODING,
     BAD_PARAMETER_NAME,

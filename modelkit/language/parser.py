@@ -11,7 +11,7 @@ from modelkit.language.diagnostic import Diagnostic, Note, Report, in_file_order
 from modelkit.language.document import Block, Comment, Document, Instruction, Item, Token
 from modelkit.language.lexer import TRIVIA, WORDS, Lexed, Problem, Shape, lex
 from modelkit.language.mistakes import explain
-from modelkit.language.rules import INSTRUCTION_NOT_ALLOWED_HERE, MISSING_FROM, STRAY_BRACE, UNCLOSED_BLOCK
+from modelkit.language.rules.syntax import INSTRUCTION_NOT_ALLOWED_HERE, MISSING_FROM, STRAY_BRACE, UNCLOSED_BLOCK
 from modelkit.language.silences import silences
 from modelkit.language.source import Source, Span
 

@@ -14,7 +14,7 @@ from modelkit.language.metrics import EVAL, METRICS
 from modelkit.language.parameters import DEPRECATED, PARAMETERS, REMOVED
 from modelkit.language.policies import POLICIES
 from modelkit.language.quantization import AUTO, PRECISIONS
-from modelkit.language.rules import RULES
+from modelkit.language.rules import FAMILIES
 from modelkit.language.serve import SERVE_KEYS
 
 NOT_YET = " *Not yet.*"
@@ -96,12 +96,15 @@ def _measures() -> Iterator[str]:
 def _rules() -> Iterator[str]:
     yield from ("# Rules", "", "What `modelkit check` says, by the name in brackets: `error[unknown-parameter]`.",
                 "An error stops, a warning and an info do not.", "")
-    for severity in Severity:
-        rules = [rule for rule in RULES.values() if rule.severity is severity]
-        yield from (f"{severity.value.capitalize()}s: " + ", ".join(f"[{r.id}](#{r.id})" for r in rules) + ".", "")
-    for rule in RULES.values():
-        yield from (f"## {rule.id}", "", f"**{rule.severity.value}** · {rule.summary}", "", rule.why, "",
-                    *_fence(EXAMPLES[rule.id].bad), "", rule.help, "", *_fence(EXAMPLES[rule.id].good), "")
+    yield from (*(f"- [{family.name}](#{family.name}): {family.doc}" for family in FAMILIES.values()), "")
+    for family in FAMILIES.values():
+        yield from (f"## {family.name}", "", family.doc, "")
+        for severity in Severity:
+            said = ", ".join(f"[{r.id}](#{r.id})" for r in family.rules.values() if r.severity is severity)
+            yield from (f"{severity.value.capitalize()}s: {said}.", "") if said else ()
+        for rule in family.rules.values():
+            yield from (f"### {rule.id}", "", f"**{rule.severity.value}** · {rule.summary}", "", rule.why, "",
+                        *_fence(EXAMPLES[rule.id].bad), "", rule.help, "", *_fence(EXAMPLES[rule.id].good), "")
 
 
 def _fence(text: str) -> tuple[str, ...]:

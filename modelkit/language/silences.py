@@ -9,7 +9,7 @@ from modelkit.language.diagnostic import Note, Report
 from modelkit.language.document import Document, Instruction
 from modelkit.language.lexer import OLLAMA_WORDS, WORDS
 from modelkit.language.mistakes import TEXTS
-from modelkit.language.rules import (
+from modelkit.language.rules.ollama import (
     CARRIAGE_RETURN_IN_VALUE,
     DELETED_CHARACTERS,
     DOUBLE_SPACE_BEFORE_NAME,

@@ -16,15 +16,15 @@ from modelkit.language.metrics import Rate
 from modelkit.language.modelfile import EngineChoice, Quantization
 from modelkit.language.policies import POLICIES
 from modelkit.language.quantization import AUTO, OTHER_WORDS, PRECISIONS, precision
-from modelkit.language.rules import (
+from modelkit.language.rules.meaning import (
     BAD_VALUE,
     BAD_VERSION_RANGE,
-    PLATFORM_FOR_EXPERIMENTS,
     UNKNOWN_ENGINE,
     UNKNOWN_PLATFORM,
     UNKNOWN_POLICY,
     UNKNOWN_QUANTIZATION,
 )
+from modelkit.language.rules.production import PLATFORM_FOR_EXPERIMENTS
 
 
 def read_engine(value: Value, context: Context) -> EngineChoice | None:

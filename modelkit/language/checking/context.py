@@ -11,7 +11,8 @@ from modelkit.language.diagnostic import Note, Report, Rule, did_you_mean
 from modelkit.language.document import Word
 from modelkit.language.kinds import Kind, Scalar, Wrong, one_of, without_comment
 from modelkit.language.names import nearest_name
-from modelkit.language.rules import BAD_NAME, BAD_VALUE, DUPLICATE_SCALAR, NEEDS_LATER_RELEASE, NOT_YET
+from modelkit.language.rules.meaning import BAD_NAME, BAD_VALUE, NEEDS_LATER_RELEASE, NOT_YET
+from modelkit.language.rules.ollama import DUPLICATE_SCALAR
 from modelkit.language.source import Span
 
 

@@ -17,7 +17,7 @@ from modelkit.language.document import Block, Instruction, Value, Word
 from modelkit.language.instructions import INSTRUCTIONS
 from modelkit.language.kinds import Wrong
 from modelkit.language.modelfile import Assertion, Message, Role, Said, Test
-from modelkit.language.rules import BAD_VALUE, DUPLICATE_TEST, EMPTY_TEST, UNKNOWN_ASSERTION
+from modelkit.language.rules.meaning import BAD_VALUE, DUPLICATE_TEST, EMPTY_TEST, UNKNOWN_ASSERTION
 
 _TURNS = {"SYSTEM": "system", "USER": "user", "ASSISTANT": "assistant", "TOOL": "tool"}
 

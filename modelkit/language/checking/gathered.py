@@ -6,7 +6,7 @@ from typing import Any
 
 from modelkit.language.checking.context import Context
 from modelkit.language.modelfile import Layer, Said, Unset
-from modelkit.language.rules import USELESS_UNSET
+from modelkit.language.rules.meaning import USELESS_UNSET
 
 _ONE = {"FROM": "base", "QUANTIZE": "quantize", "ENGINE": "engine", "PLATFORM": "platform", "SYSTEM": "system",
         "TEMPLATE": "template", "DRAFT": "draft", "RENDERER": "renderer", "PARSER": "parser", "REQUIRES": "requires"}

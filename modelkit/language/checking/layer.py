@@ -21,7 +21,9 @@ from modelkit.language.instructions import INSTRUCTIONS
 from modelkit.language.modelfile import Layer, Message, Role, Said
 from modelkit.language.names import MODEL_NAME, VARIABLE
 from modelkit.language.quantization import PRECISIONS, named_in
-from modelkit.language.rules import BAD_VALUE, EMPTY_VALUE, NEEDS_IMATRIX
+from modelkit.language.rules.meaning import BAD_VALUE
+from modelkit.language.rules.ollama import EMPTY_VALUE
+from modelkit.language.rules.production import NEEDS_IMATRIX
 
 ACTS_AS = {"model": "FROM"} | {
     keyword.lower(): keyword

@@ -20,7 +20,8 @@ from modelkit.language.modelfile import Adapter, Expectation, Flag, Unset
 from modelkit.language.names import MODEL_NAME
 from modelkit.language.parameters import PARAMETERS
 from modelkit.language.policies import POLICIES
-from modelkit.language.rules import BAD_FLAG, BAD_NAME, BAD_UNSET, BAD_VALUE, SECRET_IN_FILE, UNKNOWN_METRIC
+from modelkit.language.rules.meaning import BAD_FLAG, BAD_NAME, BAD_UNSET, BAD_VALUE, UNKNOWN_METRIC
+from modelkit.language.rules.production import SECRET_IN_FILE
 from modelkit.language.serve import SERVE_KEYS
 from modelkit.language.source import Span
 

@@ -8,14 +8,9 @@ from modelkit.language.checking.context import Context, shown
 from modelkit.language.diagnostic import Report, did_you_mean
 from modelkit.language.document import Value
 from modelkit.language.kinds import without_comment
-from modelkit.language.rules import (
-    BAD_REFERENCE,
-    BARE_ORG_NAME,
-    MACHINE_PATH,
-    MUTABLE_REFERENCE,
-    NAME_IS_PATH,
-    PLACEHOLDER,
-)
+from modelkit.language.rules.meaning import BAD_REFERENCE
+from modelkit.language.rules.ollama import BARE_ORG_NAME, NAME_IS_PATH
+from modelkit.language.rules.production import MACHINE_PATH, MUTABLE_REFERENCE, PLACEHOLDER
 
 SCHEMES = ("hf", "huggingface", "ollama", "oci", "https", "pypi", "file")
 

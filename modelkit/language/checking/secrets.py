@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from modelkit.language.diagnostic import Report
-from modelkit.language.rules import POSSIBLE_SECRET, SECRET_IN_FILE
+from modelkit.language.rules.production import POSSIBLE_SECRET, SECRET_IN_FILE
 from modelkit.language.source import Source, Span
 
 _TOKENS = (

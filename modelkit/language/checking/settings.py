@@ -7,15 +7,9 @@ from modelkit.language.document import Value, Word
 from modelkit.language.kinds import Scalar
 from modelkit.language.modelfile import Said
 from modelkit.language.parameters import DEPRECATED, PARAMETERS, REMOVED, SYNONYMS
-from modelkit.language.rules import (
-    DEPRECATED_PARAMETER,
-    EMPTY_VALUE,
-    REMOVED_PARAMETER,
-    SECRET_IN_FILE,
-    UNKNOWN_PARAMETER,
-    UNKNOWN_SERVE_KEY,
-    WRONG_CASE_PARAMETER,
-)
+from modelkit.language.rules.meaning import UNKNOWN_PARAMETER, UNKNOWN_SERVE_KEY
+from modelkit.language.rules.ollama import DEPRECATED_PARAMETER, EMPTY_VALUE, REMOVED_PARAMETER, WRONG_CASE_PARAMETER
+from modelkit.language.rules.production import SECRET_IN_FILE
 from modelkit.language.serve import SERVE_KEYS, SERVE_SYNONYMS
 
 

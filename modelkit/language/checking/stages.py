@@ -12,13 +12,8 @@ from modelkit.language.diagnostic import Note, did_you_mean
 from modelkit.language.document import Block, Instruction, Word
 from modelkit.language.modelfile import KNOWN_STAGES, Said, Stage
 from modelkit.language.names import STAGE_NAME
-from modelkit.language.rules import (
-    BAD_BLOCK_HEADER,
-    DUPLICATE_STAGE,
-    EXTENDS_CYCLE,
-    UNKNOWN_STAGE,
-    UNKNOWN_STAGE_EXTENDS,
-)
+from modelkit.language.rules.meaning import DUPLICATE_STAGE, EXTENDS_CYCLE, UNKNOWN_STAGE, UNKNOWN_STAGE_EXTENDS
+from modelkit.language.rules.syntax import BAD_BLOCK_HEADER
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from modelkit.language.checking.context import Context
 from modelkit.language.checking.parts import Operands
 from modelkit.language.checking.settings import read_parameter, read_serve
 from modelkit.language.document import Instruction, Value, Word
-from modelkit.language.rules import BAD_VALUE, INSTRUCTION_NOT_ALLOWED_HERE
+from modelkit.language.rules.meaning import BAD_VALUE
+from modelkit.language.rules.syntax import INSTRUCTION_NOT_ALLOWED_HERE
 
 SWEPT = ("QUANTIZE", "PARAMETER", "SERVE", "ENGINE")
 

@@ -6,7 +6,7 @@ import re
 
 from modelkit.language.checking.context import Context
 from modelkit.language.document import Value
-from modelkit.language.rules import BAD_TEMPLATE, GO_TEMPLATE
+from modelkit.language.rules.production import BAD_TEMPLATE, GO_TEMPLATE
 
 
 def is_jinja(template: str) -> bool:

@@ -6,7 +6,9 @@ import pytest
 
 from modelkit.language.diagnostic import CompileError, Report, Severity, did_you_mean, in_file_order
 from modelkit.language.lexer import WORDS
-from modelkit.language.rules import INLINE_COMMENT, RULES, STRAY_BRACE
+from modelkit.language.rules import RULES
+from modelkit.language.rules.ollama import INLINE_COMMENT
+from modelkit.language.rules.syntax import STRAY_BRACE
 from modelkit.language.source import Source, Span
 
 

@@ -4,7 +4,8 @@ import pytest
 
 from modelkit.language.diagnostic import Diagnostic, Note
 from modelkit.language.excerpt import as_json, as_report, as_text, summary
-from modelkit.language.rules import INLINE_COMMENT, STRAY_BRACE
+from modelkit.language.rules.ollama import INLINE_COMMENT
+from modelkit.language.rules.syntax import STRAY_BRACE
 from modelkit.language.source import Source, Span
 
 

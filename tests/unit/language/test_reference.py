@@ -28,7 +28,7 @@ def test_a_page_is_current(path: str, golden: Golden) -> None:
 @pytest.mark.parametrize("rule", RULES)
 def test_a_rule_has_its_section(rule: str) -> None:
     page = pages()["docs/reference/rules.md"]
-    section = page.split(f"\n## {rule}\n")[1].split("\n## ")[0]
+    section = re.split(r"\n##+ ", page.split(f"\n### {rule}\n")[1])[0]
     assert section.count("```modelfile\n") == 2
     assert RULES[rule].why in section and RULES[rule].help in section
 
@@ -59,4 +59,4 @@ def test_an_instructions_example_is_a_modelfile(row: InstructionRow) -> None:
 def test_links_lead_to_sections() -> None:
     page = pages()["docs/reference/rules.md"]
     for link in re.findall(r"\]\(#([^)]+)\)", page):
-        assert f"\n## {link}\n" in page
+        assert re.search(rf"\n##+ {link}\n", page)

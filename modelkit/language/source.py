@@ -54,8 +54,39 @@ class Source:
         line = bisect_right(self.line_starts, offset)
         return line, offset - self.line_starts[line - 1] + 1
 
+    def utf16(self, offset: int) -> tuple[int, int]:
+        """Line and column from 0, the column in UTF-16 code units: how editors name a place.
+
+        >>> Source("m", "a\\n\U0001f469b").utf16(3)
+        (1, 2)
+        """
+        line, column = self.line_column(offset)
+        start = self.line_starts[line - 1]
+        return line - 1, _units(self.text[start : start + column - 1])
+
+    def offset(self, line: int, character: int) -> int:
+        """The offset of a place that `utf16` named. One beyond a line's end is that end, one beyond the text its end.
+
+        A place in the middle of a character is before it.
+        """
+        if line >= len(self.line_starts):
+            return len(self.text)
+        start, text = self.line_starts[max(line, 0)], self.line(max(line, 0) + 1)
+        if text.isascii():
+            return start + max(0, min(character, len(text)))
+        for index, one in enumerate(text):
+            character -= _units(one)
+            if character < 0:
+                return start + index
+        return start + len(text)
+
     def line(self, number: int) -> str:
         """The text of a 1-based line, without its line ending."""
         starts = self.line_starts
         end = starts[number] if number < len(starts) else len(self.text)
         return self.text[starts[number - 1] : end].rstrip("\r\n")
+
+
+def _units(text: str) -> int:
+    """How many UTF-16 code units it takes."""
+    return len(text) + (0 if text.isascii() else sum(character > "\uffff" for character in text))

@@ -53,10 +53,15 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fix:
-    """What would mend a finding without changing anything else; `title` is an order ("remove the second `NAME`")."""
+    """What would mend a finding; `title` is an order ("remove the first `NAME`"). All of its edits, or none.
+
+    A safe fix keeps what a file means that compiles, and of one that does not it takes the only reading there is.
+    Any other is a guess at what was meant: it is offered, and made only when asked for.
+    """
 
     title: str
     edits: tuple[Edit, ...]
+    safe: bool = True
 
 
 @dataclass(frozen=True, slots=True)

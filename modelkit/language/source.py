@@ -37,11 +37,8 @@ class Source:
 
     @classmethod
     def decode(cls, name: str, data: bytes) -> Source:
-        if data.startswith(b"\xff\xfe"):
-            return cls(name, data[2:].decode("utf-16-le", "replace"))
-        if data.startswith(b"\xfe\xff"):
-            return cls(name, data[2:].decode("utf-16-be", "replace"))
-        return cls(name, data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", "replace"))
+        mark, codec = _encoding(data)
+        return cls(name, data[len(mark) :].decode(codec, "replace"))
 
     @cached_property
     def line_starts(self) -> tuple[int, ...]:
@@ -90,3 +87,28 @@ class Source:
 def _units(text: str) -> int:
     """How many UTF-16 code units it takes."""
     return len(text) + (0 if text.isascii() else sum(character > "\uffff" for character in text))
+
+
+def encoded(text: str, original: bytes) -> bytes | None:
+    """A text as the bytes of the file that it shall replace: in its encoding, with its byte-order mark if it has one.
+
+    None when reading the original loses something (bytes that are not text): then no other text can replace it without
+    losing that for good.
+
+    >>> encoded("FROM y", b"\\xff\\xfeF\\0")
+    b'\\xff\\xfeF\\x00R\\x00O\\x00M\\x00 \\x00y\\x00'
+    >>> encoded("FROM y", b"FROM \\xe9") is None
+    True
+    """
+    mark, codec = _encoding(original)
+    if mark + original[len(mark) :].decode(codec, "replace").encode(codec) != original:
+        return None
+    return mark + text.encode(codec)
+
+
+def _encoding(data: bytes) -> tuple[bytes, str]:
+    """The byte-order mark, which may be empty, and the codec of what follows it."""
+    for mark, codec in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"), (b"\xef\xbb\xbf", "utf-8")):
+        if data.startswith(mark):
+            return mark, codec
+    return b"", "utf-8"

@@ -40,8 +40,8 @@ def build() -> argparse.ArgumentParser:
     parser = _Parser(prog="modelkit", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
     commands = Subcommands(parser)
-    for add in (_check, _parse, _plan, _explain, _diff, _up, _ps, _status, _logs, _down, _chat, _env, _promote, _engine,
-                _doctor, _version):
+    for add in (_check, _fmt, _parse, _plan, _explain, _diff, _up, _ps, _status, _logs, _down, _chat, _env, _promote,
+                _engine, _doctor, _version):
         add(commands)
     add_model_commands(commands)
     return parser
@@ -58,6 +58,16 @@ def _stage(parser: argparse.ArgumentParser) -> None:
 def _check(commands: Subcommands) -> None:
     parser = commands.add("check", "check", "say what is wrong with Modelfiles", example="modelkit check Modelfile")
     _file(parser, many=True)
+
+
+def _fmt(commands: Subcommands) -> None:
+    parser = commands.add("fmt", "fmt", "lay Modelfiles out: blanks, capitals and empty lines, never a text",
+                          example="modelkit fmt Modelfile")
+    parser.add_argument("files", metavar="FILE", nargs="*",
+                        help="a Modelfile, or a folder that holds one (default: the Modelfile of this folder); "
+                        "`-` for standard input, to standard output")
+    parser.add_argument("--check", action="store_true", help="write nothing; list the files that are not laid out")
+    parser.add_argument("--diff", action="store_true", help="write nothing; print what would change, as a patch")
 
 
 def _parse(commands: Subcommands) -> None:

@@ -47,7 +47,8 @@ def test_a_line_comes_without_its_end() -> None:
     assert [source.line(n) for n in (1, 2, 3, 4)] == ["a", "", " b ", "c"]
 
 
-PIECES = st.lists(st.sampled_from(["a", "\t", "\n", "\r", "\r\n", "\u8bed", "\U0001f469", "\u0301", "\u200d", "\ufeff"]))
+PIECES = st.lists(st.sampled_from(
+    ["a", "\t", "\n", "\r", "\r\n", "\u8bed", "\U0001f469", "\u0301", "\u200d", "\ufeff"]))
 
 
 @given(PIECES.map("".join))
@@ -64,7 +65,8 @@ def test_places_in_utf16_are_what_an_editor_counts(text: str) -> None:
 
 
 @pytest.mark.parametrize(("place", "offset"), [
-    ((0, 0), 0), ((0, 1), 0), ((0, 2), 1), ((0, 99), 2), ((1, 0), 4), ((1, 7), 5), ((2, 0), 6), ((9, 9), 6), ((0, -1), 0),
+    ((0, 0), 0), ((0, 1), 0), ((0, 2), 1), ((0, 99), 2), ((1, 0), 4), ((1, 7), 5), ((2, 0), 6), ((9, 9), 6),
+    ((0, -1), 0),
 ])
 def test_a_place_outside_the_text_is_the_nearest_one(place: tuple[int, int], offset: int) -> None:
     assert Source("m", "\U0001f469b\r\nc\n").offset(*place) == offset

@@ -97,4 +97,12 @@ EXAMPLES: dict[str, Example] = {
                              'TEMPLATE """{% for m in messages %}{{ m.content }}{% endfor %}"""'),
     "not-yet": _example("STAGE prod {\n  POLICY signed\n}", "STAGE prod {\n  SERVE max_concurrency 8\n}"),
     "needs-later-release": _example("SYSTEMFILE prompt.txt", 'SYSTEM """You are terse."""'),
+    "unused-ignore": _example("# modelkit: ignore[empty-value] the base's prompt is wanted\nSYSTEM You are terse.",
+                              "SYSTEM You are terse."),
+    "unknown-rule": _example("# modelkit: ignore[empty-vlaue] the base's prompt is wanted\nSYSTEM \"\"",
+                             "# modelkit: ignore[empty-value] the base's prompt is wanted\nSYSTEM \"\""),
+    "ignore-without-reason": _example("# modelkit: ignore[empty-value]\nSYSTEM \"\"",
+                                      "# modelkit: ignore[empty-value] the base's prompt is wanted\nSYSTEM \"\""),
+    "bad-ignore": _example("# modelkit: ignore everything below\nSYSTEM \"\"",
+                           "# modelkit: ignore[empty-value] the base's prompt is wanted\nSYSTEM \"\""),
 }

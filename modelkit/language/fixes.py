@@ -1,0 +1,78 @@
+"""Fixes: how a rule makes one, and how several are put into a text. Knows texts and places, no rule."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+from collections.abc import Iterable
+
+from modelkit.language.diagnostic import Edit, Fix
+from modelkit.language.source import Source, Span
+
+_INDENT = re.compile(r"[ \t]*")
+
+
+def instead(span: Span, text: str, *, title: str = "", safe: bool = True) -> Fix:
+    """Writes `text` where `span` is."""
+    return Fix(title or f"write `{text}`", (Edit(span, text),), safe)
+
+
+def guess(span: Span, text: str) -> Fix:
+    """Writes what was probably meant."""
+    return instead(span, text, title=f"change to `{text}`", safe=False)
+
+
+def without(source: Source, span: Span, what: str, *, safe: bool = True) -> Fix:
+    """Removes the lines that `span` touches, all of them. Instructions and comments have their lines for themselves."""
+    start, end = lines_of(source, span)
+    return Fix(f"remove {what}", (Edit(Span(start, end), ""),), safe)
+
+
+def comment_above(source: Source, value: Span, comment: Span, *, safe: bool) -> Fix:
+    """Moves the comment that ends the line of `value` to a line of its own above it."""
+    start = lines_of(source, value)[0]
+    indent = _INDENT.match(source.text, start)
+    text = source.text[comment.start : comment.end].strip()
+    before = source.text[start : comment.start]
+    gone = Span(start + len(before.rstrip(" \t")), comment.end)
+    above = f"{indent[0] if indent else ''}{text}{line_end(source)}"
+    return Fix("put the comment on a line of its own", (Edit(Span(start, start), above), Edit(gone, "")), safe)
+
+
+def lines_of(source: Source, span: Span) -> tuple[int, int]:
+    """From where the line of the span's start begins to where the line after that of its end begins."""
+    starts = source.line_starts
+    first = starts[bisect_right(starts, span.start) - 1]
+    after = bisect_right(starts, max(span.start, span.end - 1))
+    return first, starts[after] if after < len(starts) else len(source.text)
+
+
+def line_end(source: Source) -> str:
+    """What ends the file's first line; LF if it has but one."""
+    if len(source.line_starts) == 1:
+        return "\n"
+    end = source.line_starts[1]
+    return "\r\n" if source.text[:end].endswith("\r\n") else source.text[end - 1]
+
+
+def apply(text: str, fixes: Iterable[Fix]) -> tuple[str, list[Fix]]:
+    """The text with as many of the fixes as can be made at once, and which these are.
+
+    Each is made whole or not at all; of two that touch the same place the first one is made. Two that make the very
+    same edit are both made.
+    """
+    made: list[Fix] = []
+    edits: set[Edit] = set()
+    for fix in fixes:
+        own = set(fix.edits) - edits
+        alone = not any(_meet(a, b) for a in own for b in own if a is not b)
+        if alone and not any(_meet(new, old) for new in own for old in edits):
+            edits |= own
+            made.append(fix)
+    for edit in sorted(edits, key=lambda e: (e.span.start, e.span.end), reverse=True):
+        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
+    return text, made
+
+
+def _meet(a: Edit, b: Edit) -> bool:
+    return a.span.start == b.span.start or (a.span.start < b.span.end and b.span.start < a.span.end)

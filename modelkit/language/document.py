@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from modelkit.language.source import Source, Span
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(NamedTuple):
     """A stretch of the source. The texts of a Document's tokens, joined, are the source's text.
 
     `kind` is a keyword in upper case, KEY, ROLE, VALUE, HEADER, OPEN or CLOSE; or what the grammar does not see:

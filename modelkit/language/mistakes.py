@@ -34,6 +34,8 @@ def explain(source: Source, lexed: Lexed, report: Report) -> None:
     if source.text.count("\0") > len(source.text) // 4:
         report.add(BAD_ENCODING, "this is not UTF-8 text", Span(0, 0), hint="save the file as UTF-8")
         return
+    if not lexed.mistakes:
+        return
     explainer = _Explainer(source.text, lexed.tokens, report)
     for mistake in lexed.mistakes:
         explainer.explain(mistake)

@@ -7,12 +7,12 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 _LINE_END = re.compile(r"\r\n|[\r\n]")  # CRLF ends one line, not two
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Span:
+class Span(NamedTuple):
     """Half-open range of offsets (code points) into one Source."""
 
     start: int

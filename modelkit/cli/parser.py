@@ -41,7 +41,7 @@ def build() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
     commands = Subcommands(parser)
     for add in (_check, _fmt, _parse, _plan, _explain, _diff, _up, _ps, _status, _logs, _down, _chat, _env, _promote,
-                _engine, _doctor, _version):
+                _engine, _doctor, _lsp, _version):
         add(commands)
     add_model_commands(commands)
     return parser
@@ -56,8 +56,19 @@ def _stage(parser: argparse.ArgumentParser) -> None:
 
 
 def _check(commands: Subcommands) -> None:
-    parser = commands.add("check", "check", "say what is wrong with Modelfiles", example="modelkit check Modelfile")
-    _file(parser, many=True)
+    parser = commands.add("check", "check", "say what is wrong with Modelfiles, and mend it",
+                          example="modelkit check --fix Modelfile")
+    parser.add_argument("files", metavar="FILE", nargs="*", help=f"{_FILE}; `-` for standard input")
+    parser.add_argument("--fix", action="store_true", help="mend what has a safe fix, in the files themselves")
+    parser.add_argument("--unsafe-fixes", action="store_true", help="with --fix or --diff: guess what was meant, too")
+    parser.add_argument("--diff", action="store_true", help="write nothing; print what --fix would change, as a patch")
+    parser.add_argument("--select", metavar="RULES", action="append", default=[],
+                        help="only these rules or families, with commas between, and errors of the language")
+    parser.add_argument("--ignore", metavar="RULES", action="append", default=[], help="all but these")
+    parser.add_argument("--format", choices=["full", "concise", "json", "github", "sarif", "junit"], default="full",
+                        help="full is for people, on stderr; the others go to stdout (default: full)")
+    parser.add_argument("--fail-on", choices=["error", "warning", "info"], default="error",
+                        help="what makes the exit code 1 (default: error)")
 
 
 def _fmt(commands: Subcommands) -> None:
@@ -213,6 +224,12 @@ def _engine(commands: Subcommands) -> None:
 
 def _doctor(commands: Subcommands) -> None:
     commands.add("doctor", "doctor", "say what this machine has and what is missing", example="modelkit doctor")
+
+
+def _lsp(commands: Subcommands) -> None:
+    parser = commands.add("lsp", "lsp", "serve an editor: findings, completion, hovers, fixes over stdin and stdout",
+                          example="modelkit lsp", json=False)
+    parser.add_argument("--stdio", action="store_true", help="what it does anyway; many editors say it")
 
 
 def _version(commands: Subcommands) -> None:

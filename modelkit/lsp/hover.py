@@ -1,0 +1,254 @@
+"""What the word under the cursor means."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelkit.language.assertions import ASSERTIONS
+from modelkit.language.checking.parts import Operands
+from modelkit.language.document import Block, Instruction, Value, Word
+from modelkit.language.engine_words import ENGINES, PLATFORMS
+from modelkit.language.instructions import INSTRUCTIONS
+from modelkit.language.kinds import Kind, Scalar, Wrong
+from modelkit.language.metrics import metric
+from modelkit.language.parameters import PARAMETERS
+from modelkit.language.policies import POLICIES
+from modelkit.language.quantization import AUTO, precision
+from modelkit.language.serve import SERVE_KEYS
+from modelkit.language.source import Span
+from modelkit.lsp import names, nearby
+from modelkit.lsp.analysis import Analysis
+from modelkit.lsp.becomes import becomes
+from modelkit.lsp.cursor import cursor
+from modelkit.lsp.pages import former_parameter, instruction_page, parameter_page, rule_page, serve_page, word_page
+
+_RULE = re.compile(r"[a-z][a-z0-9-]+")
+
+
+@dataclass(frozen=True)
+class Said:
+    """Markdown about the text in `span`."""
+
+    text: str
+    span: Span
+
+
+def hover(analysis: Analysis, offset: int) -> Said | None:
+    """What is known of the word at an offset; None where that is nothing, as in prose."""
+    if (name := names.at(analysis.document, offset)) is not None:
+        return Said(_of_name(analysis, name), name.span)
+    for token in analysis.document.tokens:
+        if token.kind == "COMMENT" and token.span.start <= offset <= token.span.end:
+            return _of_comment(token.text, token.span.start, offset)
+    for item in analysis.document.items:
+        if not isinstance(item, (Instruction, Block)) or not item.span.start <= offset <= item.span.end:
+            continue
+        if _on(item.keyword, offset):
+            return Said(instruction_page(INSTRUCTIONS[item.keyword.text.upper()]), item.keyword.span)
+        inner = item if isinstance(item, Instruction) else next(
+            (one for one in item.body if isinstance(one, Instruction) and one.span.start <= offset <= one.span.end),
+            None)
+        return _of_instruction(analysis, inner, offset) if inner is not None else None
+    return None
+
+
+def _on(word: Word | None, offset: int) -> bool:
+    return word is not None and bool(word.text) and word.span.start <= offset <= word.span.end
+
+
+def _of_instruction(analysis: Analysis, instruction: Instruction, offset: int) -> Said | None:
+    keyword = instruction.keyword.text.upper()
+    if _on(instruction.keyword, offset):
+        return Said(instruction_page(INSTRUCTIONS[keyword]), instruction.keyword.span)
+    if keyword in ("PARAMETER", "SERVE") and instruction.name is not None:
+        on_name = _on(instruction.name, offset)
+        text = _of_setting(analysis, keyword, instruction.name.text, instruction.value)
+        return Said(text, instruction.name.span if on_name else instruction.value.span) if text else None
+    for index, word in enumerate(_words(instruction.value)):
+        if _on(word, offset):
+            text = _of_word(analysis, keyword, instruction, index, offset)
+            return Said(text, word.span) if text else None
+    return None
+
+
+def _words(value: Value) -> Iterator[Word]:
+    operands = Operands(value)
+    while (word := operands.word()).text:
+        yield word
+
+
+def _of_setting(analysis: Analysis, keyword: str, name: str, value: Value) -> str:
+    """A PARAMETER or a SERVE key, and what this value of it becomes on each engine."""
+    if keyword == "PARAMETER":
+        parameter = PARAMETERS.get(name)
+        if parameter is None:
+            return former_parameter(name)
+        page, setting, kind, default = parameter_page(parameter), name, parameter.kind, parameter.default
+    else:
+        key = SERVE_KEYS.get(name)
+        if key is None:
+            return ""
+        page, setting, kind, default = serve_page(key), f"serve.{name}", key.kind, key.default
+    said = _scalar(kind, value.text, default)
+    table = becomes(setting, said, context_length=_context_length(analysis)) if said is not None else ""
+    return f"{page}\n\n{table}" if table else page
+
+
+def _scalar(kind: Kind, text: str, default: Scalar | None) -> Scalar | None:
+    read = kind.read(text)
+    return default if isinstance(read, Wrong) else read
+
+
+def _context_length(analysis: Analysis) -> int | None:
+    for one in analysis.said("PARAMETER"):
+        if one.name is not None and one.name.text == "num_ctx":
+            read = PARAMETERS["num_ctx"].kind.read(one.value.text)
+            return read if isinstance(read, int) else None
+    return None
+
+
+def _of_word(analysis: Analysis, keyword: str, instruction: Instruction, index: int, offset: int) -> str:
+    """An operand of the instructions that take words of a list."""
+    words = [word.text for word in _words(instruction.value)]
+    word = words[index]
+    if keyword in ("FROM", "ADAPTER", "DRAFT"):
+        return _of_reference(analysis, word) if index == 0 else ""
+    if keyword == "QUANTIZE":
+        return _of_precision(word)
+    if keyword == "FLAG":
+        return _of_flag(analysis, words[0], offset)
+    if keyword == "UNSET":
+        return _of_unset(words, index)
+    if keyword == "TRY":
+        return _of_try(words, index)
+    if keyword == "EXPECT":
+        return _of_expectation(word)
+    rows = {"ENGINE": ENGINES, "PLATFORM": PLATFORMS}.get(keyword)
+    if rows is not None and index == 0 and (row := rows.get(word.lower())) is not None:
+        return word_page(f"`{keyword} {row.name}`", row.doc, row.effective)
+    if keyword == "POLICY" and (policy := POLICIES.get(word)) is not None:
+        return word_page(f"`POLICY {policy.name}`", policy.doc, policy.effective)
+    return ""
+
+
+def _of_precision(word: str) -> str:
+    if word.lower() == AUTO:
+        return word_page("`QUANTIZE auto`", "The best that fits memory and meets the speed.")
+    if (row := precision(word)) is None:
+        return ""
+    title = f"`QUANTIZE {row.name}`" + ("" if row.name == "none" else f" · about {row.bits:g} bits a weight")
+    need = " Needs an importance matrix." if row.needs_imatrix else ""
+    page = word_page(title, row.doc + need, row.effective)
+    return f"{page}\n\n{becomes('quantize', row.name)}".strip()
+
+
+def _of_flag(analysis: Analysis, word: str, offset: int) -> str:
+    here = cursor(analysis.document, offset)
+    engine, versions = analysis.engine(here.block if here.room == "stage" else "")
+    flag, known = nearby.flag_of(engine, versions, word), nearby.flag_table(engine, versions)
+    if flag is None or known is None:
+        return ""
+    also = [f"`{one}`" for one in flag.words if one != flag.flag and one not in flag.hidden]
+    return word_page(f"`{flag.flag}` · {nearby.flag_shape(flag)}", "\n\n".join(part for part in (
+        f"A flag of {known.engine} {known.version}, passed as written." + " Deprecated." * flag.deprecated,
+        "Also: " + ", ".join(also) if also else "",
+        "One of: " + ", ".join(f"`{choice}`" for choice in flag.choices) if flag.choices else "") if part))
+
+
+def _of_unset(words: list[str], index: int) -> str:
+    instruction = words[0].upper()
+    if index == 0:
+        row = INSTRUCTIONS.get(instruction)
+        return instruction_page(row) if row is not None else ""
+    return _of_key(instruction, words[index])
+
+
+def _of_try(words: list[str], index: int) -> str:
+    swept = words[0].upper()
+    if index == 0:
+        return instruction_page(INSTRUCTIONS[swept]) if swept in INSTRUCTIONS else ""
+    if swept == "QUANTIZE":
+        return _of_precision(words[index])
+    return _of_key(swept, words[index]) if index == 1 else ""
+
+
+def _of_key(instruction: str, word: str) -> str:
+    if instruction == "PARAMETER":
+        return parameter_page(PARAMETERS[word]) if word in PARAMETERS else former_parameter(word)
+    if instruction == "SERVE" and word in SERVE_KEYS:
+        return serve_page(SERVE_KEYS[word])
+    if instruction == "POLICY" and word in POLICIES:
+        return word_page(f"`POLICY {word}`", POLICIES[word].doc, POLICIES[word].effective)
+    return _of_expectation(word) if instruction == "EXPECT" else ""
+
+
+def _of_expectation(word: str) -> str:
+    if (row := metric(word)) is not None:
+        return word_page(f"`EXPECT {word}` · {row.kind.says}", row.doc, row.effective)
+    if (kind := ASSERTIONS.get(word)) is not None:
+        return word_page(f"`EXPECT [not] {kind.name}`", f"{kind.doc}\n\n```modelfile\n{kind.example}\n```")
+    return ""
+
+
+def _of_reference(analysis: Analysis, word: str) -> str:
+    """What is meant, in its canonical spelling, and whether it is on this machine."""
+    from modelkit.failure import Failure
+    from modelkit.models.reference import Reference
+
+    if analysis.folder is None:
+        return ""
+    try:
+        reference = Reference.parse(word, analysis.folder)
+    except Failure as failure:
+        return str(failure)
+    kinds = {"path": "a file or folder", "pypi": "a file in a wheel from PyPI", "ollama": "Ollama's registry",
+             "hf": "Hugging Face", "oci": "a container registry", "https": "a URL"}
+    stored = nearby.stored(reference.text)
+    here = f"On this machine: {stored}." if stored else "Not on this machine: `modelkit pull` brings it."
+    if reference.path is not None:
+        here = "It is there." if _exists(reference.path) else "**It is not there.**"
+    always = "always the same bytes" if reference.pinned else "may mean other bytes tomorrow; the lock pins it"
+    return "\n\n".join((f"`{reference.text}`", f"From {kinds[reference.kind]}; {always}.", here))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _of_name(analysis: Analysis, name: names.Name) -> str:
+    if name.kind == "variable":
+        given = next((one.value.text for one in analysis.said("ARG") if one.value.text.split()[:1] == [name.text]), "")
+        default = given.partition(" ")[2].strip()
+        return word_page(f"`ARG {name.text}`", f"Default: `{default}`." if default else "No default.")
+    if name.kind == "adapter":
+        return word_page(f"`{name.text}`", "The model name that chooses this adapter, for clients.")
+    return _of_stage(analysis, name.text)
+
+
+def _of_stage(analysis: Analysis, stage: str) -> str:
+    """What a stage is in the end: its lineage, its engine, its platform."""
+    lineage, base = [stage], analysis.stages.get(stage, "")
+    while base and base not in lineage:
+        lineage.append(base)
+        base = analysis.stages.get(base, "")
+    engine, versions = analysis.engine(stage)
+    platform = next((one.value.text for one in analysis.said("PLATFORM", stage)), "process")
+    said = f"Runs `{engine}`{f' {versions}' if versions else ''} on `{platform}`."
+    return word_page(f"`STAGE {stage}`" + "".join(f" extends `{one}`" for one in lineage[1:]), said)
+
+
+def _of_comment(text: str, start: int, offset: int) -> Said | None:
+    """The rule that a comment silences."""
+    if "modelkit:" not in text:
+        return None
+    for found in _RULE.finditer(text):
+        span = Span(start + found.start(), start + found.end())
+        if span.start <= offset <= span.end and (page := rule_page(found[0])):
+            return Said(page, span)
+    return None

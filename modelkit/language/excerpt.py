@@ -51,7 +51,19 @@ def as_json(diagnostic: Diagnostic, source: Source) -> dict[str, Any]:
     said["notes"] = [
         {"message": note.message, **(_ends(note.span, source) if note.span else {})} for note in diagnostic.notes
     ]
+    fix = diagnostic.fix
+    said["fix"] = fix and {
+        "title": fix.title, "safe": fix.safe,
+        "edits": [{**_ends(edit.span, source), "text": edit.text} for edit in fix.edits],
+    }
     return said
+
+
+def as_line(diagnostic: Diagnostic, source: Source) -> str:
+    """`Modelfile:3:11: error[bad-value] …`: one line, as editors and `grep` like it."""
+    line, column = source.line_column(diagnostic.span.start)
+    place = "".join(_visible(character) for character in f"{source.name}:{line}:{column}")
+    return f"{place}: {diagnostic.severity}[{diagnostic.rule.id}] {diagnostic.message}"
 
 
 def summary(diagnostics: Iterable[Diagnostic]) -> str:

@@ -66,7 +66,7 @@ def suppress(
     ignored: list[Ignored] = []
     used: set[tuple[int, str]] = set()
     for one in found:
-        by = [ignore for ignore in ignores if ignore.covers(one) and not _must_stay(one.rule)]
+        by = [ignore for ignore in ignores if ignore.covers(one) and not must_stay(one.rule)]
         used |= {(ignore.comment.start, one.rule.id) for ignore in by}
         if by:
             ignored.append(Ignored(one, by[-1].reason))
@@ -79,7 +79,7 @@ def suppress(
     return in_file_order([*kept, *report.found]), ignored
 
 
-def _must_stay(rule: Rule) -> bool:
+def must_stay(rule: Rule) -> bool:
     """An error of the language: the file has no meaning while it stands. Errors that others find may be mistaken."""
     return rule.severity is Severity.ERROR and rule.id in RULES
 
@@ -109,7 +109,7 @@ class _Judge:
             near = did_you_mean(id, self.known)
             self.report.add(UNKNOWN_RULE, f"no rule is called `{id}`", span, hint=f"did you mean `{near}`?" if near
                             else "rules are named one by one", fix=guess(span, near) if near else None)
-        elif _must_stay(rule):
+        elif must_stay(rule):
             self.report.add(BAD_IGNORE, f"`{id}` is an error, which cannot be left out", span)
         else:
             return id in self.judged and (ignore.comment.start, id) not in self.used

@@ -3,53 +3,86 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelkit.cli import project
+from modelkit.cli import inputs
+from modelkit.cli.findings import FORMATS, Checked, put, summary
+from modelkit.cli.rewriting import rewrite
 from modelkit.cli.terminal import Terminal
+from modelkit.failure import Failure
 
 if TYPE_CHECKING:
-    from modelkit.language.diagnostic import Diagnostic
-    from modelkit.language.modelfile import Modelfile
+    from modelkit.findings.examine import Examined
+    from modelkit.findings.fixing import Fixed
+    from modelkit.findings.selection import Selection
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
-    """Say every diagnostic of every file; 1 when one is an error."""
+    """Say what is found in every file, or mend it first; 1 when something is left that fails the run."""
+    from modelkit.findings.examine import rules
+    from modelkit.findings.selection import selection
     from modelkit.language.diagnostic import Severity
-    from modelkit.language.excerpt import as_json, as_text, summary
 
-    paths = [project.find(word) for word in arguments.files or [None]]
-    diagnostics: list[Diagnostic] = []
-    said, bad = [], 0
-    for path in paths:
-        checked = project.read(path)
-        found = [*checked.diagnostics, *(_of_engines(checked.modelfile) if checked.modelfile is not None else ())]
-        bad += checked.modelfile is None or any(one.severity is Severity.ERROR for one in found)
-        diagnostics += found
-        for diagnostic in found:
-            said.append(as_json(diagnostic, checked.source))
-            if not terminal.as_json:
-                print(as_text(diagnostic, checked.source, colour=terminal.colour) + "\n", file=terminal.stderr)
-    terminal.document({"schema": "modelkit.check/1", "files": [str(p) for p in paths], "diagnostics": said})
-    count = f"{len(paths)} file{'s' * (len(paths) != 1)}"
-    terminal.note(f"{count} checked: {summary(diagnostics)}" if diagnostics else f"{count} checked, nothing to say")
-    return 1 if bad else 0
+    paths = inputs.inputs(arguments.files, "check")
+    form = _form(arguments, to_stdout=paths == [None])
+    terminal.as_json = form == "json"
+    chosen, fails = selection(arguments.select, arguments.ignore, rules()), Severity(arguments.fail_on)
+    checked = [_check(path, arguments, chosen, terminal) for path in paths]
+    if not arguments.diff:
+        FORMATS[form](checked, fails, terminal)
+    terminal.note(summary(checked, arguments))
+    gravity = list(Severity)
+    bad = any(gravity.index(found.severity) <= gravity.index(fails) for one in checked for found in one.shown.found)
+    return 1 if bad or (arguments.diff and any(one.changed for one in checked)) else 0
 
 
-def _of_engines(modelfile: Modelfile) -> list[Diagnostic]:
-    """What is known of the engines that the file's stages run on, at the versions that its lock names."""
-    from modelkit.engines.checking import findings
+def _form(arguments: Namespace, *, to_stdout: bool) -> str:
+    form = "json" if arguments.json else arguments.format
+    if arguments.diff and form != "full":
+        raise Failure("usage", "--diff prints a patch, in no other format")
+    if arguments.fix and to_stdout and form != "full" and not arguments.diff:
+        raise Failure("usage", "the mended text of standard input goes to stdout, and so would this format",
+                      "leave out --format, or --fix")
+    return str(form)
 
-    return findings(modelfile, _locked(Path(modelfile.path + ".lock")))
+
+def _check(path: Path | None, arguments: Namespace, chosen: Selection, terminal: Terminal) -> Checked:
+    from modelkit.findings.examine import examine
+    from modelkit.language.source import Source
+
+    data, name = inputs.read(path), inputs.name_of(path)
+    examined, fixed, changed = examine(Source.decode(name, data)), None, False
+    if arguments.fix or arguments.diff:
+        fixed = _fix(examined, arguments, chosen)
+        if _put(path, data, fixed.text, arguments, terminal):
+            examined, changed = fixed.examined, fixed.text != examined.source.text
+        else:
+            fixed = None
+    return Checked(replace(examined, found=tuple(chosen.of(examined.found))), fixed, changed)
 
 
-def _locked(path: Path) -> dict[str, str]:
-    """The engines' versions by stage; none of a lock that cannot be read: whoever needs it says what is wrong."""
-    import tomllib
+def _fix(examined: Examined, arguments: Namespace, chosen: Selection) -> Fixed:
+    from modelkit.findings.fixing import fixed
 
-    try:
-        stages = tomllib.loads(path.read_text("utf-8"))["stage"]
-        return {one["name"]: one["engine"].partition(" ")[0] for one in stages if "engine" in one}
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        return {}
+    return fixed(examined.source, unsafe=arguments.unsafe_fixes, wanted=lambda one: chosen.asked_for(one.rule),
+                 examined=examined)
+
+
+def _put(path: Path | None, data: bytes, text: str, arguments: Namespace, terminal: Terminal) -> bool:
+    """Writes a mended text, or shows what would be written; whether the file could hold it."""
+    from modelkit.language.source import Source, encoded
+
+    before, written = Source.decode(inputs.name_of(path), data), encoded(text, data)
+    if arguments.diff:
+        from modelkit.cli.differences import patch
+
+        put(terminal, patch(before.name, before.text, text if written is not None else before.text))
+    elif path is None:
+        put(terminal, data if written is None else written)
+    elif written is not None and written != data:
+        rewrite(path, written)
+    if written is None and text != before.text:
+        terminal.note(f"{before.name} holds bytes that are no text; it is left as it is")
+    return written is not None

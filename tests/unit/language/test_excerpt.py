@@ -94,6 +94,7 @@ def test_json_counts_lines_from_one_and_offsets_from_zero() -> None:
             {"message": "a", **first},
             {"message": "b"},
         ],
+        "fix": None,
     }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 
 from modelkit.language.source import Source, Span
 
@@ -147,14 +148,15 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     return begun[0] if len(begun) == 1 else None
 
 
+@lru_cache(maxsize=4096)
 def _plain(word: str) -> str:
     return word.lower().replace("-", "_")
 
 
 def _distance(a: str, b: str, limit: int) -> int:
     """Edits between two words, a swap of neighbours counting as one; any number over `limit` may come back as is."""
-    if abs(len(a) - len(b)) > limit:
-        return limit + 1
+    if abs(len(a) - len(b)) > limit or len(set(a) - set(b)) > limit:
+        return limit + 1  # most words are this far apart: it takes an edit for each letter that the other lacks
     before: list[int] = []
     row = list(range(len(b) + 1))
     for i, x in enumerate(a, 1):

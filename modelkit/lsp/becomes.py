@@ -35,7 +35,7 @@ def _on(engine: str, setting: str, value: Scalar, context_length: int | None) ->
         return ""
     try:
         answer = row.rule(value, _specimen(engine, setting, value, context_length))
-    except (Failure, ValueError, TypeError, LookupError, AttributeError):
+    except Failure:
         return row.doc  # it asks for more than a file says: a model, a machine
     if answer is None:
         return ""

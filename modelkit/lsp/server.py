@@ -211,7 +211,7 @@ def _add_changes(server: ModelfileServer) -> None:
     def format(params: types.DocumentFormattingParams) -> list[types.TextEdit]:
         return changes.formatting(server.analysis(params.text_document.uri))
 
-    kinds = [types.CodeActionKind.QuickFix, types.CodeActionKind(changes.FIX_ALL)]
+    kinds: list[types.CodeActionKind | str] = [types.CodeActionKind.QuickFix, changes.FIX_ALL]
 
     @server.feature(types.TEXT_DOCUMENT_CODE_ACTION, types.CodeActionOptions(code_action_kinds=kinds))
     def act(params: types.CodeActionParams) -> list[types.CodeAction]:

@@ -1,0 +1,3 @@
+"""Chat templates: Go's, as Ollama has them, made into Jinja that writes the same prompt; and Jinja rendered at arm's
+length. Knows texts and conversations, not Modelfiles.
+"""

@@ -36,7 +36,7 @@ def compile_source(source: Source) -> tuple[Modelfile | None, list[Diagnostic]]:
 
 def check(document: Document, report: Report) -> Modelfile | None:
     """The document's meaning; None if `report` holds an error, this phase's or an earlier one's. Never raises."""
-    context = Context(report)
+    context = Context(report, document.source)
     reader = LayerReader(context)
     layer = reader.read(document.instructions())
     stages = read_stages(document.blocks("STAGE"), context)

@@ -136,20 +136,21 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     if not 2 <= len(word) <= 40:
         return None
     candidates = list(dict.fromkeys(known))
-    plain = _plain(word)
-    same = [k for k in candidates if _plain(k) == plain]
+    bare = plain(word)
+    same = [k for k in candidates if plain(k) == bare]
     if same:
         return same[0]
-    allowed = 1 if len(plain) <= 6 else 2 if len(plain) <= 11 else 3
-    near = sorted((d, k) for k in candidates if (d := _distance(plain, _plain(k), allowed)) <= allowed)
+    allowed = 1 if len(bare) <= 6 else 2 if len(bare) <= 11 else 3
+    near = sorted((d, k) for k in candidates if (d := _distance(bare, plain(k), allowed)) <= allowed)
     if near:
         return near[0][1] if len(near) == 1 or near[0][0] < near[1][0] else None
-    begun = [k for k in candidates if len(plain) >= 4 and _plain(k).startswith(plain)]
+    begun = [k for k in candidates if len(bare) >= 4 and plain(k).startswith(bare)]
     return begun[0] if len(begun) == 1 else None
 
 
 @lru_cache(maxsize=4096)
-def _plain(word: str) -> str:
+def plain(word: str) -> str:
+    """A word without what people write now so, now so: case, and hyphens for underscores."""
     return word.lower().replace("-", "_")
 
 

@@ -7,13 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from modelkit.language import kinds
-from modelkit.language.diagnostic import Note, Report, Rule, did_you_mean
+from modelkit.language.diagnostic import Fix, Note, Report, Rule, did_you_mean, plain
 from modelkit.language.document import Word
+from modelkit.language.fixes import guess, instead, without
 from modelkit.language.kinds import Kind, Scalar, Wrong, one_of, without_comment
 from modelkit.language.names import nearest_name
 from modelkit.language.rules.meaning import BAD_NAME, BAD_VALUE, NEEDS_LATER_RELEASE, NOT_YET
 from modelkit.language.rules.ollama import DUPLICATE_SCALAR
-from modelkit.language.source import Span
+from modelkit.language.source import Source, Span
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Context:
     """One run of `check`."""
 
     report: Report
+    source: Source
     variables: set[str] = field(default_factory=set)  # what ARG has declared so far
     _said_not_yet: set[str] = field(default_factory=set)
 
@@ -35,7 +37,8 @@ class Context:
     def twice(self, what: str, span: Span, first: Span) -> None:
         """Says that `what` was said before in this block, and that the later one wins."""
         notes = [Note("it was said first here", first)]
-        self.report.add(DUPLICATE_SCALAR, f"`{what}` is said twice; this one wins", span, notes=notes)
+        self.report.add(DUPLICATE_SCALAR, f"`{what}` is said twice; this one wins", span, notes=notes,
+                        fix=without(self.source, first, f"the `{what}` that does not count"))
 
     def unknown(
         self, rule: Rule, what: str, word: Word, known: Iterable[str], *, others: Mapping[str, str] | None = None
@@ -45,7 +48,14 @@ class Context:
         near = (others or {}).get(word.text.lower()) or did_you_mean(word.text, names)
         hint = f"did you mean `{near}`?" if near else f"it is {one_of(names)}" if len(names) <= 12 else None
         message = f"no {what} is called `{shown(word.text)}`" if word.text else f"the name of the {what} is missing"
-        self.report.add(rule, message, word.span, hint=hint)
+        self.report.add(rule, message, word.span, hint=hint, fix=self.fix(word, near) if near else None)
+
+    def fix(self, word: Word, text: str) -> Fix | None:
+        """Writes `text` for a word, which is safe where only case or hyphens differ; None for one that is not written
+        in the file as it is read."""
+        if self.source.text[word.span.start : word.span.end].strip('"') != word.text:
+            return None
+        return instead(word.span, text) if plain(word.text) == plain(text) else guess(word.span, text)
 
     def name(self, what: str, kind: kinds.Word, text: str, span: Span) -> bool:
         """Whether the text is a name of that kind; reports it if not."""
@@ -54,7 +64,7 @@ class Context:
         near = nearest_name(text, kind)
         message = f"`{shown(text)}` cannot be the name of {what}" if text else f"the name of {what} is empty"
         hint = f"did you mean `{near}`?" if near else f"a name is made of {kind.says}"
-        self.report.add(BAD_NAME, message, span, hint=hint)
+        self.report.add(BAD_NAME, message, span, hint=hint, fix=self.fix(Word(text, span), near) if near else None)
         return False
 
     def value(self, what: str, kind: Kind, text: str, span: Span) -> Scalar | None:
@@ -67,7 +77,8 @@ class Context:
             hint = f"write `{read.instead}`, and a comment on a line of its own"
         quoted = shown(text) if re.fullmatch(r"[\w.+-]+", text) else f"`{shown(text)}`"
         is_now = f"is {quoted}" if text.strip() else "is empty"
-        self.report.add(BAD_VALUE, f"`{what}` {is_now}; it must be {read.must_be}", span, hint=hint)
+        fix = self.fix(Word(text, span), read.instead) if read.instead and "#" not in text else None
+        self.report.add(BAD_VALUE, f"`{what}` {is_now}; it must be {read.must_be}", span, hint=hint, fix=fix)
         return None
 
 

@@ -6,12 +6,20 @@ from collections.abc import Iterable
 
 from modelkit.language.checking.context import Context
 from modelkit.language.checking.conversations import read_tests
+from modelkit.language.checking.exposure import judge_exposure
+from modelkit.language.checking.gates import judge_tests
 from modelkit.language.checking.layer import LayerReader, meant
+from modelkit.language.checking.overrides import judge_overrides
+from modelkit.language.checking.prompts import judge_prompts
+from modelkit.language.checking.running import judge_running
 from modelkit.language.checking.secrets import find_secrets
 from modelkit.language.checking.stages import read_stages
+from modelkit.language.checking.style import judge_style
 from modelkit.language.checking.variables import check_variables
+from modelkit.language.checking.views import Checked
 from modelkit.language.diagnostic import Diagnostic, Report, Severity, in_file_order
 from modelkit.language.document import Document
+from modelkit.language.fixes import without
 from modelkit.language.modelfile import Layer, Modelfile, Said
 from modelkit.language.names import default_name
 from modelkit.language.parser import parse
@@ -44,14 +52,22 @@ def check(document: Document, report: Report) -> Modelfile | None:
     check_variables(document, reader.variables, context)
     find_secrets(document.source, report)
     _judge_base(document, layer, report)
-    _judge_adapters((layer, *(stage.layer for stage in stages.values())), report)
+    _judge_adapters((layer, *(stage.layer for stage in stages.values())), context)
     if any(found.severity is Severity.ERROR for found in report.found):
         return None
     source = document.source
-    return Modelfile(
+    modelfile = Modelfile(
         path=source.name, name=reader.name or Said(default_name(source.name), Span(0, 0)), layer=layer,
         stages=stages, tests=tests, line_starts=source.line_starts,
     )
+    _judge_together(Checked.of(modelfile, document, report))
+    return None if report.errors else modelfile
+
+
+def _judge_together(checked: Checked) -> None:
+    """What is wrong with a file whose every line is right."""
+    for judge in (judge_prompts, judge_running, judge_exposure, judge_tests, judge_overrides, judge_style):
+        judge(checked)
 
 
 def _judge_base(document: Document, layer: Layer, report: Report) -> None:
@@ -62,9 +78,11 @@ def _judge_base(document: Document, layer: Layer, report: Report) -> None:
                    said_in_stages[0].keyword.span, hint="put a `FROM` at the top; a stage may then say its own")
 
 
-def _judge_adapters(layers: Iterable[Layer], report: Report) -> None:
+def _judge_adapters(layers: Iterable[Layer], context: Context) -> None:
     """Of the adapters that would be part of the model itself only one can be."""
     for layer in layers:
         for unused in [said for said in layer.adapters or () if said.value.name is None][:-1]:
-            report.add(SEVERAL_ADAPTERS, "of several `ADAPTER` lines without `AS` only the last counts", unused.span,
-                       hint="give it a model name of its own: `ADAPTER … AS name`")
+            context.report.add(
+                SEVERAL_ADAPTERS, "of several `ADAPTER` lines without `AS` only the last counts", unused.span,
+                hint="give it a model name of its own: `ADAPTER … AS name`",
+                fix=without(context.source, unused.span, "the `ADAPTER` that does not count"))

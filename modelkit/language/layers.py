@@ -89,6 +89,15 @@ def effective(modelfile: Modelfile, stage: StageName) -> Effective:
     return Effective(stage=stage, kind=modelfile.kind(stage), unset=frozenset(merge.unset), **merge.fields)
 
 
+def below(modelfile: Modelfile, stage: StageName) -> Effective:
+    """What `stage` would say without its own block: what it inherits."""
+    merge = _Merge()
+    merge.add(modelfile.layer, None)
+    for block in reversed(modelfile.lineage(stage)[1:]):
+        merge.add(block.layer, block.name)
+    return Effective(stage=stage, kind=modelfile.kind(stage), unset=frozenset(merge.unset), **merge.fields)
+
+
 class _Merge:
     """The layers so far, as fields of Effective."""
 

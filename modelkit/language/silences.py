@@ -5,8 +5,18 @@ from __future__ import annotations
 import re
 
 from modelkit.language.characters import deleted, describe
+from modelkit.language.corrections import (
+    as_instruction,
+    closed_on_its_line,
+    comment_off,
+    one_by_one,
+    quoted,
+    with_real_breaks,
+    without_deleted,
+)
 from modelkit.language.diagnostic import Note, Report
 from modelkit.language.document import Document, Instruction
+from modelkit.language.fixes import instead
 from modelkit.language.lexer import OLLAMA_WORDS, WORDS
 from modelkit.language.mistakes import TEXTS
 from modelkit.language.rules.ollama import (
@@ -20,6 +30,7 @@ from modelkit.language.rules.ollama import (
     PARAMETER_ACTS_AS_INSTRUCTION,
     QUOTE_SWALLOWS_INSTRUCTION,
     SEVERAL_STRINGS,
+    STRAY_QUOTE,
 )
 from modelkit.language.source import Source, Span
 
@@ -40,7 +51,7 @@ def silences(document: Document, report: Report) -> None:
         _swallowed(instruction, source, report)
         if len(report.found) == said:  # nothing else about a value that is wrong as a whole
             _value(instruction, source, report)
-        _name(instruction, report)
+        _name(instruction, source, report)
         _deleted(instruction, source, report)
     if "\ufffd" in source.text:
         at = source.text.index("\ufffd")
@@ -67,7 +78,8 @@ def _swallowed(instruction: Instruction, source: Source, report: Report) -> None
         start = value.span.start
         hint = f"end the value with `{value.quote}`, as the last thing on its line"
         report.add(
-            QUOTE_SWALLOWS_INSTRUCTION, message, Span(start, start + len(value.quote)), hint=hint, notes=[note]
+            QUOTE_SWALLOWS_INSTRUCTION, message, Span(start, start + len(value.quote)), hint=hint, notes=[note],
+            fix=closed_on_its_line(instruction, source),
         )
 
 
@@ -83,19 +95,25 @@ def _value(instruction: Instruction, source: Source, report: Report) -> None:
     is_stop = keyword == "PARAMETER" and instruction.name is not None and instruction.name.text == "stop"
     if is_stop and (found := _SEVERAL.search(value.text)):
         message = "`stop` takes one string; all of this is that one string"
-        report.add(SEVERAL_STRINGS, message, value.span, hint="write one `PARAMETER stop` line for each")
+        report.add(SEVERAL_STRINGS, message, value.span, hint="write one `PARAMETER stop` line for each",
+                   fix=one_by_one(instruction, source))
     elif not value.quote and (found := _comment(keyword).search(text)):
         at = value.span.start + found.start(1)
         message = "a `#` after a value is part of the value"
-        report.add(INLINE_COMMENT, message, Span(at, value.span.end), hint="put the comment on a line of its own")
+        report.add(INLINE_COMMENT, message, Span(at, value.span.end), hint="put the comment on a line of its own",
+                   fix=comment_off(instruction, source, at))
     elif not value.quote and len(text) > 1 and _MARKS.get(text[0]) == text[-1]:
         message = f"{text[0]}…{text[-1]} do not quote; they are part of the value"
-        report.add(NOT_A_QUOTE, message, value.span, hint='use `"`')
+        report.add(NOT_A_QUOTE, message, value.span, hint='use `"`', fix=quoted(instruction, source))
+    elif not value.quote and text.endswith('"""'):
+        end = value.span.end
+        report.add(STRAY_QUOTE, 'this `"""` closes nothing, and the model reads it', Span(end - 3, end),
+                   hint='put `"""` at the beginning too, or remove it here')
     if is_stop and (escape := _ESCAPE.search(text)):
         at = value.span.start + escape.start()
         message = f"`{escape[0]}` in a stop string is a backslash and a letter"
         hint = 'write a real line break between `"""` and `"""`' if escape[0] != r"\t" else "write a real tab"
-        report.add(LITERAL_ESCAPE, message, Span(at, at + 2), hint=hint)
+        report.add(LITERAL_ESCAPE, message, Span(at, at + 2), hint=hint, fix=with_real_breaks(instruction, source))
     if value.quote and "\r" in value.text and keyword != "LICENSE":  # no model reads a licence
         at = source.text.index("\r", value.inner.start)
         message = "the line breaks in this value keep their carriage returns"
@@ -106,7 +124,7 @@ def _comment(keyword: str) -> re.Pattern[str]:
     return _COMMENT_IN_TEXT if keyword in TEXTS or keyword in ("EXPECT", "FLAG") else _COMMENT
 
 
-def _name(instruction: Instruction, report: Report) -> None:
+def _name(instruction: Instruction, source: Source, report: Report) -> None:
     name = instruction.name
     if name is None or instruction.keyword.text.upper() != "PARAMETER":
         return
@@ -114,11 +132,13 @@ def _name(instruction: Instruction, report: Report) -> None:
         span = Span(instruction.keyword.span.end, instruction.value.span.start)
         message = "two blanks follow `PARAMETER`, so its name is empty"
         hint = "leave one space between `PARAMETER` and the name"
-        report.add(DOUBLE_SPACE_BEFORE_NAME, message, span, hint=hint)
+        report.add(DOUBLE_SPACE_BEFORE_NAME, message, span, hint=hint,
+                   fix=instead(span, " ", title="leave one space"))
     elif name.text in _RENAMED:
         acts = _RENAMED[name.text]
         message = f"`PARAMETER {name.text}` acts as `{acts}`"
-        report.add(PARAMETER_ACTS_AS_INSTRUCTION, message, name.span, hint=f"write `{acts}`")
+        report.add(PARAMETER_ACTS_AS_INSTRUCTION, message, name.span, hint=f"write `{acts}`",
+                   fix=as_instruction(instruction, source, acts))
 
 
 def _deleted(instruction: Instruction, source: Source, report: Report) -> None:
@@ -135,4 +155,4 @@ def _deleted(instruction: Instruction, source: Source, report: Report) -> None:
     what = ", ".join(describe(c) for c in kinds[:3]) + (", …" if len(kinds) > 3 else "")
     verb = "character is deleted" if len(gone) == 1 else "characters are deleted"
     message = f"{len(gone)} {verb} from this value: {what}"
-    report.add(DELETED_CHARACTERS, message, Span(start + first, start + last + 1))
+    report.add(DELETED_CHARACTERS, message, Span(start + first, start + last + 1), fix=without_deleted(start, gone))

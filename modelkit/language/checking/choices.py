@@ -36,7 +36,8 @@ def read_engine(value: Value, context: Context) -> EngineChoice | None:
         glued = re.match(r"[A-Za-z.-]+(?=[<>=~!])", word.text)
         if glued and glued[0].lower() in ENGINES:
             hint = f"leave a blank between the name and the range: `{glued[0]} {word.text[glued.end() :]}`"
-            context.report.add(UNKNOWN_ENGINE, f"no engine is called `{shown(word.text)}`", word.span, hint=hint)
+            context.report.add(UNKNOWN_ENGINE, f"no engine is called `{shown(word.text)}`", word.span, hint=hint,
+                               fix=context.fix(word, f"{glued[0]} {word.text[glued.end() :]}", safe=True))
         else:
             context.unknown(UNKNOWN_ENGINE, "engine", word, ENGINES, others=ENGINE_SYNONYMS)
         return None

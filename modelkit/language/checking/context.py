@@ -50,12 +50,12 @@ class Context:
         message = f"no {what} is called `{shown(word.text)}`" if word.text else f"the name of the {what} is missing"
         self.report.add(rule, message, word.span, hint=hint, fix=self.fix(word, near) if near else None)
 
-    def fix(self, word: Word, text: str) -> Fix | None:
-        """Writes `text` for a word, which is safe where only case or hyphens differ; None for one that is not written
-        in the file as it is read."""
+    def fix(self, word: Word, text: str, *, safe: bool = False) -> Fix | None:
+        """Writes `text` for a word, which is safe where only case or hyphens differ, too; None for one that is not
+        written in the file as it is read."""
         if self.source.text[word.span.start : word.span.end].strip('"') != word.text:
             return None
-        return instead(word.span, text) if plain(word.text) == plain(text) else guess(word.span, text)
+        return instead(word.span, text) if safe or plain(word.text) == plain(text) else guess(word.span, text)
 
     def name(self, what: str, kind: kinds.Word, text: str, span: Span) -> bool:
         """Whether the text is a name of that kind; reports it if not."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from modelkit.language.checking.context import Context
+from modelkit.language.fixes import without
 from modelkit.language.modelfile import Layer, Said, Unset
 from modelkit.language.rules.meaning import USELESS_UNSET
 
@@ -42,7 +43,8 @@ class Gathered:
         for place in [p for p in self._said if p[0] == instruction and key in (None, p[1])]:
             what = " ".join(filter(None, place))
             for said in self._said.pop(place):
-                self._context.report.add(USELESS_UNSET, f"`{what}` is dropped again by an UNSET below", said.span)
+                self._context.report.add(USELESS_UNSET, f"`{what}` is dropped again by an UNSET below", said.span,
+                                         fix=without(self._context.source, said.span, f"the `{what}` without effect"))
         self.add("UNSET", unset)
 
     def layer(self) -> Layer:

@@ -17,6 +17,7 @@ from modelkit.language.checking.sweeps import check_sweep
 from modelkit.language.checking.templates import check_template
 from modelkit.language.diagnostic import Severity
 from modelkit.language.document import Instruction, Word
+from modelkit.language.fixes import instead, without
 from modelkit.language.instructions import INSTRUCTIONS
 from modelkit.language.modelfile import Layer, Message, Role, Said
 from modelkit.language.names import MODEL_NAME, VARIABLE
@@ -24,6 +25,7 @@ from modelkit.language.quantization import PRECISIONS, named_in
 from modelkit.language.rules.meaning import BAD_VALUE
 from modelkit.language.rules.ollama import EMPTY_VALUE
 from modelkit.language.rules.production import NEEDS_IMATRIX
+from modelkit.language.source import Span
 
 ACTS_AS = {"model": "FROM"} | {
     keyword.lower(): keyword
@@ -88,7 +90,11 @@ class LayerReader:
     def _empty(self, keyword: str, instruction: Instruction) -> None:
         hint = f"`UNSET {keyword}` drops what the base model set" if INSTRUCTIONS[keyword].unset else None
         message = _EMPTY.get(keyword, f"an empty `{keyword}` does nothing")
-        self._context.report.add(EMPTY_VALUE, message, instruction.span, hint=hint)
+        fix = without(self._context.source, instruction.span, f"the empty `{keyword}`")
+        if keyword == "FROM":
+            fix = instead(Span((instruction.name or instruction.keyword).span.end, instruction.span.end), " .",
+                          title="write `.`")
+        self._context.report.add(EMPTY_VALUE, message, instruction.span, hint=hint, fix=fix)
         if keyword == "FROM":
             self._said.put("FROM", Said(".", instruction.span))
 

@@ -76,7 +76,8 @@ def _check_lineage(headers: dict[str, _Header], context: Context) -> None:
                 near = did_you_mean(name, KNOWN_STAGES)
                 hint = f"did you mean `{near}`? If not, let it extend one: `STAGE {name} EXTENDS prod {{`"
                 context.report.add(UNKNOWN_STAGE, f"`{name}` is not a stage that is known, and it extends none",
-                                   header.name.span, hint=hint if near else f"write `STAGE {name} EXTENDS prod {{`")
+                                   header.name.span, hint=hint if near else f"write `STAGE {name} EXTENDS prod {{`",
+                                   fix=context.fix(header.name, near) if near else None)
         elif header.extends.text not in known:
             context.unknown(UNKNOWN_STAGE_EXTENDS, "stage", header.extends, known)
     for circle in _circles(headers):

@@ -8,6 +8,7 @@ from modelkit.language.checking.parts import Operands
 from modelkit.language.checking.settings import read_parameter, read_serve
 from modelkit.language.document import Instruction, Value, Word
 from modelkit.language.rules.meaning import BAD_VALUE
+from modelkit.language.rules.style import SWEEP_OF_ONE
 from modelkit.language.rules.syntax import INSTRUCTION_NOT_ALLOWED_HERE
 
 SWEPT = ("QUANTIZE", "PARAMETER", "SERVE", "ENGINE")
@@ -32,6 +33,10 @@ def check_sweep(instruction: Instruction, context: Context, experiments: bool) -
     if not values:
         context.report.add(BAD_VALUE, f"`TRY {instruction.value.text}` names no values", instruction.value.span,
                            hint="write the values to try, with blanks between")
+    said = [word.text.lower() for word in values]
+    if len(values) == 1 or len(set(said)) < len(said):
+        what = "has one value" if len(values) == 1 else "has a value twice"
+        context.report.add(SWEEP_OF_ONE, f"this sweep {what}", instruction.value.span)
     # An experiment with one unknown name has one mistake, however many values follow it.
     for word in values:
         found = len(context.report.found)

@@ -13,8 +13,9 @@ from modelkit.language.rules.family import Family
 from modelkit.language.rules.meaning import MEANING
 from modelkit.language.rules.ollama import OLLAMA
 from modelkit.language.rules.production import PRODUCTION
+from modelkit.language.rules.style import STYLE
 from modelkit.language.rules.syntax import SYNTAX
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (SYNTAX, OLLAMA, MEANING, PRODUCTION, COMMENTS)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (SYNTAX, OLLAMA, MEANING, PRODUCTION, STYLE, COMMENTS)}
 RULES: dict[str, Rule] = {slug: rule for family in FAMILIES.values() for slug, rule in family.rules.items()}
 assert len(RULES) == sum(len(family.rules) for family in FAMILIES.values()), "two families have a rule of one name"

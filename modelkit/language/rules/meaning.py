@@ -150,3 +150,22 @@ NEEDS_LATER_RELEASE = MEANING.error(
     why="The model would behave otherwise than the file says, for example without its adapter or its system prompt.",
     help="Remove the line, or say the same in a way that the hint names.",
 )
+TEST_CANNOT_PASS = MEANING.warning(
+    "test-cannot-pass",
+    "Two EXPECTs of a test contradict each other.",
+    why="The same check is wanted and excluded, so no answer passes.",
+    help="Remove one of the two.",
+)
+TEST_ENDS_WITH_ANSWER = MEANING.warning(
+    "test-ends-with-answer",
+    "A TEST's conversation ends with an ASSISTANT turn.",
+    why="The expectations are about the answer that the model gives next, and after an answer nobody has asked "
+    "anything.",
+    help="End with a USER or TOOL turn; what the answer should be goes into EXPECT.",
+)
+GATE_WITHOUT_TESTS = MEANING.warning(
+    "gate-without-tests",
+    "A stage expects tests to pass, and the file has none.",
+    why="The part of no tests that pass is nothing, so the gate says nothing.",
+    help="Add a `TEST`, or remove the line.",
+)

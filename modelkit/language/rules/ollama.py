@@ -124,3 +124,78 @@ BARE_ORG_NAME = OLLAMA.info(
     "Hugging Face's.",
     help="Write `hf.co/org/name` for Hugging Face.",
 )
+STRAY_QUOTE = OLLAMA.warning(
+    "stray-quote",
+    "A text ends with quotes that nothing opened.",
+    why='Quotes that do not start a value are part of it: the model reads the `"""` at the end. Most often the ones at '
+    "the beginning were forgotten, and then the text has already ended with its first line.",
+    help='Put `"""` at the beginning too, or remove it from the end.',
+)
+FILE_BESIDE_NAME = OLLAMA.warning(
+    "file-beside-name",
+    "One FROM names a file and another one a model.",
+    why="Ollama ignores every file as soon as one FROM is a model's name, a vision projector's file too, and says "
+    "nothing. Here the last FROM counts, so one file has two meanings.",
+    help="Keep the one that is meant. A stage of its own may have another FROM.",
+)
+TEMPLATE_IGNORED = OLLAMA.warning(
+    "template-ignored",
+    "A TEMPLATE stands beside a RENDERER.",
+    why="Ollama's built-in renderers write the prompt themselves. A TEMPLATE in the same file is stored and never "
+    "used.",
+    help="Remove one of the two.",
+)
+TEMPLATE_WITHOUT_PROMPT = OLLAMA.warning(
+    "template-without-prompt",
+    "A TEMPLATE never prints what the user says.",
+    why="The prompt is what the template prints, and nothing else. Without `.Prompt` or `.Messages`, in Jinja "
+    "`messages`, every conversation is the same prompt to the model.",
+    help="Print `.Prompt`, or go through `.Messages`.",
+)
+SYSTEM_NOT_IN_TEMPLATE = OLLAMA.warning(
+    "system-not-in-template",
+    "There is a SYSTEM, and the TEMPLATE never prints it.",
+    why="Ollama hands the system prompt to the template as `.System`, or as the first of `.Messages`. A template that "
+    "prints neither drops it in silence.",
+    help="Print `.System` in the TEMPLATE, or remove the TEMPLATE so that the model's own is used.",
+)
+REMOVED_TEMPLATE_VARIABLE = OLLAMA.warning(
+    "removed-template-variable",
+    "A TEMPLATE uses a variable that Ollama no longer sets.",
+    why="`.First` and `.Context` went with Ollama's first versions. What is not set is false in an `if` and prints "
+    "`<no value>`; what stood behind `{{ if .First }}` is never printed, which was mostly the system prompt.",
+    help="Remove it; a template is rendered for the whole conversation, or for each turn, and needs no `.First`.",
+)
+JINJA_TEMPLATE = OLLAMA.info(
+    "jinja-template",
+    "A TEMPLATE in Jinja, in a file that is Ollama's otherwise.",
+    why="To Ollama `{%` is text: it is sent to the model as it stands, or the template is refused for its `{{ }}`. "
+    "modelkit renders Jinja on every engine.",
+    help="Nothing, if only modelkit reads the file; remove the TEMPLATE where the model has its own.",
+)
+UNKNOWN_RENDERER = OLLAMA.warning(
+    "unknown-renderer",
+    "A RENDERER or PARSER that Ollama does not have.",
+    why="Ollama does not look at the name when it makes the model. The first conversation fails.",
+    help="Write one of the names that Ollama has, in lower case. They are those of Ollama 0.33.",
+)
+NUM_GPU_COUNTS_LAYERS = OLLAMA.warning(
+    "num-gpu-counts-layers",
+    "`num_gpu` is so small that it looks like a number of GPUs.",
+    why="It is the number of the model's layers that go to the GPU. `num_gpu 1` leaves all but one of them to the "
+    "processor, and the model is as slow as without a GPU.",
+    help="Remove the line: as many layers as fit go to the GPU. For several GPUs there is `SERVE tensor_parallel`.",
+)
+VARIABLE_IN_TEXT = OLLAMA.warning(
+    "variable-in-text",
+    "A text holds a variable of templates.",
+    why="Only a TEMPLATE is a template. In SYSTEM and MESSAGE `{{ .Prompt }}` is not replaced: the model reads it as "
+    "it stands.",
+    help="Remove it, or put it into the TEMPLATE.",
+)
+STOP_NEVER_REACHED = OLLAMA.warning(
+    "stop-never-reached",
+    "A stop string can never be what ends an answer.",
+    why="Another stop string is its beginning, and an answer has ended before the longer one is complete.",
+    help="Remove the longer one, or the shorter one if the longer was meant.",
+)

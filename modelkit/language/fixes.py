@@ -52,7 +52,7 @@ def line_end(source: Source) -> str:
     if len(source.line_starts) == 1:
         return "\n"
     end = source.line_starts[1]
-    return "\r\n" if source.text[:end].endswith("\r\n") else source.text[end - 1]
+    return "\r\n" if source.text[end - 2 : end] == "\r\n" else source.text[end - 1]
 
 
 def apply(text: str, fixes: Iterable[Fix]) -> tuple[str, list[Fix]]:

@@ -7,9 +7,11 @@ from bisect import bisect_right
 from collections.abc import Sequence
 
 from modelkit.language.characters import clean, deleted, describe
-from modelkit.language.diagnostic import Note, Report, did_you_mean
+from modelkit.language.diagnostic import Edit, Fix, Note, Report, did_you_mean
 from modelkit.language.document import Token
+from modelkit.language.fixes import comment_above, guess, instead, line_end, without
 from modelkit.language.lexer import ROLES, WORDS, Lexed, Mistake, Problem, Shape
+from modelkit.language.parameters import PARAMETERS
 from modelkit.language.rules.syntax import (
     BAD_BLOCK_HEADER,
     BAD_ENCODING,
@@ -20,6 +22,7 @@ from modelkit.language.rules.syntax import (
     UNCLOSED_QUOTE,
     UNKNOWN_INSTRUCTION,
 )
+from modelkit.language.serve import SERVE_KEYS
 from modelkit.language.source import Source, Span
 from modelkit.language.values import LINE_END
 
@@ -36,14 +39,15 @@ def explain(source: Source, lexed: Lexed, report: Report) -> None:
         return
     if not lexed.mistakes:
         return
-    explainer = _Explainer(source.text, lexed.tokens, report)
+    explainer = _Explainer(source, lexed.tokens, report)
     for mistake in lexed.mistakes:
         explainer.explain(mistake)
 
 
 class _Explainer:
-    def __init__(self, text: str, tokens: Sequence[Token], report: Report) -> None:
-        self.text = text
+    def __init__(self, source: Source, tokens: Sequence[Token], report: Report) -> None:
+        self.source = source
+        self.text = source.text
         self.report = report
         self.values: list[tuple[Token, Token, Token | None]] = []  # a keyword, its value, the last quoted value
         self.guesses = MOST_GUESSES
@@ -73,18 +77,20 @@ class _Explainer:
                 self.header(mistake)
             case Problem.BRACE:
                 hint = _comment_hint(mistake.word) or "move what follows to the next line"
-                self.report.add(TEXT_AFTER_BRACE, "a `}` stands alone on its line", mistake.span, hint=hint)
+                self.report.add(TEXT_AFTER_BRACE, "a `}` stands alone on its line", mistake.span, hint=hint,
+                                fix=self.below_brace(mistake))
 
     def word(self, mistake: Mistake) -> None:
         word = mistake.word
-        meant = self.meant(word)
+        meant, fix = self.meant(mistake), None
         if mistake.follows and (_is_label(word) or word.upper() in WORDS or not (meant or _shouts(word))):
             return  # more of the text that was not understood, not a mistake of its own
         hint, notes = (None, []) if mistake.follows else self.after_text(mistake.span)
         if meant and not (hint and _is_label(word)):
-            hint, notes = meant, []
+            (hint, fix), notes = meant, []
         elif word.startswith("```"):
             hint, notes = "remove the Markdown fence", []
+            fix = without(self.source, mistake.span, "the Markdown fence")
         elif word.startswith("{") and not hint:
             hint = "a Modelfile is made of lines such as `FROM llama3.2`"
         if clean(word) != word:
@@ -93,21 +99,43 @@ class _Explainer:
             message = f"no instruction is called {shown(word)}"
         else:
             message = f"a line must start with an instruction, not with {shown(word)}"
-        self.report.add(UNKNOWN_INSTRUCTION, message, mistake.span, hint=hint, notes=notes)
+        self.report.add(UNKNOWN_INSTRUCTION, message, mistake.span, hint=hint, notes=notes, fix=fix)
 
-    def meant(self, word: str) -> str | None:
+    def meant(self, mistake: Mistake) -> tuple[str, Fix | None] | None:
         """What to write instead of a word that is nearly an instruction."""
+        word, start = mistake.word, mistake.span.start
         begun = _LETTERS.match(word)
         letters = begun[0] if begun else ""
         after = word[len(letters) : len(letters) + 1]
         if letters.upper() in WORDS and after:
-            return f"write `{letters}` and a {'space before the value' if clean(after) else 'plain space'}"
+            hint = f"write `{letters}` and a {'space before the value' if clean(after) else 'plain space'}"
+            return hint, self.spaced(start + len(letters))
         bare = clean(word)
         if bare != word and bare.upper() in WORDS:
-            return "remove that character"
+            return "remove that character", instead(Span(start, start + len(word)), bare)
         self.guesses -= 1
         known = did_you_mean(bare, WORDS) if bare.isascii() and self.guesses > 0 else None
-        return f"did you mean `{known}`?" if known else None
+        return (f"did you mean `{known}`?", guess(Span(start, start + len(word)), known)) if known else None
+
+    def spaced(self, at: int) -> Fix | None:
+        """One space for the `:` or `=`, or the blank of another kind, that stands at `at` behind a keyword."""
+        if self.text[at] not in ":=" and clean(self.text[at]):
+            return None
+        end = at + 1
+        while self.text[end : end + 1] in (" ", "\t"):
+            end += 1
+        return instead(Span(at, end), " ", title="write a space")
+
+    def below_brace(self, mistake: Mistake) -> Fix | None:
+        """A line end between a brace and what follows it, if that can stand on a line."""
+        start = mistake.span.start
+        begun = _LETTERS.match(self.text, start)
+        if self.text[start] != "#" and (begun is None or begun[0].upper() not in WORDS):
+            return None
+        brace = start
+        while self.text[brace - 1] in " \t":
+            brace -= 1
+        return instead(Span(brace, start), line_end(self.source), title="move it to the next line")
 
     def after_text(self, span: Span) -> tuple[str | None, list[Note]]:
         """What to say when a line that is no instruction comes right after a text: its author thought it went on."""
@@ -155,42 +183,59 @@ class _Explainer:
         if mistake.keyword == "MESSAGE":
             role = did_you_mean(re.sub(r"\W", "", word), ROLES)
             hint = f"write `MESSAGE {role}` and a space" if role else None
-            self.report.add(BAD_ROLE, f"{shown(word)} is not a role", mistake.span, hint=hint)
+            self.report.add(BAD_ROLE, f"{shown(word)} is not a role", mistake.span, hint=hint,
+                            fix=_rename(mistake.span, re.sub(r"\W", "", word), role))
             return
-        hint = None
+        hint, fix = None, None
         if pair and len(word) <= 60:
             hint = f"write `{mistake.keyword} {pair[1]} {pair[2]}`" if pair[2] else f"write `{pair[1]}` and a space"
+            fix = instead(mistake.span, f"{pair[1]} {pair[2]}".rstrip())
         elif re.fullmatch(r"[A-Za-z0-9_]+", plain := word.replace("-", "_").strip("\"'`")):
             hint = f"did you mean `{plain}`?"
-        self.report.add(BAD_PARAMETER_NAME, f"{shown(word)} is not a name", mistake.span, hint=hint)
+            known = plain in PARAMETERS or plain in SERVE_KEYS
+            fix = instead(mistake.span, plain) if known else guess(mistake.span, plain)
+        self.report.add(BAD_PARAMETER_NAME, f"{shown(word)} is not a name", mistake.span, hint=hint, fix=fix)
 
     def role(self, mistake: Mistake) -> None:
         if not mistake.word:
             hint = "leave one space between `MESSAGE` and the role"
-            self.report.add(BAD_ROLE, "two blanks follow `MESSAGE`, so its role is empty", mistake.span, hint=hint)
+            start, end = mistake.span.start, mistake.span.start
+            while self.text[end : end + 1] in (" ", "\t"):
+                end += 1
+            self.report.add(BAD_ROLE, "two blanks follow `MESSAGE`, so its role is empty", mistake.span, hint=hint,
+                            fix=instead(Span(start, end), "", title="leave one space"))
             return
         meant = did_you_mean(mistake.word, ROLES)
         hint = f"did you mean `{meant}`?" if meant else "the roles are `system`, `user` and `assistant`"
-        self.report.add(BAD_ROLE, f"no role is called {shown(mistake.word)}", mistake.span, hint=hint)
+        self.report.add(BAD_ROLE, f"no role is called {shown(mistake.word)}", mistake.span, hint=hint,
+                        fix=_rename(mistake.span, mistake.word, meant))
 
     def quote(self, mistake: Mistake) -> None:
         quote = self.text[mistake.span.start : mistake.span.end]
         end = LINE_END.search(self.text, mistake.span.end)
         text, found, after = self.text[mistake.span.end : end.start() if end else None].partition(quote)
+        start, line = mistake.span.start, Span(mistake.span.start, end.start() if end else len(self.text))
+        fix: Fix | None = None
         if not found:
+            at = mistake.span.end + len(text.rstrip(" \t"))
+            fix = instead(Span(at, at), quote, title="close the quote on its line", safe=False)
             hint = f"end the value with `{quote}`, as the last thing on its line"
         elif after.lstrip().startswith("#"):
             hint = "put the comment on a line of its own"
+            behind = Span(line.end - len(after.lstrip()), line.end)
+            fix = comment_above(self.source, mistake.span, behind, safe=True)
         elif quote == '"' and text:
+            edits = Edit(Span(start, start), '"""'), Edit(Span(line.end, line.end), '"""')
+            fix = Fix('put the whole between `"""` and `"""`', edits, safe=False)
             hint = 'the second `"` closes nothing, as text follows it; put the whole between `"""` and `"""`'
         else:
             hint = f"a quote closes only at the end of a line; remove what follows the second `{quote}`"
-        self.report.add(UNCLOSED_QUOTE, f"this `{quote}` is never closed", mistake.span, hint=hint)
+        self.report.add(UNCLOSED_QUOTE, f"this `{quote}` is never closed", mistake.span, hint=hint, fix=fix)
 
     def header(self, mistake: Mistake) -> None:
         span = mistake.span
         line = self.text[span.start : span.end]
-        hint = f"write `{_example(mistake.keyword)}`"
+        hint, fix = f"write `{_example(mistake.keyword)}`", None
         if not mistake.word:
             message = f"this `{mistake.keyword}` has no {_title(mistake.keyword)}"
         elif clean(line).endswith("{"):
@@ -201,10 +246,20 @@ class _Explainer:
             rest = self.text[mistake.at + 1 : span.end]
             hint = _comment_hint(rest) or "put what follows it on lines of its own"
             span = Span(span.end - len(rest.lstrip()), span.end)
+            if rest.lstrip().startswith("#"):
+                fix = comment_above(self.source, mistake.span, span, safe=True)
         else:
             message = f"the line of a `{mistake.keyword}` ends with `{{`"
             hint = f"write `{clean(line)} {{`" if len(line) <= 60 else hint
-        self.report.add(BAD_BLOCK_HEADER, message, span, hint=hint)
+            fix = instead(Span(span.end, span.end), " {", title="end the line with `{`", safe=False)
+        self.report.add(BAD_BLOCK_HEADER, message, span, hint=hint, fix=fix)
+
+
+def _rename(span: Span, word: str, known: str | None) -> Fix | None:
+    """The word that is known for the one that was written: safe where only the case differs."""
+    if known is None:
+        return None
+    return instead(span, known) if word.lower() == known else guess(span, known)
 
 
 def _shouts(word: str) -> bool:

@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from modelkit.language import grammar
-from modelkit.language.diagnostic import Diagnostic, Note, Report, in_file_order
+from modelkit.language.diagnostic import Diagnostic, Fix, Note, Report, in_file_order
 from modelkit.language.document import Block, Comment, Document, Instruction, Item, Token, Word
+from modelkit.language.fixes import instead, line_end, without
 from modelkit.language.lexer import TRIVIA, WORDS, Lexed, Problem, Shape, lex
 from modelkit.language.mistakes import explain
 from modelkit.language.rules.syntax import INSTRUCTION_NOT_ALLOWED_HERE, MISSING_FROM, STRAY_BRACE, UNCLOSED_BLOCK
@@ -27,7 +28,7 @@ def parse(source: Source) -> tuple[Document, list[Diagnostic]]:
     lexed = lex(source.text, WORDS)
     report = Report()
     explain(source, lexed, report)
-    nodes = _Structure(lexed, report).nodes()
+    nodes = _Structure(source, lexed, report).nodes()
     comments = [Comment(t.text, t.span) for t in lexed.tokens if t.kind == "COMMENT"]
     document = Document(source, _with_comments(nodes, comments), tuple(lexed.tokens))
     if not lexed.mistakes and not any(_names_a_base(i) for i in document.all_instructions()):
@@ -45,7 +46,8 @@ def _names_a_base(instruction: Instruction) -> bool:
 class _Structure:
     """Makes nodes of whole instructions and block edges where the grammar lets them stand, and mends where not."""
 
-    def __init__(self, lexed: Lexed, report: Report) -> None:
+    def __init__(self, source: Source, lexed: Lexed, report: Report) -> None:
+        self._source = source
         self._phrases = list(_phrases(lexed.tokens))
         self._matches = _matching_braces(self._phrases)
         self._bad_headers = {m.span.start for m in lexed.mistakes if m.problem is Problem.HEADER}
@@ -91,7 +93,8 @@ class _Structure:
         """Says why, and returns the index of the phrase to go on with."""
         word = self._phrases[index][0]
         if word.kind == "CLOSE":
-            self._report.add(STRAY_BRACE, "this `}` closes nothing", word.span)
+            self._report.add(STRAY_BRACE, "this `}` closes nothing", word.span,
+                             fix=without(self._source, word.span, "the brace", safe=False))
         elif self._open is None or WORDS[word.kind] is not Shape.BLOCK:
             self._not_allowed(word)
         elif self._open in self._matches and not self._is_bad(self._open):
@@ -117,7 +120,17 @@ class _Structure:
             return  # its first line is wrong already; whether it has an end is the smaller question
         notes = [Note("the next block starts here", before.span)] if before else []
         hint = "put `}` alone on the line that ends it"
-        self._report.add(UNCLOSED_BLOCK, f"this `{word.kind}` block is never closed", word.span, hint=hint, notes=notes)
+        self._report.add(UNCLOSED_BLOCK, f"this `{word.kind}` block is never closed", word.span, hint=hint, notes=notes,
+                         fix=self._closing(before))
+
+    def _closing(self, before: Token | None) -> Fix:
+        """A brace on a line of its own, before another block or at the end."""
+        text, end = self._source.text, line_end(self._source)
+        if before is not None:
+            at = self._source.line_starts[self._source.line_column(before.span.start)[0] - 1]
+            return instead(Span(at, at), f"}}{end}", title="close the block before the next one", safe=False)
+        begin = "" if text.endswith(("\n", "\r")) else end
+        return instead(Span(len(text), len(text)), f"{begin}}}{end}", title="close the block", safe=False)
 
     def _is_bad(self, header: int) -> bool:
         return self._phrases[header][0].span.start in self._bad_headers

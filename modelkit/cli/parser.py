@@ -40,8 +40,8 @@ def build() -> argparse.ArgumentParser:
     parser = _Parser(prog="modelkit", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
     commands = Subcommands(parser)
-    for add in (_check, _fmt, _parse, _plan, _explain, _diff, _up, _ps, _status, _logs, _down, _chat, _env, _promote,
-                _engine, _doctor, _lsp, _version):
+    for add in (_init, _check, _fmt, _parse, _plan, _explain, _diff, _up, _ps, _status, _logs, _down, _chat, _env,
+                _promote, _engine, _doctor, _lsp, _version):
         add(commands)
     add_model_commands(commands)
     return parser
@@ -53,6 +53,18 @@ def _file(parser: argparse.ArgumentParser, *, many: bool = False) -> None:
 
 def _stage(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-s", "--stage", help="the stage (default: $MODELKIT_STAGE, else dev)")
+
+
+def _init(commands: Subcommands) -> None:
+    parser = commands.add("init", "init", "write a first Modelfile; asks what no flag says",
+                          example="modelkit init --name support --from hf.co/Qwen/Qwen3-0.6B")
+    parser.add_argument("file", metavar="FILE", nargs="?", help="the file, or its folder (default: ./Modelfile)")
+    parser.add_argument("--name", help="the model name that clients send (default: the folder's)")
+    parser.add_argument("--from", dest="base", metavar="REFERENCE", help="the base model (default: a small one)")
+    parser.add_argument("--system", metavar="TEXT", help="the system prompt; an empty one leaves the model's own")
+    parser.add_argument("--context", type=int, metavar="TOKENS", help="prompt and answer together (default: 4096)")
+    parser.add_argument("--platform", metavar="NAME", help="where production runs (default: process)")
+    parser.add_argument("-y", "--yes", action="store_true", help="ask nothing")
 
 
 def _check(commands: Subcommands) -> None:

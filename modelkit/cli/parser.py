@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from modelkit import __version__
+from modelkit.cli.exchange_words import add_exchange_commands
 from modelkit.cli.model_words import add_model_commands, lock_flags
 
 _DESCRIPTION = "One Modelfile from laptop to production: llama.cpp for dev, vLLM for prod, one OpenAI API."
@@ -43,6 +44,7 @@ def build() -> argparse.ArgumentParser:
     for add in (_init, _check, _fmt, _parse, _plan, _explain, _diff, _up, _ps, _status, _logs, _down, _chat, _env,
                 _promote, _engine, _doctor, _lsp, _version):
         add(commands)
+    add_exchange_commands(commands)
     add_model_commands(commands)
     return parser
 

@@ -90,7 +90,7 @@ def _remote(reference: Reference) -> Manifest:
 
 def _local(reference: Reference) -> Manifest | None:
     """What Ollama has under this name here, if all of its files seem to be there."""
-    for root in _stores():
+    for root in stores():
         file = root.joinpath("manifests", reference.host, *reference.name.split("/"), reference.tag)
         try:
             if not 0 < file.stat().st_size <= LARGEST:
@@ -106,7 +106,7 @@ def _local(reference: Reference) -> Manifest | None:
 
 def _adopted(piece: Piece, store: Store, on_progress: Progress) -> bool:
     """Is this file in a store of Ollama's, unchanged, and now in ours too?"""
-    for root in _stores():
+    for root in stores():
         file = _blob(root, piece.digest)
         try:
             if _size(file) == piece.size and store.digest(file, on_progress) == piece.digest:
@@ -117,7 +117,7 @@ def _adopted(piece: Piece, store: Store, on_progress: Progress) -> bool:
     return False
 
 
-def _stores() -> Iterator[Path]:
+def stores() -> Iterator[Path]:
     """Where Ollama keeps models: where it is told to, else under the user's home or that of its service."""
     if named := os.environ.get("OLLAMA_MODELS"):
         yield Path(named).expanduser()

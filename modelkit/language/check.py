@@ -20,7 +20,6 @@ from modelkit.language.checking.views import Checked
 from modelkit.language.diagnostic import Diagnostic, Report, Severity, in_file_order
 from modelkit.language.document import Document
 from modelkit.language.fixes import without
-from modelkit.language.fixes import without
 from modelkit.language.modelfile import Layer, Modelfile, Said
 from modelkit.language.names import default_name
 from modelkit.language.parser import parse

@@ -15,18 +15,7 @@ from modelkit.language.corrections import (
     without_deleted,
 )
 from modelkit.language.diagnostic import Note, Report
-from modelkit.language.corrections import (
-    as_instruction,
-    closed_on_its_line,
-    comment_off,
-    one_by_one,
-    quoted,
-    with_real_breaks,
-    without_deleted,
-)
-from modelkit.language.diagnostic import Note, Report
 from modelkit.language.document import Document, Instruction
-from modelkit.language.fixes import instead
 from modelkit.language.fixes import instead
 from modelkit.language.lexer import OLLAMA_WORDS, WORDS
 from modelkit.language.mistakes import TEXTS

@@ -6,7 +6,6 @@ from typing import Any
 
 from modelkit.language.checking.context import Context
 from modelkit.language.fixes import without
-from modelkit.language.fixes import without
 from modelkit.language.modelfile import Layer, Said, Unset
 from modelkit.language.rules.meaning import USELESS_UNSET
 

@@ -18,7 +18,6 @@ from modelkit.language.checking.templates import check_template
 from modelkit.language.diagnostic import Severity
 from modelkit.language.document import Instruction, Word
 from modelkit.language.fixes import instead, without
-from modelkit.language.fixes import instead, without
 from modelkit.language.instructions import INSTRUCTIONS
 from modelkit.language.modelfile import Layer, Message, Role, Said
 from modelkit.language.names import MODEL_NAME, VARIABLE
@@ -26,7 +25,6 @@ from modelkit.language.quantization import PRECISIONS, named_in
 from modelkit.language.rules.meaning import BAD_VALUE
 from modelkit.language.rules.ollama import EMPTY_VALUE
 from modelkit.language.rules.production import NEEDS_IMATRIX
-from modelkit.language.source import Span
 from modelkit.language.source import Span
 
 ACTS_AS = {"model": "FROM"} | {

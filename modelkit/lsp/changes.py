@@ -57,7 +57,7 @@ def actions(analysis: Analysis, uri: str, span: Span, only: Sequence[str] | None
     """
     found = [one for one in analysis.findings if one.span.start <= span.end and span.start <= one.span.end]
     made: list[types.CodeAction] = []
-    if _wanted(types.CodeActionKind.QuickFix, only):
+    if _wanted(types.CodeActionKind.QuickFix.value, only):
         made += [_fix(analysis, uri, one, one.fix) for one in found if one.fix is not None]
         made += [_ignore(analysis, uri, one) for one in found if _can_be_ignored(analysis, one)]
     if _wanted(FIX_ALL, only) and (edits := _all_fixes(analysis)):
@@ -67,7 +67,9 @@ def actions(analysis: Analysis, uri: str, span: Span, only: Sequence[str] | None
 
 
 def _wanted(kind: str, only: Sequence[str] | None) -> bool:
-    return only is None or any(kind == one or kind.startswith(f"{one}.") or not one for one in only)
+    # A known kind is an Enum, whose text in an f-string is not its value in every Python.
+    asked = [one.value if isinstance(one, types.CodeActionKind) else one for one in only or [""]]
+    return any(not one or f"{kind}.".startswith(f"{one}.") for one in asked)
 
 
 def _fix(analysis: Analysis, uri: str, found: Diagnostic, fix: Fix) -> types.CodeAction:

@@ -20,6 +20,7 @@ from modelkit import __version__
 from modelkit.language.source import Source
 from modelkit.lsp import changes, names, outline
 from modelkit.lsp.analysis import Analysis
+from modelkit.lsp.colours import LEGEND, colours
 from modelkit.lsp.completion import TRIGGERS, completions
 from modelkit.lsp.diagnostics import diagnostics
 from modelkit.lsp.hover import hover
@@ -69,6 +70,15 @@ class ModelfileServer(LanguageServer):
         """Something beside the open files changed, such as a lock: all of them are checked again."""
         for uri in self.workspace.text_documents:
             self.changed(uri)
+
+    def watch(self) -> None:
+        """Asks the client to tell when a lock changes, if it can: findings about engines depend on it."""
+        workspace = self.client_capabilities.workspace
+        watched = workspace.did_change_watched_files if workspace is not None else None
+        if watched is not None and watched.dynamic_registration:
+            options = types.DidChangeWatchedFilesRegistrationOptions([types.FileSystemWatcher("**/*.lock")])
+            self.client_register_capability(types.RegistrationParams(
+                [types.Registration("locks", types.WORKSPACE_DID_CHANGE_WATCHED_FILES, options)]))
 
     def _publish(self, uri: str) -> None:
         self._waiting.pop(uri, None)
@@ -133,6 +143,10 @@ def _add_documents(server: ModelfileServer) -> None:
     def closed(params: types.DidCloseTextDocumentParams) -> None:
         server.closed(params.text_document.uri)
 
+    @server.feature(types.INITIALIZED)
+    def ready(params: types.InitializedParams) -> None:
+        server.watch()
+
     @server.feature(types.SHUTDOWN)
     def shutdown(params: None) -> None:
         server.left_in_order = True
@@ -196,6 +210,10 @@ def _add_places(server: ModelfileServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_FOLDING_RANGE)
     def fold(params: types.FoldingRangeParams) -> list[types.FoldingRange]:
         return outline.folds(server.analysis(params.text_document.uri))
+
+    @server.feature(types.TEXT_DOCUMENT_SEMANTIC_TOKENS_FULL, LEGEND)
+    def colour(params: types.SemanticTokensParams) -> types.SemanticTokens:
+        return colours(server.analysis(params.text_document.uri))
 
     @server.feature(types.TEXT_DOCUMENT_DOCUMENT_LINK)
     def link(params: types.DocumentLinkParams) -> list[types.DocumentLink]:

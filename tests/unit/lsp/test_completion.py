@@ -143,7 +143,7 @@ def test_files_beside_the_modelfile(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "small model.gguf").touch()
-    assert [name for name in offered("FROM ./¦", tmp_path)] == ["./models/", "./tone.gguf"]
+    assert offered("FROM ./¦", tmp_path) == ["./models/", "./tone.gguf"]
     assert offered("SYSTEMFILE ¦", tmp_path) == ["models/", "prompt.txt", "tone.gguf"]
     assert offered("ADAPTER ./models/¦", tmp_path) == ["./models/small model.gguf"]
     assert "./tone.gguf" in offered("FROM ¦", tmp_path)

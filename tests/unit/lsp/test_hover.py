@@ -8,6 +8,7 @@ import pytest
 
 from modelkit.language.engine_words import ENGINES
 from modelkit.language.instructions import INSTRUCTIONS
+from modelkit.language.kinds import Kind, Wrong
 from modelkit.language.parameters import PARAMETERS
 from modelkit.language.quantization import PRECISIONS
 from modelkit.language.serve import SERVE_KEYS
@@ -57,8 +58,8 @@ def test_what_is_said(text: str, word: str, says: str) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "SYSTEM You are ¦kind", 'SYSTEM """a\nFR¦OM x\n"""', "# just pro¦se, and bad-value", "NONSENSE ¦x", "¦", "MESSAGE user h¦i",
-    "PARAMETER non¦sense 1", "SERVE non¦sense 1", "FLAG --no-such-¦flag", "ENGINE vllm >=0.¦32",
+    "SYSTEM You are ¦kind", 'SYSTEM """a\nFR¦OM x\n"""', "# just pro¦se, and bad-value", "NONSENSE ¦x", "¦",
+    "MESSAGE user h¦i", "PARAMETER non¦sense 1", "SERVE non¦sense 1", "FLAG --no-such-¦flag", "ENGINE vllm >=0.¦32",
 ])
 def test_nothing_is_said_of_prose_and_of_what_is_not_known(text: str) -> None:
     assert said(text) == ("", "")
@@ -80,13 +81,13 @@ def test_a_table_has_the_files_context() -> None:
 
 SETTINGS = [*((name, row.kind, row.default) for name, row in PARAMETERS.items()),
             *((f"serve.{name}", row.kind, row.default) for name, row in SERVE_KEYS.items())]
-SAMPLES = ("0", "1", "-1", "0.5", "true", "false", "fp8", "q8_0", "ngram", "draft_model", "hermes", "embed", "5m", "cpu",
-           "env:KEY", "<|im_end|>", "a`b|c\nd")
+SAMPLES = ("0", "1", "-1", "0.5", "true", "false", "fp8", "q8_0", "ngram", "draft_model", "hermes", "embed", "5m",
+           "cpu", "env:KEY", "<|im_end|>", "a`b|c\nd")
 
 
 @pytest.mark.parametrize(("name", "kind", "default"), SETTINGS, ids=lambda v: v if isinstance(v, str) else "")
-def test_every_setting_becomes_something_on_every_engine_that_has_a_say(name: str, kind: object, default: object) -> None:
-    values = [read for text in SAMPLES if isinstance(read := kind.read(text), bool | int | float | str)]  # type: ignore[attr-defined]
+def test_every_setting_becomes_something_where_an_engine_has_a_say(name: str, kind: Kind, default: object) -> None:
+    values = [read for text in SAMPLES if not isinstance(read := kind.read(text), Wrong)]
     for value in values:
         table = becomes(name, value)
         rows = table.splitlines()[2:]

@@ -18,10 +18,18 @@ from tests.unit.lsp.texts import MARK, SUPPORT
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
+WATCHED: list[str] = []
+"""What the server asked the client to tell it."""
+
+
 @pytest_lsp.fixture(
     scope="module", loop_scope="module",
     config=ClientServerConfig(server_command=[sys.executable, "-m", "modelkit", "lsp", "--stdio"]))
 async def client(lsp_client: LanguageClient) -> AsyncIterator[None]:
+    @lsp_client.feature(types.CLIENT_REGISTER_CAPABILITY)
+    def register(params: types.RegistrationParams) -> None:
+        WATCHED.extend(one.method for one in params.registrations)
+
     capabilities = client_capabilities("visual-studio-code")
     await lsp_client.initialize_session(types.InitializeParams(capabilities=capabilities))
     yield
@@ -132,12 +140,10 @@ async def test_definition_references_and_highlights(file: File) -> None:
 async def test_a_path_leads_to_its_file(file: File, tmp_path: Path) -> None:
     (tmp_path / "prompt.txt").write_text("Be brief.")
     place = await file.type(f"FROM llama3.2:3b\nSYSTEMFILE ./pro{MARK}mpt.txt\n")
-    (found,) = await file.client.text_document_definition_async(  # type: ignore[misc]
-        types.DefinitionParams(file.id, place))  # type: ignore[union-attr]
-    assert found.uri == (tmp_path / "prompt.txt").as_uri()
-    (link,) = await file.client.text_document_document_link_async(  # type: ignore[misc]
-        types.DocumentLinkParams(file.id))
-    assert link.target == found.uri and file.at(link.range) == "./prompt.txt"
+    found: Any = await file.client.text_document_definition_async(types.DefinitionParams(file.id, place))
+    links: Any = await file.client.text_document_document_link_async(types.DocumentLinkParams(file.id))
+    assert [one.uri for one in found] == [one.target for one in links] == [(tmp_path / "prompt.txt").as_uri()]
+    assert file.at(links[0].range) == "./prompt.txt"
 
 
 async def test_rename(file: File) -> None:
@@ -157,6 +163,27 @@ async def test_symbols_and_folds(file: File) -> None:
     assert [one.name for one in found if one.children] == ["STAGE prod", "STAGE staging EXTENDS prod", "TEST greets"]
     folds: Any = await file.client.text_document_folding_range_async(types.FoldingRangeParams(file.id))
     assert [(one.start_line, one.end_line) for one in folds] == [(4, 5), (9, 12), (14, 15), (17, 19)]
+
+
+async def test_colours(file: File) -> None:
+    await file.type("FROM x\n")
+    found = await file.client.text_document_semantic_tokens_full_async(types.SemanticTokensParams(file.id))
+    assert found is not None and list(found.data) == [0, 0, 4, 0, 0, 0, 5, 1, 3, 0]
+
+
+async def test_a_lock_that_changes_is_read_again(file: File, tmp_path: Path) -> None:
+    await file.type("FROM llama3.2:3b\nSTAGE prod {\n  ENGINE vllm >=0.31,<0.34\n  FLAG --enforce-eager\n}\n")
+    before = [one.message for one in file.client.diagnostics[file.uri]]
+    lock = tmp_path / "Modelfile.lock"
+    lock.write_text('[[stage]]\nname = "prod"\nengine = "0.31.0 cuda"\n')
+    change = types.FileEvent(lock.as_uri(), types.FileChangeType.Created)
+    file.client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams([change]))
+    for _ in range(50):
+        await file.client.wait_for_notification(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+        if [one.message for one in file.client.diagnostics[file.uri]] != before:
+            break
+    assert [one.message for one in file.client.diagnostics[file.uri]] != before
+    assert WATCHED == [types.WORKSPACE_DID_CHANGE_WATCHED_FILES]
 
 
 async def test_formatting(file: File) -> None:

@@ -1,0 +1,150 @@
+"""pre-commit hooks and the GitHub Action: valid by the other side's own rules, and run as the other side runs them."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+from check_jsonschema.builtin_schemas import get_builtin_schema
+from pre_commit.clientlib import load_manifest
+
+ROOT = Path(__file__).parents[3]
+HOOKS = {hook["id"]: hook for hook in load_manifest(str(ROOT / ".pre-commit-hooks.yaml"))}
+ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
+INSTALL, CHECK = ACTION["runs"]["steps"]
+PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+GOOD = "FROM ./model.gguf\n"
+LOOSE = "FROM ./model.gguf\nparameter stop a\nPARAMETER num_ctx   4096\n"
+WRONG = "FROM ./model.gguf\nPARAMETER temprature 0.2\n"
+
+NAMES = {
+    "Modelfile": True, "a/Modelfile": True, "support.Modelfile": True, "a/b.modelfile": True, "Modelfile.dev": True,
+    "Modelfile.llama3": True, "Modelfile.mistral": True, "Modelfile-phi": True, "Modelfile.lock": False,
+    "support.Modelfile.lock": False, "modelfile.py": False, "docs/modelfile.md": False, "Modelfile.md": False,
+    "aModelfile": False, "Modelfiles": False, "Modelfile/readme": False,
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_files_are_the_same_for_hooks_and_editors(name: str) -> None:
+    package = json.loads((ROOT / "editors/vscode/package.json").read_text("utf-8"))
+    (language,) = package["contributes"]["languages"]
+    last = name.rpartition("/")[2]
+    in_code = last in language["filenames"] or last.endswith(tuple(language["extensions"])) or any(
+        fnmatch.fnmatchcase(last, pattern) for pattern in language["filenamePatterns"])
+    assert [bool(re.search(hook["files"], name)) for hook in HOOKS.values()] == [NAMES[name]] * 2
+    assert in_code == NAMES[name]
+
+
+def git(folder: Path, *words: str) -> None:
+    environment = os.environ | {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    subprocess.run(["git", *words], cwd=folder, check=True, capture_output=True, env=environment, timeout=60)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A git repository with Modelfiles of every kind, and what only looks like one."""
+    folder = tmp_path / "repository"
+    files = {"Modelfile": GOOD, "a b/é.Modelfile": LOOSE, "x.modelfile": GOOD, "Modelfile.lock": "x = 1\n",
+             "docs/modelfile.md": "# no\n", "untracked/Modelfile": "nonsense\n"}
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    git(folder, "init", "-q")
+    git(folder, "add", "--", *(name for name in files if not name.startswith("untracked")))
+    return folder
+
+
+def test_pre_commit_runs_the_hooks(repository: Path, tmp_path: Path) -> None:
+    """With the hooks as they are, but for the environment, which is this one."""
+    hooks = [{key: hook[key] for key in ("id", "name", "entry", "files", "types")} | {"language": "system"}
+             for hook in HOOKS.values()]
+    config = repository / ".pre-commit-config.yaml"
+    config.write_text(yaml.safe_dump({"repos": [{"repo": "local", "hooks": hooks}]}))
+    git(repository, "add", config.name)
+
+    def run() -> tuple[int, str]:
+        done = subprocess.run([sys.executable, "-m", "pre_commit", "run", "--all-files", "--verbose"], cwd=repository,
+                              capture_output=True, text=True, timeout=120, check=False,
+                              env=os.environ | {"PATH": PATH, "PRE_COMMIT_HOME": str(tmp_path / "home")})
+        return done.returncode, done.stdout + done.stderr
+
+    code, said = run()
+    assert code == 1
+    assert "3 files checked" in said and "1 file formatted, 2 files unchanged" in said
+    laid_out = (repository / "a b/é.Modelfile").read_text()
+    assert laid_out == "FROM ./model.gguf\nPARAMETER stop a\nPARAMETER num_ctx 4096\n"
+    git(repository, "add", "-u")
+    assert run()[0] == 0
+
+
+def test_the_action_is_one_by_githubs_schema() -> None:
+    schema = get_builtin_schema("vendor.github-actions")
+    jsonschema.Draft7Validator(schema).validate(ACTION)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft7Validator(schema).validate(ACTION | {"runs": {"using": "composite"}})
+
+
+def test_what_users_say_reaches_the_shell_as_variables_only() -> None:
+    for step in ACTION["runs"]["steps"]:
+        assert "${{" not in step["run"]
+    used = {re.sub(r"\$\{\{ inputs\.(\w+) \}\}", r"\1", value) for value in CHECK["env"].values()}
+    assert used == set(ACTION["inputs"])
+
+
+def act(repository: Path, home: Path, **inputs: Any) -> tuple[int, str]:
+    """The action's second step, in the shell that GitHub gives it."""
+    program = home / "modelkit" / "bin" / "modelkit"
+    program.parent.mkdir(parents=True, exist_ok=True)
+    if not program.exists():
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -m modelkit "$@"\n')
+        program.chmod(0o755)
+    said = {name: row["default"] for name, row in ACTION["inputs"].items()} | inputs
+    environment = {name: said[value.split(".")[1].split(" ")[0]] for name, value in CHECK["env"].items()}
+    done = subprocess.run(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", CHECK["run"]], cwd=repository,
+                          capture_output=True, text=True, timeout=120, check=False,
+                          env=os.environ | {"RUNNER_TEMP": str(home)} | environment)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_the_action_checks_every_modelfile_that_git_tracks(repository: Path, tmp_path: Path) -> None:
+    (repository / "-x.modelfile").write_text(GOOD)
+    git(repository, "add", "--", "-x.modelfile")
+    code, said = act(repository, tmp_path)
+    assert code == 1
+    assert "4 files checked" in said and "+PARAMETER num_ctx 4096" in said and "nonsense" not in said
+    assert act(repository, tmp_path, format="false")[0] == 0
+
+
+def test_the_action_points_at_the_line(repository: Path, tmp_path: Path) -> None:
+    (repository / "wrong.Modelfile").write_text(WRONG)
+    sarif = tmp_path / "found.sarif"
+    code, said = act(repository, tmp_path, files="wrong.Modelfile\nModelfile\n", format="false", sarif=str(sarif))
+    assert code == 1
+    assert "::error file=wrong.Modelfile,line=2," in said and "2 files checked" in said
+    assert len(json.loads(sarif.read_text())["runs"][0]["results"]) == 1
+
+
+def test_the_actions_arguments_are_words_of_their_own(repository: Path, tmp_path: Path) -> None:
+    (repository / "Modelfile").write_text("FROM ./model.gguf\nPARAMETER mirostat 1\n")
+    more = "--fail-on\nwarning\n"
+    assert act(repository, tmp_path, files="Modelfile", format="false")[0] == 0
+    assert act(repository, tmp_path, files="Modelfile", format="false", arguments=more)[0] == 1
+    code, _ = act(repository, tmp_path, files="Modelfile; touch pwned", arguments="$(touch pwned)", format="false")
+    assert code == 2 and not (repository / "pwned").exists()
+
+
+def test_a_repository_without_modelfiles_is_fine(tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    assert act(folder, tmp_path) == (0, "there is no Modelfile here\n")

@@ -31,7 +31,7 @@ def _import(commands: Subcommands) -> None:
 def _export(commands: Subcommands) -> None:
     parser = commands.add("export", "exchange", "write another program's file from a Modelfile, and say what it lacks",
                           example="modelkit export ollama -s dev Modelfile")
-    parser.add_argument("format", choices=("ollama",), help="whose file to write")
+    parser.add_argument("format", choices=FORMATS, help="whose file to write")
     parser.add_argument("files", metavar="FILE", nargs="*", help="Modelfiles, or folders that hold one (default: the "
                         "Modelfile of this folder); compose and llama-swap take several")
     parser.add_argument("-s", "--stage", help="the stage (default: $MODELKIT_STAGE, else prod for vllm and dev for the "

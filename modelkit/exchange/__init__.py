@@ -37,11 +37,11 @@ class Format(NamedTuple):
 
 FORMATS: dict[str, Format] = {row.name: row for row in (
     Format("ollama", "a Modelfile of Ollama's", "ollama", "ollama_writing"),
-    Format("vllm", "a `vllm serve` command line", "command_lines", "", "prod"),
-    Format("llama-server", "a `llama-server` command line", "command_lines", ""),
-    Format("compose", "`models:` of a Compose file", "compose", "", many=True),
-    Format("llama-swap", "a config of llama-swap", "llama_swap", "", many=True),
-    Format("lmstudio", "a model.yaml of LM Studio", "lmstudio", ""),
+    Format("vllm", "a `vllm serve` command line", "command_lines", "serving", "prod"),
+    Format("llama-server", "a `llama-server` command line", "command_lines", "serving"),
+    Format("compose", "`models:` of a Compose file", "compose", "compose_writing", many=True),
+    Format("llama-swap", "a config of llama-swap", "llama_swap", "llama_swap_writing", many=True),
+    Format("lmstudio", "a model.yaml of LM Studio", "lmstudio", "lmstudio_writing"),
 )}
 
 

@@ -49,6 +49,10 @@ class Account:
     def unneeded(self, said: str, reason: str) -> None:
         self._add(said, "unneeded", reason)
 
+    def known(self, said: str) -> None:
+        """Takes back what was lost or approximated of a setting: it has its place after all."""
+        self._found = {loss: None for loss in self._found if not loss.said.startswith(one_line(said))}
+
     def _add(self, said: str, verdict: Verdict, reason: str) -> None:
         self._found[Loss(one_line(said), verdict, one_line(reason, 300), self.line)] = None
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 from modelkit.exchange.losses import Account
 from modelkit.exchange.quoting import LONG, nearest, plain, written
 from modelkit.exchange.subjects import Exported, Subject
+from modelkit.exchange.unsaid import unsaid
 from modelkit.language.checking.references import is_path
 from modelkit.language.checking.templates import is_jinja
 from modelkit.language.layers import Effective
-from modelkit.language.modelfile import Modelfile
 from modelkit.language.quantization import precision
 
 Command = tuple[str, str, str]  # keyword, name, value
@@ -26,7 +26,6 @@ _SERVE = {
     "reasoning_parser": "Ollama reads reasoning by the template, or by its own PARSER",
 }
 _QUOTED = {"SYSTEM": LONG, "TEMPLATE": LONG, "LICENSE": LONG, "stop": '"'}
-_ONE_ENGINE = "Ollama has one engine of its own"
 
 
 def write(subjects: Sequence[Subject]) -> Exported:
@@ -35,7 +34,7 @@ def write(subjects: Sequence[Subject]) -> Exported:
     account = Account()
     lines = [_line(command, account) for command in _commands(subject, account)]
     _name(subject, account)
-    _rest(subject, account)
+    unsaid(subject, account, "Ollama", _SERVE)
     head = f"# {subject.name}, stage {subject.stage}, for `ollama create {subject.name} -f FILE`.\n"
     return Exported(head + "".join(f"{line}\n" for line in lines), account.graded)
 
@@ -138,33 +137,3 @@ def _adapters(said: Effective, account: Account) -> Iterator[Command]:
 
 def _name(subject: Subject, account: Account) -> None:
     account.unneeded(f"NAME {subject.name}", f"`ollama create {subject.name}` gives it")
-
-
-def _rest(subject: Subject, account: Account) -> None:
-    """What the stage says beyond Ollama's language, and what other parts of the file do."""
-    said = subject.said
-    for key, value in said.serve.items():
-        account.lost(f"SERVE {key} {plain(value.value)}", _SERVE.get(key, "Ollama has no such setting"))
-    for flag in said.flags:
-        account.lost(" ".join(("FLAG", flag.value.flag, flag.value.value or "")).rstrip(), _ONE_ENGINE)
-    if said.engine is not None:
-        account.lost(f"ENGINE {said.engine.value.name}", _ONE_ENGINE)
-    if said.platform is not None:
-        account.lost(f"PLATFORM {said.platform.value}", "Ollama keeps models running itself")
-    for policy in said.policies:
-        account.lost(f"POLICY {policy.value}", "Ollama has no policies")
-    for gate in said.expectations:
-        account.lost(f"EXPECT {gate.value.text}", "Ollama has no gates")
-    for unset in sorted(said.unset, key=str):
-        account.lost(f"UNSET {unset.instruction} {unset.key or ''}".rstrip(), "in Ollama what a base sets cannot be "
-                     "unset")
-    others(subject.modelfile, subject.stage, account)
-
-
-def others(modelfile: Modelfile, stage: str, account: Account) -> None:
-    """What a file of one stage cannot say: the other stages, the tests."""
-    for name in modelfile.stages:
-        if name != stage:
-            account.lost(f"STAGE {name}", f"this is one stage, {stage}: `-s {name}` writes the other")
-    for test in modelfile.tests:
-        account.lost(f"TEST \"{test.title}\"", "tests stay in the Modelfile")

@@ -113,9 +113,10 @@ def _plan(commands: Subcommands) -> None:
 
 
 def _explain(commands: Subcommands) -> None:
-    parser = commands.add("explain", "explain", "show each flag of a stage's engine, where it comes from and why",
-                          example="modelkit explain -s prod")
-    _file(parser)
+    parser = commands.add("explain", "explain", "show each flag of a stage's engine and where it comes from, or what a "
+                          "rule of `check` is about", example="modelkit explain mutable-reference")
+    parser.add_argument("file", metavar="FILE|RULE", nargs="?", help=f"{_FILE}; or a rule's name, for its page")
+    parser.add_argument("--rules", action="store_true", help="list all rules")
     _stage(parser)
     lock_flags(parser)
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from modelkit.language import rule_pages
 from modelkit.language.assertions import ASSERTIONS
-from modelkit.language.diagnostic import Severity
 from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM, ENGINES, PLATFORMS
-from modelkit.language.examples import EXAMPLES
 from modelkit.language.instructions import INSTRUCTIONS, InstructionRow
 from modelkit.language.kinds import Scalar
 from modelkit.language.metrics import EVAL, METRICS
 from modelkit.language.parameters import DEPRECATED, PARAMETERS, REMOVED
 from modelkit.language.policies import POLICIES
 from modelkit.language.quantization import AUTO, PRECISIONS
-from modelkit.language.rules import FAMILIES
 from modelkit.language.serve import SERVE_KEYS
 
 NOT_YET = " *Not yet.*"
@@ -26,7 +24,7 @@ _REPEATED = {"last": "the last wins, with a warning", "last per name": "the last
 def pages() -> dict[str, str]:
     """Each page's text by its path below the project."""
     return {"docs/reference/modelfile.md": "\n".join(_modelfile()) + "\n",
-            "docs/reference/rules.md": "\n".join(_rules()) + "\n"}
+            "docs/reference/rules.md": "\n".join(rule_pages.reference()) + "\n"}
 
 
 def _modelfile() -> Iterator[str]:
@@ -91,26 +89,6 @@ def _measures() -> Iterator[str]:
     yield from ("## EXPECT in a test", "", "`EXPECT [not] kind operand`, on the last answer." + NOT_YET, "")
     yield from _table("| kind | meaning | example |", (
         (f"`{a.name}`", a.doc, f"`{a.example}`") for a in ASSERTIONS.values()))
-
-
-def _rules() -> Iterator[str]:
-    yield from ("# Rules", "", "What `modelkit check` says, by the name in brackets: `error[unknown-parameter]`.",
-                "An error stops, a warning and an info do not.", "")
-    yield from (*(f"- [{family.name}](#{family.name}): {family.doc}" for family in FAMILIES.values()), "")
-    for family in FAMILIES.values():
-        yield from (f"## {family.name}", "", family.doc, "")
-        for severity in Severity:
-            said = ", ".join(f"[{r.id}](#{r.id})" for r in family.rules.values() if r.severity is severity)
-            yield from (f"{severity.value.capitalize()}s: {said}.", "") if said else ()
-        for rule in family.rules.values():
-            yield from (f"### {rule.id}", "", f"**{rule.severity.value}** · {rule.summary}", "", rule.why, "",
-                        *_fence(EXAMPLES[rule.id].bad), "", rule.help, "", *_fence(EXAMPLES[rule.id].good), "")
-
-
-def _fence(text: str) -> tuple[str, ...]:
-    """A Modelfile as a fenced block; what would not be seen is written as Unicode's pictures of it."""
-    visible = text.replace("\r\n", "␍\n").replace("\0", "␀").replace("\u00a0", "⍽")
-    return "```modelfile", *visible.rstrip("\n").split("\n"), "```"
 
 
 def _default(value: Scalar | None) -> str:

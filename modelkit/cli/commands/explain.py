@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
-from modelkit.cli import project
+from modelkit.cli import project, rule_words
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
-    """Each effective flag of a stage, where it comes from and why. Changes nothing and fetches nothing."""
+    """A rule's page; or each effective flag of a stage, where it comes from and why. Changes and fetches nothing."""
+    if arguments.rules:
+        return rule_words.listing(terminal)
+    if (rule := rule_words.rule_of(arguments.file)) is not None:
+        return rule_words.explain(rule, terminal)
+    return _stage(arguments, terminal)
+
+
+def _stage(arguments: Namespace, terminal: Terminal) -> int:
     from modelkit import engines
 
     stages = Stages(project.load(project.find(arguments.file), terminal), arguments)

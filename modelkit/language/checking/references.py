@@ -77,10 +77,11 @@ def check_reference(value: Value, context: Context) -> None:
     elif scheme and scheme[1].lower() not in SCHEMES:
         near = "https" if scheme[1].lower() == "http" else did_you_mean(scheme[1], SCHEMES)
         report.add(BAD_REFERENCE, f"`{scheme[0]}` is not a kind of reference", span,
-                   hint=f"did you mean `{near}://`?" if near else f"it is {', '.join(SCHEMES)}, or a path")
+                   hint=f"did you mean `{near}://`?" if near else f"it is {', '.join(SCHEMES)}, or a path",
+                   fix=context.fix(Word(text, span), near + text[len(scheme[1]) :]) if near else None)
     elif _MODEL_FILE.search(text) and not scheme and text.count("/") < 2:
         report.add(NAME_IS_PATH, f"`{shown(text)}` looks like a file, but is written like a model's name", span,
-                   hint=f"did you mean `./{shown(text)}`?", fix=context.fix(Word(text, span), f"./{text}", safe=True))
+                   hint=f"did you mean `./{shown(text)}`?", fix=context.fix(Word(text, span), f"./{text}"))
     else:
         _registry_name(value, context)
 

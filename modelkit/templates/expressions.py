@@ -14,8 +14,7 @@ class Value:
     """A Jinja expression that can stand anywhere (it has parentheses where it needs them), and its type.
 
     `literal` is the value of a constant, `holds` what is known of its truth, `length` an expression for its length
-    where that is simpler. `in_bytes` marks a number that counts a text's characters where Go counts bytes: only
-    whether it is 0 is the same.
+    where that is simpler. `shorter` is a number's simpler code where it is only compared with 0.
     """
 
     code: str
@@ -23,7 +22,7 @@ class Value:
     literal: str | int | float | bool | None = None
     holds: bool | None = None
     length: str | None = None
-    in_bytes: bool = False
+    shorter: str | None = None
 
 
 NOTHING = Value("none", data.NOTHING, holds=False)
@@ -85,8 +84,6 @@ def truth(value: Value) -> bool | None:
 def printed(value: Value, place: Operand) -> str:
     """The Jinja expression that prints what Go prints for it."""
     code, kind = value.code, value.type
-    if value.in_bytes:
-        raise in_bytes(place)
     if kind is data.TEXT or (kind is data.NUMBER and not isinstance(value.literal, float)):
         return code
     if kind is data.BOOL:
@@ -112,8 +109,3 @@ def printed(value: Value, place: Operand) -> str:
 _SHOWN = {"any": "go_show", "number": "go_show", "arguments": "go_arguments", "tool": "go_tool",
           "properties": "go_properties", "parameters": "go_parameters_shown", "kinds": "go_kinds_shown"}
 
-
-def in_bytes(place: Operand) -> TemplateError:
-    """Go's `len` of a text counts bytes, Jinja's characters."""
-    return unsayable("the length of a text is in bytes here, which Jinja can't count; only comparing it with 0 works",
-                     place)

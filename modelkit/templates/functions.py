@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 
 from modelkit.templates import data
-from modelkit.templates.expressions import NOTHING, Value, constant, in_bytes, printed, quoted, truth, unsayable, wrong
+from modelkit.templates.expressions import NOTHING, Value, constant, printed, quoted, truth, unsayable, wrong
 from modelkit.templates.go_nodes import Operand
 
 Build = Callable[[Sequence[Value], Operand], Value]
@@ -70,6 +70,10 @@ def _unequal(values: Sequence[Value], place: Operand) -> Value:
         if same.code.count(" == ") == 1 else f"(not {same.code})", data.BOOL)
 
 
+def _compared(value: Value, other: Value) -> str:
+    return value.shorter if value.shorter is not None and other.literal == 0 else value.code
+
+
 def _same(left: Value, right: Value, place: Operand) -> Value:
     _presume_comparable(left, right, place)
     if data.NOTHING in (left.type, right.type) or data.NIL in (left.type, right.type):
@@ -78,31 +82,27 @@ def _same(left: Value, right: Value, place: Operand) -> Value:
             f"({(left if left.type is data.ANY else right).code} is none)", data.BOOL)
     if left.literal is not None and right.literal is not None:
         return constant(left.literal == right.literal)
-    return Value(f"({left.code} == {right.code})", data.BOOL)
+    return Value(f"({_compared(left, right)} == {_compared(right, left)})", data.BOOL)
 
 
 def _ordered(sign: str) -> Build:
     def build(values: Sequence[Value], place: Operand) -> Value:
         left, right = values
-        _presume_comparable(left, right, place, sign)
+        _presume_comparable(left, right, place)
         if data.BOOL in (left.type, right.type) or data.NOTHING in (left.type, right.type):
             raise wrong("these two have no order", place)
-        return Value(f"({left.code} {sign} {right.code})", data.BOOL)
+        return Value(f"({_compared(left, right)} {sign} {_compared(right, left)})", data.BOOL)
 
     return build
 
 
-def _presume_comparable(left: Value, right: Value, place: Operand, sign: str = "==") -> None:
+def _presume_comparable(left: Value, right: Value, place: Operand) -> None:
     loose = (data.ANY, data.NOTHING, data.NIL)
     for value in (left, right):
         if value.type not in (*_COMPARABLE, *loose):
             raise wrong(f"{value.type.says} can't be compared", place)
     if left.type not in loose and right.type not in loose and left.type is not right.type:
         raise wrong(f"{left.type.says} and {right.type.says} can't be compared", place)
-    for counted, other in ((left, right), (right, left)):
-        fits = other.literal == 0 or (other.literal == 1 and sign in ("<", ">="))
-        if counted.in_bytes and not fits:
-            raise in_bytes(place)
 
 
 def _len(values: Sequence[Value], place: Operand) -> Value:
@@ -112,7 +112,7 @@ def _len(values: Sequence[Value], place: Operand) -> Value:
     if value.length is not None:
         return Value(value.length, data.NUMBER)
     if value.type is data.TEXT:
-        return Value(f"({value.code}|length)", data.NUMBER, in_bytes=True)
+        return Value(f"(go_bytes({value.code})|int)", data.NUMBER, shorter=f"({value.code}|length)")
     if value.type.name in data.LISTS or value.type.name in data.MAPS:
         return Value(f"({value.code}|length)", data.NUMBER)
     if value.type is data.ANY:
@@ -123,10 +123,11 @@ def _len(values: Sequence[Value], place: Operand) -> Value:
 def _index(values: Sequence[Value], place: Operand) -> Value:
     found = values[0]
     for key in values[1:]:
-        if found.type.name in data.LISTS and key.type in (data.NUMBER, data.ANY) and found.type.of is not None:
-            found = Value(f"{found.code}[{key.code}]", found.type.of)
-        elif found.type.name in data.MAPS and key.type in (data.TEXT, data.ANY) and found.type.of is not None:
-            found = Value(f"{found.code}[{key.code}]", found.type.of)
+        of = found.type.of
+        by_number = found.type.name in data.LISTS and key.type in (data.NUMBER, data.ANY)
+        by_name = found.type.name in data.MAPS and key.type in (data.TEXT, data.ANY)
+        if of is not None and (by_number or by_name):
+            found = Value(f"{found.code}[{key.code}]", of)
         elif found.type is data.ANY:
             found = Value(f"{found.code}[{key.code}]", data.ANY)
         elif found.type is data.TEXT:
@@ -138,8 +139,11 @@ def _index(values: Sequence[Value], place: Operand) -> Value:
 
 def _slice(values: Sequence[Value], place: Operand) -> Value:
     whole, bounds = values[0], values[1:]
-    if whole.type is data.TEXT:
-        raise unsayable("`slice` cuts a text by bytes, which Jinja can't", place)
+    if whole.type is data.TEXT and not any(one.type is not data.NUMBER for one in bounds):
+        if len(bounds) > 2:
+            raise wrong("`slice` of a text takes two bounds", place)
+        places = ", ".join(one.code for one in (*bounds, *([constant(0)] if not bounds else [])))
+        return Value(f"go_part({whole.code}, {places})", data.TEXT)
     if whole.type.name not in data.LISTS or any(one.type is not data.NUMBER for one in bounds):
         raise wrong(f"{whole.type.says} can't be cut like this", place)
     if not bounds:
@@ -221,8 +225,6 @@ _JSON = {"text": "go_text", "arguments": "go_json", "any": "go_json", "number": 
 
 def _json(values: Sequence[Value], place: Operand) -> Value:
     value = values[0]
-    if value.in_bytes:
-        raise in_bytes(place)
     if value.type in (data.NOTHING, data.NIL):
         return constant("null")
     name = {data.TOOLS: "go_tools", data.CALLS: "go_calls", data.VALUES: "go_json", data.TEXTS: "go_json",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 from modelkit.templates.go_nodes import TemplateError
@@ -65,7 +65,7 @@ def tokens(template: str) -> Iterator[Token]:
         at, trims = close.end(), close["trim"] is not None
 
 
-def _action(template: str, start: int, at: int) -> Iterator[Token]:
+def _action(template: str, start: int, at: int) -> Generator[Token, None, re.Match[str]]:
     """The tokens up to `}}`, which is returned as its match."""
     spaced = False
     while True:
@@ -89,5 +89,5 @@ def _unexpected(template: str, at: int) -> TemplateError:
         return TemplateError("syntax", "this quote is not closed", at)
     hint = None
     if character in "+-*/%~[{":
-        hint = "Go templates have functions (`eq a b`, `index a 0`) where Jinja has signs; Jinja needs `{% … %}` somewhere"
+        hint = "Go templates have functions (`eq a b`, `index a 0`) where Jinja has signs; Jinja needs a `{% … %}`"
     return TemplateError("syntax", f"`{character}` means nothing within `{{{{ }}}}`", at, hint=hint)

@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from modelkit.templates import data, macros
-from modelkit.templates.go_nodes import Action, Branch, Command, Field, Node, Pipe
+from modelkit.templates.go_nodes import Action, Branch, Command, Field, Node, Pipe, TemplateError
 from modelkit.templates.go_parser import parse
 from modelkit.templates.statements import Unknown, Writer, pipes
 
 
 @dataclass(frozen=True)
 class Converted:
-    """The Jinja text, and the variables of the Go text that Ollama does not give."""
+    """The Jinja text; the variables of the Go text that Ollama does not give; where it would fail, if it gets there."""
 
     jinja: str
     unknown: tuple[Unknown, ...]
+    failing: tuple[TemplateError, ...] = ()
 
 
 @lru_cache(maxsize=64)
@@ -80,8 +81,10 @@ def _cut(nodes: Sequence[Node]) -> tuple[tuple[Node, ...], bool]:
         if isinstance(node, Branch):
             body, first = _cut(node.body)
             otherwise, second = _cut(node.otherwise or ())
-            node, found = replace(node, body=body, otherwise=otherwise or None), first or second
-        kept.append(node)
+            kept.append(replace(node, body=body, otherwise=otherwise or None))
+            found = first or second
+        else:
+            kept.append(node)
         if found:
             return tuple(kept), True
     return tuple(kept), False
@@ -116,8 +119,9 @@ def _whole(code: str, *writers: Writer) -> Converted:
     if used & {"Think", "ThinkLevel", "IsThinkSet"}:
         parts.append(_THINKING.replace("@", "true" if "Thinking" in used else "false"))
     unknown = {one.at: one for writer in writers for one in writer.unknown}
+    failing = {one.at: one for writer in writers for one in writer.failing}
     return Converted(macros.needed(code) + "\n".join([*parts, code]) + "\n",
-                     tuple(unknown[at] for at in sorted(unknown)))
+                     tuple(unknown[at] for at in sorted(unknown)), tuple(failing[at] for at in sorted(failing)))
 
 
 _THINKING = """\

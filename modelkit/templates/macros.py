@@ -32,6 +32,30 @@ _TEXTS: dict[str, str] = {
 {{- ']' -}}
 {%- endif -%}
 {%- endmacro -%}""",
+    # len of a text: its bytes in UTF-8, which llama.cpp's `length` counts and transformers' does not
+    "go_bytes": r"""
+{%- macro go_bytes(v) -%}
+{%- if 'é'|length == 2 -%}{{- v|length -}}
+{%- else -%}
+{%- set counted = namespace(bytes=0) -%}
+{%- for one in v -%}
+{%- set counted.bytes = counted.bytes + (1 if one < '' else 2 if one < 'ࠀ' else 3 if one <= '￿' else 4) -%}
+{%- endfor -%}
+{{- counted.bytes -}}
+{%- endif -%}
+{%- endmacro -%}""",
+    # slice of a text: by bytes, too; a character that is cut is left out
+    "go_part": r"""
+{%- macro go_part(v, start, stop=1073741824) -%}
+{%- if 'é'|length == 2 -%}{{- v[start:stop] -}}
+{%- else -%}
+{%- set counted = namespace(bytes=0) -%}
+{%- for one in v -%}
+{%- if counted.bytes >= start and counted.bytes < stop -%}{{- one -}}{%- endif -%}
+{%- set counted.bytes = counted.bytes + (1 if one < '' else 2 if one < 'ࠀ' else 3 if one <= '￿' else 4) -%}
+{%- endfor -%}
+{%- endif -%}
+{%- endmacro -%}""",
     # fmt's %v: maps as map[k:v], whole numbers from a million on with an exponent
     "go_show": r"""
 {%- macro go_show(v, none_is='<no value>') -%}
@@ -107,7 +131,9 @@ _TEXTS: dict[str, str] = {
 {%- if v['items'] is defined and v['items'] is not none and v['items'] is not callable -%}
 {{- ns_p.sep ~ '"items":' ~ go_json(v['items']) -}}{%- set ns_p.sep = ',' -%}
 {%- endif -%}
-{%- if v.description -%}{{- ns_p.sep ~ '"description":' ~ go_text(v.description) -}}{%- set ns_p.sep = ',' -%}{%- endif -%}
+{%- if v.description -%}
+{{- ns_p.sep ~ '"description":' ~ go_text(v.description) -}}{%- set ns_p.sep = ',' -%}
+{%- endif -%}
 {%- if v.enum -%}{{- ns_p.sep ~ '"enum":' ~ go_json(v.enum) -}}{%- set ns_p.sep = ',' -%}{%- endif -%}
 {%- if v.properties is mapping -%}
 {{- ns_p.sep ~ '"properties":{' -}}

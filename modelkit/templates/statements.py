@@ -11,8 +11,7 @@ from dataclasses import dataclass, replace
 
 from modelkit.templates import data
 from modelkit.templates.data import Type
-from modelkit.templates.expressions import NOTHING, Value, constant, field, in_bytes, printed, quoted, truth, unsayable
-from modelkit.templates.expressions import wrong as wrong
+from modelkit.templates.expressions import NOTHING, Value, constant, field, printed, quoted, truth, unsayable, wrong
 from modelkit.templates.functions import called
 from modelkit.templates.go_nodes import (
     Action,
@@ -28,6 +27,7 @@ from modelkit.templates.go_nodes import (
     Node,
     Operand,
     Pipe,
+    TemplateError,
     Text,
     Variable,
 )
@@ -49,6 +49,7 @@ class Scope:
     dot: Value
     variables: dict[str, Value]
     loop: int = 0  # number of the loop
+    sure: bool = True  # that it is reached, if only there are messages
 
     def inner(self, **changes: object) -> Scope:
         return replace(self, variables=dict(self.variables), **changes)  # type: ignore[arg-type]
@@ -64,6 +65,9 @@ class Writer:
         self._lines: list[str] = []
         self._assigned = {name for pipe in pipes(nodes) if pipe.assigns for name in pipe.declared}
         self._count = 0
+        self._types: dict[str, Type] = {}  # of variables that begin as nothing and become something else
+        self._first: set[str] = set()
+        self.failing: list[TemplateError] = []
 
     @property
     def uses_go(self) -> bool:
@@ -73,6 +77,15 @@ class Writer:
         """The Jinja of a template's nodes, a statement a line. Those from `behind` on begin the answer: where one of
         them says anything, they depend on `opens`.
         """
+        known = -1
+        while known < len(self._types):  # what a variable becomes is known at the end
+            known = len(self._types)
+            self._lines, self._count = [], 0
+            self.unknown, self.failing = [], []
+            self._all(nodes, opens, behind)
+        return "\n".join(self._lines)
+
+    def _all(self, nodes: Sequence[Node], opens: str, behind: int) -> None:
         root = Value("", data.ROOT)
         scope = Scope(root, {"$": root})
         last = behind if opens else len(nodes)
@@ -82,14 +95,13 @@ class Writer:
         if len(self._lines) > before:
             self.used.add("open")
             self._lines[before:] = [f"{{%- if {opens} -%}}", *self._lines[before:], "{%- endif -%}"]
-        return "\n".join(self._lines)
 
     def line(self, text: str) -> None:
         self._lines.append(text)
 
     def _list(self, nodes: Sequence[Node], scope: Scope) -> None:
         for index, node in enumerate(nodes):
-            self._node(node, scope)
+            self._try(node, scope)
             if isinstance(node, Jump):
                 return
             if scope.loop and index + 1 < len(nodes) and (kinds := jumps(node)):
@@ -98,6 +110,17 @@ class Writer:
                 self._list(nodes[index + 1 :], scope)
                 self.line("{%- endif -%}")
                 return
+
+    def _try(self, node: Node, scope: Scope) -> None:
+        """A statement; one that would make Ollama fail fails alike, where it may be that nobody gets to it."""
+        before = len(self._lines)
+        try:
+            self._node(node, scope)
+        except TemplateError as error:
+            if error.kind != "syntax" or scope.sure:
+                raise
+            self._lines[before:] = [f"{{{{- raise_exception({quoted(error.message)}) -}}}}"]
+            self.failing.append(error)
 
     def _node(self, node: Node, scope: Scope) -> None:
         match node:
@@ -124,13 +147,13 @@ class Writer:
     def _declare(self, pipe: Pipe, value: Value, scope: Scope) -> Value:
         """`$x := value`, or `$x = value`. The variable."""
         name = pipe.declared[0]
-        if value.in_bytes:
-            raise in_bytes(pipe)
         if pipe.assigns:
             known = scope.variables[name]
             if value.type is not known.type and data.ANY not in (value.type, known.type):
-                raise unsayable(f"`{name}` holds {known.type.says} before, and {value.type.says} from here on", pipe,
-                                "use another variable")
+                if known.code not in self._first or known.code in self._types:
+                    raise unsayable(f"`{name}` holds {known.type.says} before, and {value.type.says} from here on",
+                                    pipe, "use another variable")
+                self._types[known.code] = value.type
             self.line(f"{{%- set {known.code} = {value.code} -%}}")
             return known
         if name not in self._assigned and (value.literal is not None or value.type in (data.ROOT, data.NOTHING)):
@@ -140,7 +163,9 @@ class Writer:
         if name in self._assigned:
             code = f"go.{code}"
         self.line(f"{{%- set {code} = {value.code} -%}}")
-        scope.variables[name] = Value(code, value.type, length=None)
+        if value.literal in ("", 0, False) and value.literal is not None:
+            self._first.add(code)
+        scope.variables[name] = Value(code, self._types.get(code, value.type))
         return scope.variables[name]
 
     def _name(self, like: str) -> str:
@@ -160,6 +185,8 @@ class Writer:
             self.line(f"{{%- set {name} = {value.code} -%}}")
             value = replace(value, code=name)
         body = replace(inner, dot=value) if node.keyword == "with" else inner
+        sure = scope.sure and holds is not None
+        body = replace(body, sure=sure)
         if holds is not None:
             self._list(node.body if holds else node.otherwise or (), body if holds else inner)
             return
@@ -174,7 +201,7 @@ class Writer:
     def _else(self, node: Branch, scope: Scope) -> None:
         if node.otherwise:
             self.line("{%- else -%}")
-            self._list(node.otherwise, scope.inner())
+            self._list(node.otherwise, scope.inner(sure=False))
 
     def _range(self, node: Branch, scope: Scope) -> None:
         value = self._value(node.pipe, scope)
@@ -260,7 +287,8 @@ class Writer:
             case Constant():
                 return constant(operand.value)
             case Variable():
-                return scope.variables[operand.name]
+                value = scope.variables[operand.name]
+                return replace(value, type=self._types.get(value.code, value.type))
             case Function():
                 return called(operand.name, [], operand)
             case Pipe():

@@ -26,6 +26,14 @@ def becomes(setting: str, value: Scalar, *, context_length: int | None = None) -
     return "\n".join(["| engine | becomes |", "|---|---|", *lines]) if lines else ""
 
 
+def load_engines() -> None:
+    """Imports what the first hover needs, so that it need not wait for it."""
+    from modelkit.engines import engine_module
+
+    for name in ENGINES:
+        engine_module(name)
+
+
 def _on(engine: str, setting: str, value: Scalar, context_length: int | None) -> str:
     from modelkit.engines import engine_module
     from modelkit.failure import Failure

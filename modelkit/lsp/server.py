@@ -7,12 +7,13 @@ checked as soon as the messages that have arrived are read, so that fast typing 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from lsprotocol import types
-from pygls.exceptions import JsonRpcException
+from pygls.exceptions import JsonRpcException, JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
@@ -20,6 +21,7 @@ from modelkit import __version__
 from modelkit.language.source import Source
 from modelkit.lsp import changes, names, outline
 from modelkit.lsp.analysis import Analysis
+from modelkit.lsp.becomes import load_engines
 from modelkit.lsp.colours import LEGEND, colours
 from modelkit.lsp.completion import TRIGGERS, completions
 from modelkit.lsp.diagnostics import diagnostics
@@ -35,12 +37,15 @@ class ModelfileServer(LanguageServer):
 
     def __init__(self) -> None:
         super().__init__("modelkit", __version__, text_document_sync_kind=types.TextDocumentSyncKind.Full)
+        self._open: set[str] = set()
         self._analyses: dict[str, Analysis] = {}
         self._waiting: dict[str, asyncio.TimerHandle] = {}
         self.left_in_order = False
 
     def analysis(self, uri: str) -> Analysis:
-        """The open file of that URI, as it is now."""
+        """The open file of that URI, as it is now. Raises JsonRpcInvalidParams for one that is not open."""
+        if uri not in self._open:
+            raise JsonRpcInvalidParams(f"{uri} is not open")
         document = self.workspace.get_text_document(uri)
         known = self._analyses.get(uri)
         if known is None or known.version != document.version or known.source.text != document.source:
@@ -50,6 +55,10 @@ class ModelfileServer(LanguageServer):
             known = Analysis(Positions(source, encoding), path.parent if path is not None else None, document.version)
             self._analyses[uri] = known
         return known
+
+    def opened(self, uri: str) -> None:
+        self._open.add(uri)
+        self.changed(uri)
 
     def changed(self, uri: str) -> None:
         """Checks the file once nothing more of it has arrived for a moment."""
@@ -63,12 +72,13 @@ class ModelfileServer(LanguageServer):
             waiting.cancel()
 
     def closed(self, uri: str) -> None:
+        self._open.discard(uri)
         self.forget(uri)
         self.text_document_publish_diagnostics(types.PublishDiagnosticsParams(uri, []))
 
     def changed_around(self) -> None:
         """Something beside the open files changed, such as a lock: all of them are checked again."""
-        for uri in self.workspace.text_documents:
+        for uri in self._open:
             self.changed(uri)
 
     def watch(self) -> None:
@@ -111,9 +121,27 @@ def _scalar_values(text: str) -> str:
 
 def serve(stdin: BinaryIO, stdout: BinaryIO) -> int:
     """Answers one client until it leaves. The exit code is the protocol's: 0 if it said `shutdown` before, else 1."""
+    _log_in_lines()
     made = server()
     made.start_io(stdin, stdout)
     return 0 if made.left_in_order else 1
+
+
+class _Line(logging.Formatter):
+    """A record as one line: what went wrong, without the way there."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        cause = record.exc_info[1] if record.exc_info else None
+        said = record.getMessage() if cause is None else f"{type(cause).__name__}: {cause}"
+        return f"modelkit lsp: {said.splitlines()[0] if said else record.levelname}"
+
+
+def _log_in_lines() -> None:
+    """Editors show a server's stderr to people: no tracebacks there, and nothing of requests that were refused."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Line())
+    handler.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], JsonRpcException)))
+    logging.getLogger().addHandler(handler)
 
 
 def server() -> ModelfileServer:
@@ -129,7 +157,7 @@ def server() -> ModelfileServer:
 def _add_documents(server: ModelfileServer) -> None:
     @server.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def opened(params: types.DidOpenTextDocumentParams) -> None:
-        server.changed(params.text_document.uri)
+        server.opened(params.text_document.uri)
 
     @server.feature(types.TEXT_DOCUMENT_DID_CHANGE)
     def changed(params: types.DidChangeTextDocumentParams) -> None:
@@ -146,6 +174,7 @@ def _add_documents(server: ModelfileServer) -> None:
     @server.feature(types.INITIALIZED)
     def ready(params: types.InitializedParams) -> None:
         server.watch()
+        asyncio.get_running_loop().run_in_executor(None, load_engines)
 
     @server.feature(types.SHUTDOWN)
     def shutdown(params: None) -> None:

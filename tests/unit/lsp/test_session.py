@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -40,7 +41,7 @@ class File:
     """A file that the client has open, and a place in it."""
 
     def __init__(self, client: LanguageClient, path: Path) -> None:
-        self.client, self.uri, self.text, self.version = client, path.as_uri(), "", 0
+        self.client, self.path, self.uri, self.text, self.version = client, path, path.as_uri(), "", 0
 
     async def type(self, marked: str) -> types.Position:
         """Makes the file this text; the place that is marked in it, once the server has said what it thinks of it."""
@@ -76,7 +77,9 @@ def _cut(line: str, start: int, end: int | None) -> str:
 
 @pytest.fixture
 def file(client: LanguageClient, tmp_path: Path) -> File:
-    return File(client, tmp_path / "Modelfile")
+    folder = tmp_path / "a b%20c é"  # what URIs spell otherwise
+    folder.mkdir()
+    return File(client, folder / "Modelfile")
 
 
 async def test_what_is_wrong_is_said_as_it_is_typed(file: File) -> None:
@@ -137,12 +140,13 @@ async def test_definition_references_and_highlights(file: File) -> None:
     assert [one.kind for one in shown] == [types.DocumentHighlightKind.Write, types.DocumentHighlightKind.Read]
 
 
-async def test_a_path_leads_to_its_file(file: File, tmp_path: Path) -> None:
-    (tmp_path / "prompt.txt").write_text("Be brief.")
+async def test_a_path_leads_to_its_file(file: File) -> None:
+    file.path.with_name("prompt.txt").write_text("Be brief.")
     place = await file.type(f"FROM llama3.2:3b\nSYSTEMFILE ./pro{MARK}mpt.txt\n")
     found: Any = await file.client.text_document_definition_async(types.DefinitionParams(file.id, place))
     links: Any = await file.client.text_document_document_link_async(types.DocumentLinkParams(file.id))
-    assert [one.uri for one in found] == [one.target for one in links] == [(tmp_path / "prompt.txt").as_uri()]
+    assert [one.uri for one in found] == [one.target for one in links] == [
+        file.path.with_name("prompt.txt").as_uri()]
     assert file.at(links[0].range) == "./prompt.txt"
 
 
@@ -171,10 +175,10 @@ async def test_colours(file: File) -> None:
     assert found is not None and list(found.data) == [0, 0, 4, 0, 0, 0, 5, 1, 3, 0]
 
 
-async def test_a_lock_that_changes_is_read_again(file: File, tmp_path: Path) -> None:
+async def test_a_lock_that_changes_is_read_again(file: File) -> None:
     await file.type("FROM llama3.2:3b\nSTAGE prod {\n  ENGINE vllm >=0.31,<0.34\n  FLAG --enforce-eager\n}\n")
     before = [one.message for one in file.client.diagnostics[file.uri]]
-    lock = tmp_path / "Modelfile.lock"
+    lock = file.path.with_name("Modelfile.lock")
     lock.write_text('[[stage]]\nname = "prod"\nengine = "0.31.0 cuda"\n')
     change = types.FileEvent(lock.as_uri(), types.FileChangeType.Created)
     file.client.workspace_did_change_watched_files(types.DidChangeWatchedFilesParams([change]))
@@ -212,3 +216,35 @@ async def test_a_file_that_was_never_saved(client: LanguageClient, tmp_path: Pat
     place = await file.type(f"FROM llama3.2:3b\nTEMPLATEFILE {MARK}")
     found: Any = await client.text_document_completion_async(types.CompletionParams(file.id, place))
     assert not found.items
+
+
+async def test_a_file_that_is_not_open_is_refused(file: File) -> None:
+    with pytest.raises(JsonRpcException, match="is not open"):
+        await file.client.text_document_hover_async(types.HoverParams(file.id, types.Position(0, 0)))
+
+
+async def test_edits_that_come_together_are_checked_together(file: File) -> None:
+    await file.type("FROM x:1\n")
+    for version in range(2, 30):
+        file.client.text_document_did_change(types.DidChangeTextDocumentParams(
+            types.VersionedTextDocumentIdentifier(version, file.uri),
+            [types.TextDocumentContentChangeWholeDocument("FROM x:1\n" + "PARAMETER top_k x\n" * version)]))
+    while len(file.client.diagnostics[file.uri]) != 29:
+        await file.client.wait_for_notification(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+
+
+LENGTH = b"Content-Length: %d\r\n\r\n%s"
+
+
+@pytest.mark.parametrize(("sent", "code"), [
+    (b"", 1),
+    (b"hello\n\n\x00\xff", 1),
+    (LENGTH % (5, b"{nope") + LENGTH % (3, b"[1]") + LENGTH % (44, b'{"jsonrpc": "2.0", "id": 9, "method": "shutd'), 1),
+    (LENGTH % (46, b'{"jsonrpc": "2.0", "id": 1, "method": "none/x"}'[:46]), 1),
+])
+async def test_what_is_no_client_ends_it_without_a_traceback(sent: bytes, code: int) -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "modelkit", "lsp", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE)
+    _, said = await process.communicate(sent)
+    assert (process.returncode, b"Traceback" in said) == (code, False)

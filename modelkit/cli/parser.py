@@ -14,6 +14,21 @@ _FILE = "a Modelfile, or a folder that holds one (default: the Modelfile of this
 
 
 class _Parser(argparse.ArgumentParser):
+    _between = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Options may stand anywhere between a command's words: `export ollama -s dev Modelfile`.
+
+        argparse alone gives an optional word its default at the first option, and then has no place for the word.
+        """
+        if self._between or self._subparsers is not None:
+            return super().parse_known_args(args, namespace)
+        self._between = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._between = False
+
     def error(self, message: str) -> Any:
         self.exit(2, f"error[usage]: {message}\n  = hint: {self.prog} --help\n")
 

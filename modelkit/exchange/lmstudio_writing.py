@@ -86,6 +86,8 @@ def _operation(subject: Subject, plan: Plan, account: Account) -> Iterator[Field
     if plan.profile.get("max_tokens") is not None:
         yield _field(_KEYS["num_predict"], plan.profile["max_tokens"])
         account.approximated("PARAMETER num_predict", "a cap there, here a default")
+    if "num_thread" in said.parameters:
+        yield _field(_KEYS["num_thread"], said.parameters["num_thread"].value)
     if said.stop:
         yield _field("llm.prediction.stopStrings", [one.value for one in said.stop])
     if plan.chat_template is not None:
@@ -106,7 +108,7 @@ def _operation(subject: Subject, plan: Plan, account: Account) -> Iterator[Field
 def _load(subject: Subject, plan: Plan, account: Account) -> Iterator[Field]:
     said = subject.said
     yield _field(_KEYS["num_ctx"], plan.context_length)
-    for name in ("num_batch", "use_mmap", "num_thread", "seed"):
+    for name in ("num_batch", "use_mmap", "seed"):
         if name in said.parameters:
             yield _field(_KEYS[name], said.parameters[name].value)
     if "seed" in said.parameters:

@@ -53,7 +53,10 @@ def _model(subject: Subject, account: Account) -> tuple[tuple[str, ...], list[tu
     base, said = subject.base, subject.said.base
     assert said is not None
     if base.kind == "hf":
-        if base.pick:
+        if "gguf" in base.repo.lower():
+            account.lost(f"FROM {said.value}", "vLLM loads safetensors, and this repository has GGUF files by its name: "
+                         "name the one that they were made from")
+        elif base.pick:
             account.lost(f"FROM {said.value}", f"vLLM loads safetensors: the repository's own, not `{base.pick}`")
         return (base.repo,), [("--revision", base.revision)] if base.revision else []
     if base.kind == "path" and not said.value.lower().endswith(".gguf"):

@@ -66,13 +66,13 @@ def check_reference(value: Value, context: Context) -> None:
             report.add(CACHE_PATH, f"this path leads into {cached[0]}'s cache", span, hint=cached[1])
         elif _BACKSLASH.match(text):
             report.add(BACKSLASH_PATH, f"`{shown(text)}` is found on Windows only", span,
-                       fix=instead(value.inner, text.replace("\\", "/")))
+                       fix=instead(value.inner, text.replace("\\", "/"), safe=False))
         elif _HOME.match(text):
             report.add(MACHINE_PATH, f"`{shown(text)}` is in one person's home folder", span,
                        hint="write it relative to the Modelfile, `./…`")
     elif re.search(r"\s", text):
         plain = without_comment(text)
-        hint = f"write `{plain}`, and the comment on a line of its own" if plain != text else "a path starts with `./`"
+        hint = f"write `{shown(plain)}`, and the comment on a line of its own" if plain != text else "a path starts with `./`"
         report.add(BAD_REFERENCE, f"`{shown(text)}` holds a blank, so it is no model's name", span, hint=hint)
     elif scheme and scheme[1].lower() not in SCHEMES:
         near = "https" if scheme[1].lower() == "http" else did_you_mean(scheme[1], SCHEMES)

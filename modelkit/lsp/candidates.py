@@ -6,22 +6,22 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from modelkit.language.assertions import ASSERTIONS
-from modelkit.language.engine_words import ENGINES, PLATFORMS
+from modelkit.language.engine_words import ENGINES
 from modelkit.language.instructions import INSTRUCTIONS
-from modelkit.language.kinds import Boolean, Choice, Duration, Kind, Scalar, SecretReference, Share, Size
+from modelkit.language.kinds import Duration, Kind, Scalar, Share, Size
 from modelkit.language.lexer import ROLES
 from modelkit.language.metrics import METRICS, OPERATORS
 from modelkit.language.metrics import metric as metric_of
 from modelkit.language.modelfile import KNOWN_STAGES
-from modelkit.language.parameters import PARAMETERS, SYNONYMS
+from modelkit.language.parameters import PARAMETERS
 from modelkit.language.policies import POLICIES
-from modelkit.language.quantization import AUTO, PRECISIONS
-from modelkit.language.serve import SERVE_KEYS, SERVE_SYNONYMS
+from modelkit.language.serve import SERVE_KEYS
 from modelkit.lsp import nearby
 from modelkit.lsp.analysis import Analysis
 from modelkit.lsp.candidate import Candidate
 from modelkit.lsp.cursor import Cursor
-from modelkit.lsp.pages import instruction_page, parameter_page, serve_page
+from modelkit.lsp.pages import instruction_page
+from modelkit.lsp.settings import engine, flag, parameter, platform, precisions, quantize, serve, values
 
 SWEPT = ("QUANTIZE", "PARAMETER", "SERVE", "ENGINE")
 """What a TRY can sweep."""
@@ -74,108 +74,6 @@ def _variables(cursor: Cursor, analysis: Analysis, opened: int) -> Iterator[Cand
         closed = cursor.span.end > cursor.span.start + len(cursor.typed)
         yield Candidate(name, "variable", default.strip(), "", insert=name if closed else name + "}",
                         replaces=len(cursor.typed) - opened - 2, keeps=closed)
-
-
-def _parameter(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
-    if not cursor.before:
-        for row in PARAMETERS.values():
-            also = tuple(word for word, ours in SYNONYMS.items() if ours == row.name)
-            yield Candidate(row.name, "key", row.kind.says, parameter_page(row), also=also)
-    elif len(cursor.before) == 1 and (said := PARAMETERS.get(cursor.before[0])) is not None:
-        yield from _values(said.kind, said.default)
-
-
-def _serve(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
-    if not cursor.before:
-        for row in SERVE_KEYS.values():
-            also = tuple(word for word, ours in SERVE_SYNONYMS.items() if ours == row.name)
-            yield Candidate(row.name, "key", row.kind.says, serve_page(row), also=also)
-        return
-    key = cursor.before[0]
-    said = SERVE_KEYS.get(key)
-    if said is None or len(cursor.before) > 1:
-        return
-    yield from _values(said.kind, said.default)
-    if key in ("tool_parser", "reasoning_parser"):
-        yield from _parsers(key, analysis.engine(cursor.block)[0])
-    elif key == "speculative":
-        yield from (Candidate(word, "value", doc) for word, doc in _SPECULATIVE.items())
-
-
-_SPECULATIVE = {"off": "nothing is guessed", "ngram": "guesses what followed the same words before",
-                "draft_model": "the small model of DRAFT guesses"}
-
-
-def _parsers(key: str, engine: str) -> Iterator[Candidate]:
-    """The names that the stage's engine has; those of another engine would end it at its start."""
-    from modelkit.engines.vllm_settings import REASONING_PARSERS, TOOL_PARSERS
-    from modelkit.llamacpp import parsers
-
-    own = (parsers.TOOL_PARSERS, parsers.REASONING_PARSERS)
-    known: tuple[Iterable[str], Iterable[str]] = own if engine == "llama.cpp" else (TOOL_PARSERS, REASONING_PARSERS)
-    both = {name for one in own for name in one} & (TOOL_PARSERS | REASONING_PARSERS)
-    for name in sorted(known[key == "reasoning_parser"]):
-        yield Candidate(name, "value", "on llama.cpp and vLLM" if name in both else f"on {engine}")
-
-
-def _values(kind: Kind | Size, default: Scalar | None) -> Iterator[Candidate]:
-    """Words that a kind of value has, and the default; numbers are the author's own."""
-    said = {"true": "", "false": ""} if isinstance(kind, Boolean) else {}
-    if isinstance(kind, Choice):
-        said = dict.fromkeys(kind.words, "")
-    elif isinstance(kind, SecretReference):
-        said = {"env:": "an environment variable", "file:": "a file"}
-    if default is not None:
-        plain = str(default).lower() if isinstance(default, bool) else str(default)
-        said = {plain: "the default"} | {word: doc for word, doc in said.items() if word != plain}
-    for word, doc in said.items():
-        yield Candidate(word, "value", doc)
-
-
-def _quantize(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
-    before = cursor.upper
-    if not before:
-        yield Candidate(AUTO, "value", "the best that fits memory and meets the speed")
-        yield from _precisions()
-    elif before[0] == AUTO.upper() and before[-1] == ">=":
-        yield from (one for one in _precisions() if one.label != "none")
-    elif before[0] == AUTO.upper() and len(before) in (1, 3):
-        yield from (Candidate(word, "operator", doc) for word, doc in
-                    ((">=", "the least precision"), ("speed", "the least tokens a second: `speed >= 20 tok/s`"))
-                    if word.upper() not in before)
-    elif len(before) == 1:
-        yield Candidate("imatrix", "keyword", "an importance matrix's file")
-    elif before[-1] == "IMATRIX":
-        yield from nearby.files(cursor.typed, analysis.folder)
-
-
-def _precisions() -> Iterator[Candidate]:
-    for row in PRECISIONS.values():
-        bits = "as the base" if row.name == "none" else f"{row.bits:g} bits a weight"
-        doc = row.doc + (" Needs an importance matrix." if row.needs_imatrix else "")
-        yield Candidate(row.name, "value", f"{bits}, {row.form}" if row.form != "any" else bits, doc)
-
-
-def _engine(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
-    if not cursor.before:
-        yield from (Candidate(row.name, "value", "", row.doc) for row in ENGINES.values())
-    elif len(cursor.before) == 1:
-        yield from nearby.version_ranges(cursor.before[0].lower())
-
-
-def _platform(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
-    experiment = analysis.kind(cursor.block) == "experiment"
-    for row in PLATFORMS.values() if not cursor.before else ():
-        if experiment or not row.experiments_only:
-            yield Candidate(row.name, "value", "experiments only" if row.experiments_only else "", row.doc)
-
-
-def _flag(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
-    engine, versions = analysis.engine(cursor.block)
-    if not cursor.before:
-        yield from nearby.flags(engine, versions)
-    elif len(cursor.before) == 1:
-        yield from nearby.flag_values(engine, versions, cursor.before[0])
 
 
 def _unset(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
@@ -246,7 +144,7 @@ def _try(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
     if not before:
         yield from (Candidate(word, "keyword", INSTRUCTIONS[word].operands) for word in SWEPT)
     elif before[0] == "QUANTIZE":
-        yield from (one for one in _precisions() if one.label.upper() not in before)
+        yield from (one for one in precisions() if one.label.upper() not in before)
     elif before[0] == "ENGINE":
         yield from (Candidate(row.name, "value", "", row.doc) for row in ENGINES.values()
                     if row.name.upper() not in before)
@@ -257,7 +155,7 @@ def _try(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
         if len(before) == 1:
             yield from (Candidate(name, "key", kind.says) for name, (kind, _) in rows.items())
         elif cursor.before[1] in rows:
-            yield from (one for one in _values(*rows[cursor.before[1]]) if one.label.upper() not in before)
+            yield from (one for one in values(*rows[cursor.before[1]]) if one.label.upper() not in before)
 
 
 def _stage(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
@@ -306,8 +204,8 @@ def _name(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
 
 
 _MAKERS: dict[str, Maker] = {
-    "FROM": _base, "DRAFT": _base, "ADAPTER": _adapter, "PARAMETER": _parameter, "SERVE": _serve, "MESSAGE": _message,
-    "QUANTIZE": _quantize, "ENGINE": _engine, "PLATFORM": _platform, "FLAG": _flag, "UNSET": _unset, "POLICY": _policy,
+    "FROM": _base, "DRAFT": _base, "ADAPTER": _adapter, "PARAMETER": parameter, "SERVE": serve, "MESSAGE": _message,
+    "QUANTIZE": quantize, "ENGINE": engine, "PLATFORM": platform, "FLAG": flag, "UNSET": _unset, "POLICY": _policy,
     "EXPECT": _expect, "TRY": _try, "STAGE": _stage, "SYSTEMFILE": _path(), "TEMPLATEFILE": _path(),
     "TOOLS": _path((".json",)), "REPEAT": _repeat, "NAME": _name,
 }

@@ -18,7 +18,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         raise Failure("lsp-missing", "the language server needs pygls", hint="pip install 'modelkit-llm[lsp]'")
     if sys.stdin.isatty():
         terminal.note("waiting for an editor on stdin; editors start this command themselves (Ctrl-C ends it)")
-    from modelkit.lsp.server import serve
+    from modelkit.lsp.serving import serve
 
     # A thread of the server waits for stdin and cannot be told to stop; it has nothing that would have to be put away.
     signal.signal(signal.SIGINT, lambda number, frame: os._exit(130))

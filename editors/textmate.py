@@ -29,8 +29,11 @@ _TEMPLATES = ("TEMPLATE",)
 
 def grammar() -> dict[str, object]:
     """The whole grammar, as its JSON file has it."""
-    rules: dict[str, Rule] = {"comment": match(rf"{_START}(#).*$", "comment.line.number-sign",
-                                               _1="punctuation.definition.comment")}
+    line, mark = "comment.line.number-sign", "punctuation.definition.comment"
+    rules: dict[str, Rule] = {"comment": {"patterns": [
+        match(rf"{_START}(#+)[ \t]*((?i:modelkit):[ \t]*(?i:ignore(?:-file)?))[ \t]*\[([^\]]*)\].*$", line,
+              _1=mark, _2="keyword.other.directive", _3="constant.other.rule"),
+        match(rf"{_START}(#).*$", line, _1=mark)]}}
     rules |= _keyed()
     for place in PLACES:
         rules |= _in_place(place)

@@ -41,8 +41,11 @@ def test_the_files_are_the_same_for_hooks_and_editors(name: str) -> None:
     last = name.rpartition("/")[2]
     in_code = last in language["filenames"] or last.endswith(tuple(language["extensions"])) or any(
         fnmatch.fnmatchcase(last, pattern) for pattern in language["filenamePatterns"])
+    detect = (ROOT / "editors/vim/ftdetect/modelfile.vim").read_text("utf-8")
+    patterns = [pattern for line in re.findall(r"BufRead (\S+)", detect) for pattern in line.split(",")]
+    in_vim = any(fnmatch.fnmatchcase(last, pattern) for pattern in patterns) and not last.endswith((".lock", ".md"))
     assert [bool(re.search(hook["files"], name)) for hook in HOOKS.values()] == [NAMES[name]] * 2
-    assert in_code == NAMES[name]
+    assert (in_code, in_vim) == (NAMES[name], NAMES[name])
 
 
 def git(folder: Path, *words: str) -> None:

@@ -48,7 +48,7 @@ _SPECULATIVE = {"off": "nothing is guessed", "ngram": "guesses what followed the
 
 def _parsers(key: str, engine: str) -> Iterator[Candidate]:
     """The names that the stage's engine has; those of another engine would end it at its start."""
-    from modelkit.engines.vllm_parsers import REASONING_PARSERS, TOOL_PARSERS
+    from modelkit.engines.vllm import REASONING_PARSERS, TOOL_PARSERS
     from modelkit.llamacpp import parsers
 
     own = (parsers.TOOL_PARSERS, parsers.REASONING_PARSERS)

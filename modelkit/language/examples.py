@@ -23,6 +23,11 @@ def _example(bad: str, good: str, base: str = _BASE) -> Example:
     return Example(f"{base}{bad}\n", f"{base}{good}\n")
 
 
+def _prod(bad: str, good: str) -> Example:
+    """Lines of a stage on vLLM; the engines' room, not the checker of the language, says what is wrong with them."""
+    return _example(f"STAGE prod {{\n  {bad}\n}}", f"STAGE prod {{\n  {good}\n}}")
+
+
 _TEST = 'TEST "capital" {\n  USER What is the capital of France?\n  EXPECT contains "Paris"\n}'
 
 EXAMPLES: dict[str, Example] = {
@@ -91,8 +96,10 @@ EXAMPLES: dict[str, Example] = {
     "bare-org-name": _example("FROM Qwen/Qwen3-0.6B", "FROM hf.co/Qwen/Qwen3-0.6B", base=""),
     "placeholder": _example("FROM <your-model>", "FROM llama3.2:3b", base=""),
     "machine-path": _example("FROM /home/ada/models/llama.gguf", "FROM ./models/llama.gguf", base=""),
-    "go-template": _example('TEMPLATE """{{ .System }} {{ .Prompt }}"""',
-                            'TEMPLATE """{% for m in messages %}{{ m.content }}{% endfor %}"""'),
+    "template-not-expressible": _example('TEMPLATE """{{ yesterdayDate }} {{ .Prompt }}"""',
+                                         'TEMPLATE """{{ currentDate }} {{ .Prompt }}"""'),
+    "template-fails": _example('TEMPLATE """{{ .Prompt }}{{ if .System }}{{ .System.Text }}{{ end }}"""',
+                               'TEMPLATE """{{ .Prompt }}{{ if .System }}{{ .System }}{{ end }}"""'),
     "bad-template": _example('TEMPLATE """{% for m in messages %}{{ m.content }}"""',
                              'TEMPLATE """{% for m in messages %}{{ m.content }}{% endfor %}"""'),
     "not-yet": _example("STAGE prod {\n  POLICY signed\n}", "STAGE prod {\n  SERVE max_concurrency 8\n}"),
@@ -181,4 +188,18 @@ EXAMPLES: dict[str, Example] = {
     "unsteady-test": _example(
         _TEST.replace("contains", "equals"),
         _TEST.replace("contains", "equals").replace("\n  EXPECT", "\n  PARAMETER temperature 0\n  EXPECT")),
+    "flag-not-in-engine": _prod("ENGINE vllm >=0.32,<0.33\n  FLAG --enforce-eagre",
+                                "ENGINE vllm >=0.32,<0.33\n  FLAG --enforce-eager"),
+    "flag-not-yours": _prod("FLAG --port 9000", "SERVE port 9000"),
+    "flag-breaks-in-range": _prod("ENGINE vllm >=0.31,<0.33\n  FLAG --grpc-port 50051",
+                                  "ENGINE vllm >=0.32,<0.33\n  FLAG --grpc-port 50051"),
+    "flag-changes": _prod("ENGINE vllm >=0.32,<0.33\n  FLAG --no-enable-prefix-caching",
+                          "ENGINE vllm >=0.32,<0.33\n  SERVE prefix_caching false"),
+    "unknown-parser": _prod("SERVE tool_parser hermez", "SERVE tool_parser hermes"),
+    "unknown-accelerator": _prod("SERVE accelerator H1000", "SERVE accelerator H100"),
+    "lost-setting": _prod("PARAMETER num_keep 4", "PARAMETER num_ctx 8192"),
+    "lost-under-strict": _example("PARAMETER num_keep 4\nSTAGE prod {\n  POLICY strict\n}",
+                                  "STAGE dev {\n  PARAMETER num_keep 4\n}\nSTAGE prod {\n  POLICY strict\n}"),
+    "engine-vulnerable": _prod("ENGINE vllm ==0.29.*", "ENGINE vllm >=0.32,<0.33"),
+    "engine-advisory": _prod("ENGINE vllm >=0.31,<0.33", "ENGINE vllm >=0.32,<0.33"),
 }

@@ -197,7 +197,7 @@ def _print(values: Sequence[Value], place: Operand) -> Value:
     parts = []
     for before, value in zip((None, *values), values, strict=False):
         kinds = {value.type, before.type if before else data.TEXT}
-        if data.ANY in kinds and len(values) > 1:
+        if data.ANY in kinds and data.TEXT not in kinds and before is not None:
             raise unsayable("whether a blank stands between these is not known before the conversation is", place,
                             "`printf` says where")
         if before is not None and data.TEXT not in kinds:

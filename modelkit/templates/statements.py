@@ -150,10 +150,11 @@ class Writer:
         if pipe.assigns:
             known = scope.variables[name]
             if value.type is not known.type and data.ANY not in (value.type, known.type):
-                if known.code not in self._first or known.code in self._types:
+                plain = {value.type, known.type} <= {data.TEXT, data.NUMBER, data.BOOL}
+                if not plain and (known.code not in self._first or known.code in self._types):
                     raise unsayable(f"`{name}` holds {known.type.says} before, and {value.type.says} from here on",
                                     pipe, "use another variable")
-                self._types[known.code] = value.type
+                self._types[known.code] = data.ANY if plain else value.type
             self.line(f"{{%- set {known.code} = {value.code} -%}}")
             return known
         if name not in self._assigned and (value.literal is not None or value.type in (data.ROOT, data.NOTHING)):

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 
 from modelkit.language.checking.context import shown
 from modelkit.language.checking.parts import place
-from modelkit.language.checking.templates import is_jinja
 from modelkit.language.checking.views import Checked, View
 from modelkit.language.diagnostic import Note
 from modelkit.language.document import Block, Instruction
@@ -32,6 +31,7 @@ from modelkit.language.rules.production import (
     TURNS_OUT_OF_ORDER,
 )
 from modelkit.language.source import Span
+from modelkit.templates import is_jinja
 
 STUB = re.compile(r"\s*\{\{-?\s*\.Prompt\s*-?\}\}\s*")
 """What Ollama itself writes as the TEMPLATE of a model that a renderer writes prompts for."""
@@ -101,7 +101,7 @@ def _template(view: View, checked: Checked) -> None:
                         "model", template.span)
         _tools(text, "tools", template, checked)
         return
-    actions = [(found.start(1), found[1]) for found in _ACTION.finditer(text)]
+    actions = [(found.start(1), found[1]) for found in _ACTION.finditer(text, 0, text.rfind("}}") + 2)]
     for start, action in actions:
         if removed := _REMOVED.search(action):
             at = _within(template, checked, start + removed.start(), start + removed.end())

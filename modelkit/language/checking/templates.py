@@ -1,25 +1,37 @@
-"""TEMPLATE: which language it is in, and whether it parses."""
+"""TEMPLATE: which language it is in, and whether it can be rendered."""
 
 from __future__ import annotations
 
 import re
 
 from modelkit.language.checking.context import Context
+from modelkit.language.checking.parts import place
 from modelkit.language.document import Value
-from modelkit.language.rules.production import BAD_TEMPLATE, GO_TEMPLATE
-
-
-def is_jinja(template: str) -> bool:
-    """A template with `{%` is Jinja; any other is a Go template, as in Ollama."""
-    return "{%" in template
+from modelkit.language.rules.production import BAD_TEMPLATE, TEMPLATE_FAILS, TEMPLATE_NOT_EXPRESSIBLE
+from modelkit.templates import is_jinja
 
 
 def check_template(value: Value, context: Context) -> None:
-    """Reports a Go template, which is not used yet, and a Jinja template that does not parse."""
-    if not is_jinja(value.text):
-        context.report.add(GO_TEMPLATE, "this Go template is not used yet; the model's own chat template is used",
-                           value.span, hint="remove it, or write it in Jinja")
-        return
+    """Reports a template that does not parse, and what of a Go template can't become Jinja."""
+    if is_jinja(value.text):
+        _check_jinja(value, context)
+    else:
+        _check_go(value, context)
+
+
+def _check_go(value: Value, context: Context) -> None:
+    from modelkit.templates.go_nodes import TemplateError
+    from modelkit.templates.go_template import convert
+
+    try:
+        found = [(TEMPLATE_FAILS, one) for one in convert(value.text).failing]
+    except TemplateError as error:
+        found = [(BAD_TEMPLATE if error.kind == "syntax" else TEMPLATE_NOT_EXPRESSIBLE, error)]
+    for rule, one in found:
+        context.report.add(rule, one.message, place(value, one.at, one.end), hint=one.hint)
+
+
+def _check_jinja(value: Value, context: Context) -> None:
     # Imported here: most Modelfiles have no template, and Jinja is slow to import.
     from jinja2 import TemplateError, TemplateSyntaxError
     from jinja2.sandbox import ImmutableSandboxedEnvironment

@@ -45,18 +45,26 @@ MACHINE_PATH = PRODUCTION.info(
     why="The file will not be found on another machine.",
     help="Write a path that starts with `./`, relative to the Modelfile, or with `~`.",
 )
-GO_TEMPLATE = PRODUCTION.warning(
-    "go-template",
-    "A TEMPLATE is a Go template, which this release does not use.",
-    why="Engines render Jinja. This release uses the model's own chat template, which is nearly always the one that "
-    "the Go template was written after. Text with `{%` is Jinja and is used as it is.",
-    help="Remove the TEMPLATE, or write it in Jinja.",
-)
 BAD_TEMPLATE = PRODUCTION.error(
     "bad-template",
-    "A Jinja TEMPLATE does not parse.",
-    why="Every request would fail when it is rendered.",
-    help="Correct the template at the line that the message names.",
+    "A TEMPLATE does not parse, or fails whatever the conversation is.",
+    why="Every request would fail when it is rendered. Text with `{%` is Jinja; any other is a Go template, as in "
+    "Ollama, which is made into Jinja for the engines.",
+    help="Correct the template at the place that is shown. `modelkit render` shows the prompt that it writes.",
+)
+TEMPLATE_NOT_EXPRESSIBLE = PRODUCTION.error(
+    "template-not-expressible",
+    "A Go TEMPLATE does something that Jinja can't.",
+    why="Engines render Jinja, and a Go template is made into Jinja that writes the same prompt. A few things have no "
+    "like there: `define` and `block`, `js`, yesterday's date, values that are known only while it runs.",
+    help="Write it in another way, write the TEMPLATE in Jinja, or leave it out: the model's own is used then.",
+)
+TEMPLATE_FAILS = PRODUCTION.warning(
+    "template-fails",
+    "A Go TEMPLATE fails when it gets to this place.",
+    why="Ollama notices only when a conversation leads there, and answers with an error. Here it is an error of that "
+    "request, too.",
+    help="Correct the name, or take the branch out.",
 )
 PLATFORM_FOR_EXPERIMENTS = PRODUCTION.error(
     "platform-for-experiments",

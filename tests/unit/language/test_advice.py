@@ -13,7 +13,7 @@ from modelkit.language.source import Source
 
 FROM = "FROM llama3.2:3b\n"
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").rglob("Modelfile"))
-LATER = {"not-yet", "go-template"}
+LATER = {"not-yet"}
 
 
 def said(text: str, name: str = "Modelfile") -> list[str]:
@@ -37,7 +37,7 @@ def test_an_example_is_as_we_would_write_it(path: Path) -> None:
     "RENDERER qwen3.5\nPARSER qwen3.5\nTEMPLATE {{ .Prompt }}\nSYSTEM You are terse.\n",
     'TEMPLATE """{{- range $i, $m := .Messages }}{{ .Role }}: {{ .Content }}{{ end }}"""\nSYSTEM You are terse.\n',
     'TEMPLATE """<PRE> {{ .Prompt }} <SUF>{{ .Suffix }} <MID>"""\n',
-    'TEMPLATE """{{/* .First is gone */}}{{ .Prompt }}{{ $turn.First }}"""\n',
+    'TEMPLATE """{{/* .First is gone */}}{{ .Prompt }}{{ $turn := .System }}{{ $turn }}"""\n',
     'SYSTEM """Explain Helm: {{ .Values.image }} is replaced, {{ include "x" . }} too."""\n',
     "SYSTEM Say \"no\" when you don't know.\n",
     'SYSTEM """Never write <b> or [link] or <|custom|>."""\n',

@@ -1,7 +1,7 @@
 """What `modelkit check` says about a file's engines and their versions. Pure: looks at no machine.
 
-For each stage that the file has: flags that its engine's version lacks, what another version would change among the
-flags that the file and its lowering use, and weaknesses that are known. The version is the lock's, else the one that
+For each stage that the file has: settings and flags that its engine's version lacks, what another version would change
+among the flags that the file and its lowering use, and weaknesses that are known. The version is the lock's, else the one that
 modelkit takes for the stage's range.
 """
 
@@ -16,46 +16,26 @@ from modelkit.engines.flags import canonical, newer, problems, table, versions
 from modelkit.engines.flags.compare import BREAKING, Change, changes_of, compare
 from modelkit.engines.flags.table import FlagTable
 from modelkit.engines.images import IMAGES, image_engine
+from modelkit.engines.misfits import misfits
 from modelkit.engines.requirements import SETS
+from modelkit.engines.reserved import RESERVED
 from modelkit.failure import Failure
-from modelkit.language.diagnostic import Diagnostic, Rule, Severity, in_file_order
+from modelkit.language.diagnostic import Diagnostic, Rule, in_file_order
 from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
 from modelkit.language.layers import Layered, effective
 from modelkit.language.modelfile import EngineChoice, Flag, Modelfile
+from modelkit.language.rules.engine import (
+    ENGINE_ADVISORY,
+    ENGINE_VULNERABLE,
+    FLAG_BREAKS_IN_RANGE,
+    FLAG_CHANGES,
+    FLAG_NOT_IN_ENGINE,
+    FLAG_NOT_YOURS,
+)
 from modelkit.language.source import Span
 
 if TYPE_CHECKING:
     from modelkit.planning.plan import Plan
-
-
-def _rule(id: str, severity: Severity, summary: str, why: str, help: str) -> Rule:
-    RULES[id] = rule = Rule(id, severity, summary, why, help, "production")
-    return rule
-
-
-RULES: dict[str, Rule] = {}
-"""By id. Rules of the language itself are `language.rules`; these need knowledge of engines."""
-
-FLAG_NOT_IN_ENGINE = _rule(
-    "flag-not-in-engine", Severity.ERROR, "A FLAG is not one of this version of the engine.",
-    "A flag is passed as it is written, and the engine would end at its start.",
-    "Correct it, or widen ENGINE's range to a version that has it.")
-FLAG_BREAKS_IN_RANGE = _rule(
-    "flag-breaks-in-range", Severity.WARNING, "A version that ENGINE allows lacks a flag that this stage uses.",
-    "The range promises that the stage runs on every version in it.",
-    "Narrow the range, or drop the flag.")
-FLAG_CHANGES = _rule(
-    "flag-changes", Severity.INFO, "Another version of the engine changes a flag that this stage uses.",
-    "What a version bump removes, renames or changes is cheaper to know beforehand.",
-    "`modelkit engine diff` shows everything that changes between two versions.")
-ENGINE_VULNERABLE = _rule(
-    "engine-vulnerable", Severity.WARNING, "The version of the engine has a grave weakness that is known.",
-    "It is rated high or critical by the CVSS, and is out in the open.",
-    "Allow the version that mends it.")
-ENGINE_ADVISORY = _rule(
-    "engine-advisory", Severity.INFO, "A weakness is known of a version that the stage may run on.",
-    "A range that goes back behind a fix lets a vulnerable version in.",
-    "Raise ENGINE's lower bound to the fixed version.")
 
 
 @dataclass(frozen=True)
@@ -79,7 +59,8 @@ def findings(modelfile: Modelfile, locked: Mapping[str, str] | None = None) -> l
         stage = _stage(modelfile, name, (locked or {}).get(name, ""))
         if stage is None:
             continue
-        for one in (*_flags(stage), *_bumps(modelfile, stage), *_advisories(stage)):
+        said = effective(modelfile, name)
+        for one in (*misfits(said, stage.engine), *_flags(stage), *_bumps(modelfile, stage), *_advisories(stage)):
             found.setdefault((one.rule.id, one.message, one.span.start), one)
     return in_file_order(found.values())
 
@@ -124,8 +105,9 @@ def _flags(stage: _Stage) -> Iterator[Diagnostic]:
         words = _words(said.value)
         if any(not [*problems(stage.engine, one, words)] for one in stage.others):
             continue
-        for problem in problems(stage.engine, stage.version, words):
-            yield Diagnostic(FLAG_NOT_IN_ENGINE, problem.message, said.span, problem.hint)
+        for problem in problems(stage.engine, stage.version, words, RESERVED.get(stage.engine, ())):
+            rule = FLAG_NOT_YOURS if problem.code == "flag-not-yours" else FLAG_NOT_IN_ENGINE
+            yield Diagnostic(rule, problem.message, said.span, problem.hint)
 
 
 def _words(flag: Flag) -> tuple[str, ...]:

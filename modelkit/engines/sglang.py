@@ -14,6 +14,7 @@ from modelkit.engines.container import Container
 from modelkit.engines.flags import presume_flags
 from modelkit.engines.flags import table as flag_table
 from modelkit.engines.launch import Launch
+from modelkit.engines.reserved import RESERVED
 from modelkit.engines.sglang_settings import DRAFTED, SETTINGS, speculation
 from modelkit.engines.vllm_adapters import lora_mounts
 from modelkit.engines.word import Word
@@ -26,11 +27,7 @@ PROGRAM = "sglang_server.py"
 MOST_STOPS = 32
 MOST_ADAPTERS_AT_ONCE = 8
 
-OURS = ("--admin-api-key", "--api-key", "--config", "--context-length", "--enable-metrics", "--encoder-only",
-        "--enable-lora", "--grpc-mode", "--grpc-port", "--host", "--load-format", "--lora-paths",
-        "--max-running-requests", "--model", "--model-path", "--port", "--revision", "--sampling-defaults",
-        "--served-model-name", "--smg-grpc-mode", "--ssl-certfile", "--ssl-keyfile", "--tokenizer-worker-num",
-        "--trust-remote-code", "--trust-request-chat-template", "--use-ray")
+OURS = RESERVED["sglang"]
 """Flags that a Modelfile may not set: they say where the engine listens, what a request means, or what code it runs."""
 
 

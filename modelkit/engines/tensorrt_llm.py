@@ -16,6 +16,7 @@ from modelkit.engines.container import CONFIG, Container
 from modelkit.engines.flags import presume_flags
 from modelkit.engines.flags import table as flag_table
 from modelkit.engines.launch import File, Launch
+from modelkit.engines.reserved import RESERVED
 from modelkit.engines.tensorrt_llm_settings import READABLE, SETTINGS
 from modelkit.engines.word import Word
 from modelkit.failure import Failure
@@ -28,11 +29,7 @@ OPTIONS_FILE = "trtllm.yaml"
 IN_FILE = "--extra_llm_api_options "
 """Stands before a field of LlmArgs in `words`: `--extra_llm_api_options max_seq_len`."""
 
-OURS = ("--backend", "--config", "--extra-llm-api-options", "--free-gpu-memory-fraction", "--generation-config",
-        "--grpc", "--host", "--kv-cache-free-gpu-memory-fraction", "--max-batch-size", "--max-seq-len",
-        "--middleware", "--num-serve-frontends", "--pipeline-parallel-size", "--port", "--pp-size",
-        "--reasoning-parser", "--revision", "--served-model-name", "--server-role", "--tensor-parallel-size",
-        "--tp-size", "--trust-remote-code")
+OURS = RESERVED["tensorrt-llm"]
 """Flags that a Modelfile may not set: they say where the engine listens, what a request means, or what code it runs, or
 the file says the same and would win. Dashes stand for underscores."""
 

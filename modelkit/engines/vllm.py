@@ -12,9 +12,11 @@ from modelkit.engines import table, vllm_container
 from modelkit.engines.container import Container
 from modelkit.engines.flags import presume_flags
 from modelkit.engines.launch import Launch
+from modelkit.engines.reserved import RESERVED
 from modelkit.engines.vllm_exits import explain_exit
 from modelkit.engines.vllm_hardware import presume_hardware
-from modelkit.engines.vllm_settings import REASONING_PARSERS, SETTINGS, TOOL_PARSERS
+from modelkit.engines.vllm_parsers import REASONING_PARSERS, TOOL_PARSERS
+from modelkit.engines.vllm_settings import SETTINGS
 from modelkit.engines.vllm_words import MIDDLEWARE, config_files, kv_cache_bytes, words
 from modelkit.engines.word import argv, variables
 from modelkit.failure import Failure
@@ -23,10 +25,7 @@ from modelkit.planning.plan import Engine, Lowered, Plan
 __all__ = ["MIDDLEWARE", "REASONING_PARSERS", "SETTINGS", "TOOL_PARSERS", "container", "engine", "explain_exit",
            "kv_cache_bytes", "launch", "lower", "presume_machine", "words"]
 
-OURS = ("--api-key", "--config", "--generation-config", "--grpc", "--headless", "--host", "--lora-modules",
-        "--max-model-len", "--max-num-seqs", "--middleware", "--model", "--port", "--root-path",
-        "--served-model-name", "--ssl-certfile", "--ssl-keyfile", "--trust-remote-code",
-        "--trust-request-chat-template", "--uds")
+OURS = RESERVED["vllm"]
 """Flags that a Modelfile may not set: they say where the engine listens, what a request means, or what code it runs."""
 
 

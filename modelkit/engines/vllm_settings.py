@@ -9,6 +9,7 @@ from typing import Any
 
 from modelkit.engines import pooling, vllm_adapters
 from modelkit.engines.launch import RUN
+from modelkit.engines.losses import LOST
 from modelkit.engines.table import Answer, Row, Rule, equal, lost, rows, thinking, translated
 from modelkit.engines.vllm_hardware import on_cpu, quantized_as, unfit_processor
 from modelkit.language.quantization import PRECISIONS
@@ -69,7 +70,7 @@ def _threads(value: Any, plan: Plan) -> Answer:
 def _gpu_layers(value: Any, plan: Plan) -> Answer:
     if int(value) == -1:
         return Answer("equal", "", None, "vLLM puts the whole model on its device")
-    return Answer("lost", "", None, "vLLM places whole models, not layers")
+    return Answer("lost", "", None, LOST["num_gpu"])
 
 
 def _kv_cache(value: Any, plan: Plan) -> Answer | None:
@@ -185,7 +186,7 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("top_p", _in_request("top_p"), "nucleus sampling"),
     Row("top_k", _in_request("top_k"), "the k likeliest tokens"),
     Row("min_p", _in_request("min_p"), "tokens at least this likely, relative to the likeliest"),
-    Row("typical_p", unless(1.0, lost("vLLM has no typical sampling")), "typical sampling"),
+    Row("typical_p", unless(1.0, lost(LOST["typical_p"])), "typical sampling"),
     Row("repeat_penalty", translated("repetition_penalty", lambda value: value), "penalty on what was said before"),
     Row("repeat_last_n", _repeat_last_n, "how far the penalty looks back"),
     Row("presence_penalty", _in_request("presence_penalty"), "penalty on tokens that occurred"),
@@ -193,14 +194,13 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("seed", _seed, "repeatable sampling"),
     Row("num_predict", _max_tokens, "the answer's tokens, where the client sets no limit"),
     Row("num_ctx", equal("--max-model-len"), "tokens of context, prompt and answer"),
-    Row("num_keep", lost("vLLM never shifts the context: a conversation that is too long is an error"), "tokens kept"),
-    Row("num_batch", lost("here it would bound the tokens of all conversations together: `FLAG "
-                          "--max-num-batched-tokens N` does"), "prompt tokens worked on at once"),
+    Row("num_keep", lost(LOST["num_keep"]), "tokens kept"),
+    Row("num_batch", lost(LOST["num_batch"]), "prompt tokens worked on at once"),
     Row("num_gpu", _gpu_layers, "layers on the GPU"),
-    Row("main_gpu", lost("the GPU is chosen by CUDA_VISIBLE_DEVICES, outside the engine"), "the one GPU to use"),
+    Row("main_gpu", lost(LOST["main_gpu"]), "the one GPU to use"),
     Row("num_thread", _threads, "CPU threads"),
-    Row("use_mmap", lost("vLLM reads safetensors its own way"), "whether the model file is mapped"),
-    Row("projector", lost("a projector is llama.cpp's own form: images are refused here"), "what lets the model see"),
+    Row("use_mmap", lost(LOST["use_mmap"]), "whether the model file is mapped"),
+    Row("projector", lost(LOST["projector"]), "what lets the model see"),
     Row("draft", _draft, "a small model that guesses ahead"),
     Row("draft_num_predict", _draft_tokens, "tokens that are guessed ahead"),
     Row("quantize", _quantize, "the precision of the weights"),
@@ -223,7 +223,7 @@ SETTINGS: Mapping[str, Row] = rows(
         "the part of the GPU's memory to take"),
     Row("serve.kv_cache", _kv_cache, "precision of the attention cache"),
     Row("serve.prefix_caching", _prefix_caching, "whether prompts that begin alike share work"),
-    Row("serve.keep_alive", lost("an engine stays until `modelkit down`"), "how long an idle model stays"),
+    Row("serve.keep_alive", lost(LOST["serve.keep_alive"]), "how long an idle model stays"),
     Row("serve.port", asks_nothing, "the stable address's; the engine listens on a Unix socket"),
     Row("serve.host", asks_nothing, "the stable address's"),
     Row("serve.api_key", asks_nothing, "the stable address asks for it"),
@@ -233,22 +233,6 @@ SETTINGS: Mapping[str, Row] = rows(
     Row("serve.speculative", _speculative, "how tokens are guessed ahead"),
     *pooling.VLLM_ROWS,
 )
-
-_TOOL_PARSERS = """
-apertus cohere_command3 cohere_command4 deepseek_v3 deepseek_v31 deepseek_v32 deepseek_v4 deepseek_v41 dots ernie45
-functiongemma gemma4 gigachat3 glm45 glm47 granite granite-20b-fc granite4 hermes hf hunyuan_a13b hy_v3 hy_v4 inkling
-internlm jamba k2_horizon kimi_k2 kimi_k3 lfm2 ling3 llama3_json llama4_json llama4_pythonic longcat mimo minicpm5
-minimax_m2 minimax_m3 mistral muse_glimmer olmo3 openai phi4_mini_json plamo3 poolside_v1 pythonic qwen3_coder
-qwen3_json qwen3_xml seed_oss step3 step3p5 xlam
-"""
-_REASONING_PARSERS = """
-cohere_command3 cohere_command4 deepseek_r1 deepseek_v3 deepseek_v4 deepseek_v41 ernie45 gemma4 glm45 glm47 granite
-granite_thinking_parser hf holo2 hunyuan_a13b hy_v3 hy_v4 inkling k2_horizon kimi_k2 kimi_k3 ling3 mimo minicpmv
-minimax_m2 minimax_m2_append_think minimax_m3 mistral muse_glimmer nemotron_v3 olmo3 openai_gptoss plamo3 poolside_v1
-qwen3 seed_oss step3 step3p5
-"""
-TOOL_PARSERS, REASONING_PARSERS = frozenset(_TOOL_PARSERS.split()), frozenset(_REASONING_PARSERS.split())
-"""The parsers that vLLM 0.32 has; another name ends it at its start."""
 
 TAGGED_PARSERS = frozenset(("glm45", "glm47", "hy_v4", "kimi_k3", "ling3", "openai", "plamo3"))
 """Parsers whose forced calls are xgrammar's tags and nothing else (0.32, `supports_required_and_named`)."""

@@ -38,17 +38,13 @@ def examine(source: Source) -> Examined:
         from modelkit.engines.checking import findings
 
         found = in_file_order([*found, *findings(modelfile, _locked(Path(source.name + ".lock")))])
-    if "modelkit:" not in source.text.lower():
-        return Examined(source, modelfile, tuple(found))
-    kept, ignored = suppress(source, found, known=rules())
+    kept, ignored = suppress(source, found)
     return Examined(source, modelfile, tuple(kept), tuple(ignored))
 
 
 def rules() -> dict[str, Rule]:
-    """Every rule by its id, those of the engines too."""
-    from modelkit.engines.checking import RULES as OF_ENGINES
-
-    return {**RULES, **OF_ENGINES}
+    """Every rule that a finding may be of, by its id."""
+    return RULES
 
 
 def _locked(path: Path) -> dict[str, str]:

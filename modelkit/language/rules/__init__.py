@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from modelkit.language.diagnostic import Rule
 from modelkit.language.rules.comments import COMMENTS
+from modelkit.language.rules.engine import ENGINE
 from modelkit.language.rules.family import Family
 from modelkit.language.rules.meaning import MEANING
 from modelkit.language.rules.ollama import OLLAMA
@@ -16,6 +17,6 @@ from modelkit.language.rules.production import PRODUCTION
 from modelkit.language.rules.style import STYLE
 from modelkit.language.rules.syntax import SYNTAX
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (SYNTAX, OLLAMA, MEANING, PRODUCTION, STYLE, COMMENTS)}
+FAMILIES: dict[str, Family] = {family.name: family for family in (SYNTAX, OLLAMA, MEANING, PRODUCTION, ENGINE, STYLE, COMMENTS)}
 RULES: dict[str, Rule] = {slug: rule for family in FAMILIES.values() for slug, rule in family.rules.items()}
 assert len(RULES) == sum(len(family.rules) for family in FAMILIES.values()), "two families have a rule of one name"

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
 from modelkit.engines import checking
-from modelkit.engines.checking import RULES, findings, picked
+from modelkit.engines.checking import findings, picked
+from modelkit.engines.losses import LOST, NEUTRAL
+from modelkit.engines.vllm_settings import SETTINGS
 from modelkit.language.check import compile_source
-from modelkit.language.rules import RULES as LANGUAGE_RULES
+from modelkit.language.examples import EXAMPLES
+from modelkit.language.rules import FAMILIES
 from modelkit.language.source import Source
+from modelkit.planning.facts import Facts
+from modelkit.planning.plan import Engine
+from modelkit.planning.resolve import resolve
 
 
 def said(prod: str, top: str = "", locked: dict[str, str] | None = None) -> list[tuple[str, int, str]]:
@@ -97,7 +106,48 @@ def test_a_stage_that_cannot_be_planned_is_checked_as_far_as_it_goes(monkeypatch
     assert not [one for one in said("ENGINE vllm >=0.30,<0.33") if one[0] == "flag-breaks-in-range"]
 
 
-def test_rules_have_ids_of_their_own_and_prose() -> None:
-    assert not set(RULES) & set(LANGUAGE_RULES)
-    for rule in RULES.values():
-        assert rule.summary.endswith(".") and rule.why and rule.help
+@pytest.mark.parametrize("rule", FAMILIES["engine"].rules)
+def test_a_rules_examples_show_it(rule: str) -> None:
+    for text, shows in ((EXAMPLES[rule].bad, True), (EXAMPLES[rule].good, False)):
+        checked, _ = compile_source(Source("Modelfile", text))
+        assert checked is not None
+        assert (rule in {one.rule.id for one in findings(checked)}) is shows
+
+
+def test_what_is_lost_on_vllm_is_lost_in_its_table_too() -> None:
+    """On CPUs and GPUs alike, for every value but the neutral one."""
+    for variant in ("cpu", "cuda"):
+        checked, _ = compile_source(Source("Modelfile", "FROM hf.co/org/model\n"))
+        assert checked is not None
+        engine = Engine(name="vllm", provider="environment", version="0.32.0", variant=variant, command=("vllm",))
+        plan = resolve(checked, "prod", Facts(engines={"vllm": engine}, reference="hf://org/model"))
+        for name in LOST:
+            answer = SETTINGS[name].rule(0, plan)
+            assert answer is not None and (answer.verdict, answer.reason) == ("lost", LOST[name])
+        for name, value in NEUTRAL.items():
+            answer = SETTINGS[name].rule(value, plan)
+            assert answer is None or answer.verdict == "equal"
+
+
+@pytest.mark.parametrize(("prod", "top", "found"), [
+    ("SERVE tool_parser hermes\nSERVE accelerator h100", "", []),
+    ("SERVE tool_parser hermez", "", ["unknown-parser"]), ("ENGINE llama.cpp\nSERVE tool_parser hermez", "", []),
+    ("SERVE tool_parser mine\nFLAG --tool-parser-plugin mine.py", "", []),
+    ("SERVE reasoning_parser qwen", "", ["unknown-parser"]),
+    ("SERVE accelerator H1000", "", ["unknown-accelerator"]), ("SERVE accelerator cpu", "", []),
+    ("PARAMETER num_keep 4", "", ["lost-setting"]), ("SERVE port 1024", "PARAMETER num_keep 4\n", []),
+    ("POLICY strict", "PARAMETER num_keep 4\n", ["lost-under-strict"]), ("POLICY strict", "PARAMETER num_gpu -1\n", []),
+    ("ENGINE llama.cpp\nPOLICY strict\nPARAMETER num_gpu 20", "", []), ("FLAG --port 9", "", ["flag-not-yours"]),
+    ("ENGINE sglang\nFLAG --host ::", "", ["flag-not-yours"]), ("FLAG --trust-remote-code", "", ["flag-not-yours"]),
+])
+def test_what_an_engine_does_not_have(prod: str, top: str, found: list[str]) -> None:
+    assert [one[0] for one in said(prod, top) if not one[0].startswith("engine-")] == found
+
+
+def test_what_check_knows_of_engines_loads_none_of_them() -> None:
+    program = ("import sys; from modelkit.language.check import compile_source; from modelkit.engines.checking import "
+               "findings; from modelkit.language.source import Source; m, _ = compile_source(Source('Modelfile', "
+               "'FROM x:1\\nSTAGE prod {\\n  FLAG --port 1\\n  SERVE tool_parser x\\n  PARAMETER num_keep 4\\n}\\n')); "
+               "assert len(findings(m)) >= 3; print(*sys.modules)")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert not {"pydantic", "modelkit.engines.vllm", "modelkit.engines.vllm_settings"} & set(done.stdout.split())

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from modelkit.engines.vllm_settings import REASONING_PARSERS, TOOL_PARSERS
+from modelkit.engines.vllm_parsers import REASONING_PARSERS, TOOL_PARSERS
 from modelkit.failure import Failure
 from modelkit.planning.accelerators import ACCELERATORS, accelerator, nearest
 from modelkit.planning.families import FAMILIES, Parsers, family, parsers, thinking, writes_prompts_itself

@@ -16,17 +16,16 @@ if TYPE_CHECKING:
 
 def rule_of(word: str | None) -> Rule | None:
     """The rule that a word names; None for a file's or folder's name. Raises Failure for what is neither."""
-    from modelkit.findings.examine import rules
     from modelkit.language.diagnostic import did_you_mean
+    from modelkit.language.rules import RULES
 
     if word is None or Path(word).exists() or not word.replace("-", "").isalpha():
         return None
-    known = rules()
-    if word.lower() not in known:
-        near = did_you_mean(word, known)
+    if word.lower() not in RULES:
+        near = did_you_mean(word, RULES)
         raise Failure("unknown-rule", f"`{word}` is neither a file nor a rule",
                       f"did you mean `{near}`?" if near else "`modelkit explain --rules` lists the rules")
-    return known[word.lower()]
+    return RULES[word.lower()]
 
 
 def explain(rule: Rule, terminal: Terminal) -> int:
@@ -53,10 +52,10 @@ def _wrapped(lines: Iterable[str]) -> Iterator[str]:
 
 def listing(terminal: Terminal) -> int:
     """Every rule in a line."""
-    from modelkit.findings.examine import rules
     from modelkit.language.rule_pages import offered
+    from modelkit.language.rules import RULES
 
-    every = sorted(rules().values(), key=lambda rule: (rule.family, rule.id))
+    every = sorted(RULES.values(), key=lambda rule: (rule.family, rule.id))
     fixes = {rule.id: offered(rule) for rule in every}
     terminal.document({"schema": "modelkit.rules/1", "rules": [
         {"rule": rule.id, "severity": str(rule.severity), "family": rule.family, "summary": rule.summary,

@@ -10,7 +10,7 @@ from modelkit.language.diagnostic import Diagnostic, Fix
 from modelkit.language.fixes import apply
 from modelkit.language.source import Source
 
-ROUNDS = 20  # one fix may uncover another; what is not done after so many would never be
+ROUNDS = 200  # one fix may uncover another; what is not done after so many would never be
 MOST_TRIES = 64  # how many fixes of a round are tried one by one when together they make more errors
 
 
@@ -33,23 +33,24 @@ def fixed(
 ) -> Fixed:
     """The file with every fix made that its wanted findings bring: the safe ones, or the guesses, too.
 
-    Fixes that touch the same place are made one after another, each on what the one before left. No fix is made that
-    leaves more errors than there were.
+    One rule's fixes are made at a time, and the others' on what they left: two rules may each offer to remove another
+    one of two equal lines. No fix is made that leaves more errors than there were.
     """
     now = examined or examine(source)
     made: list[Diagnostic] = []
-    seen = {source.text}
     fixable: list[Diagnostic] = []
+    seen = {source.text}
     for _ in range(ROUNDS):
         fixable = [one for one in now.found if one.fix and (unsafe or one.fix.safe) and wanted(one)]
-        batch, after = _best(now, fixable)
-        if not batch or after.source.text in seen:
-            break
+        for rule in dict.fromkeys(one.rule.id for one in fixable):
+            batch, after = _best(now, [one for one in fixable if one.rule.id == rule])
+            if batch and after.source.text not in seen:
+                break
+        else:
+            break  # nothing is left, or nothing that helps
         seen.add(after.source.text)
         made += batch
         now = after
-    else:
-        fixable = []
     return Fixed(now, tuple(made), tuple(fixable))
 
 

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Say what is found in every file, or mend it first; 1 when something is left that fails the run."""
-    from modelkit.findings.examine import rules
     from modelkit.findings.selection import selection
     from modelkit.language.diagnostic import Severity
+    from modelkit.language.rules import RULES
 
     paths = inputs.inputs(arguments.files, "check")
     form = _form(arguments, to_stdout=paths == [None])
     terminal.as_json = form == "json"
-    chosen, fails = selection(arguments.select, arguments.ignore, rules()), Severity(arguments.fail_on)
+    chosen, fails = selection(arguments.select, arguments.ignore, RULES), Severity(arguments.fail_on)
     checked = [_check(path, arguments, chosen, terminal) for path in paths]
     if not arguments.diff:
         FORMATS[form](checked, fails, terminal)

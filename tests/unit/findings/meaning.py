@@ -23,8 +23,10 @@ def meant(modelfile: Modelfile) -> dict[str, Any]:
 def _stage(modelfile: Modelfile, stage: str) -> dict[str, Any]:
     settings = effective(modelfile, stage)
     said = {name: _plain(getattr(settings, name)) for name in settings.__slots__}
-    for name in ("flags", "expectations", "policies"):
-        said[name] = _once(said[name])
+    for name in ("flags", "expectations", "policies", "stop", "adapters"):
+        said[name] = _once(said[name] or [])
+    alone = [one for one in said["adapters"] if one["name"] is None]  # part of the model itself: the last one counts
+    said["adapters"] = [one for one in said["adapters"] if one not in alone[:-1]]
     said["unset"] = [one for one in said["unset"] if one["instruction"] in OF_A_BASE]  # no base has the others
     return said
 

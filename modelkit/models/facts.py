@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
+from modelkit.models import beginning
 from modelkit.models.digests import digest
 from modelkit.models.formats.access import Access
 from modelkit.models.formats.checkpoint import Files, checkpoint, local_files
@@ -44,6 +45,7 @@ class ModelFacts:
     attention_heads: int | None = None  # of the layer that has most
     kv_heads: int | None = None
     pooling: PoolingFacts = NOTHING_SAID
+    adds_bos: bool | None = None  # does its tokenizer begin a text with `bos`? None where that is not known
 
     @property
     def has_chat_template(self) -> bool:
@@ -97,6 +99,7 @@ def facts_of_folder(source: Files) -> ModelFacts:
         layers=_whole(core.get("num_hidden_layers")), attention_heads=_whole(core.get("num_attention_heads")),
         kv_heads=_whole(core.get("num_key_value_heads", core.get("num_attention_heads"))),
         pooling=pooling,
+        adds_bos=beginning.of_folder(tokenizer, _text(tokenizer.get("bos_token")), opened("tokenizer.json")),
     )
 
 
@@ -130,7 +133,7 @@ def _of_split(model: Split) -> ModelFacts:
         tokenizer_digest=_tokenizer_digest(header), template_digest=text_digest(template),
         layers=_whole(header.metadata.get(f"{architecture}.block_count")),
         attention_heads=_most(header, "attention.head_count"), kv_heads=_most(header, "attention.head_count_kv"),
-        pooling=of_header(header),
+        pooling=of_header(header), adds_bos=beginning.of_vocabulary(vocabulary),
     )
 
 

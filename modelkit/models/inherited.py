@@ -29,6 +29,7 @@ class Inherited:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     stop: tuple[str, ...] = ()
     messages: tuple[Mapping[str, str], ...] = ()
+    template: str | None = None  # Go's, for a model without a Jinja template of its own
 
 
 NOTHING = Inherited()
@@ -50,11 +51,12 @@ def inherited(artifact: Artifact, store: Store) -> Inherited:
         raise Failure("model-invalid", f"{artifact.resolved} has parameters or messages that are none",
                       "its maker has to repair it")
     return Inherited(system or None, parameters, tuple(dict.fromkeys(stop)),
-                     tuple({"role": one["role"], "content": one["content"]} for one in messages))
+                     tuple({"role": one["role"], "content": one["content"]} for one in messages),
+                     _text(artifact, store, "template", "template") or None)
 
 
-def _text(artifact: Artifact, store: Store, role: str) -> str:
-    pieces = [piece for piece in artifact.files if piece.role == role]
+def _text(artifact: Artifact, store: Store, role: str, name: str | None = None) -> str:
+    pieces = [piece for piece in artifact.files if piece.role == role and (name is None or piece.path == name)]
     if not pieces:
         return ""
     if len(pieces) > 1 or pieces[0].size > _LARGEST:

@@ -19,6 +19,7 @@ from modelkit.planning.forms import FORM_OF_ENGINE, dialect
 from modelkit.planning.gpus import accelerator_name, presume_shared
 from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, ServedAdapter, Setting, Shape, Weights
 from modelkit.planning.pooling import pooling_of, presume_can
+from modelkit.planning.templates import chat_template
 
 CONCURRENCY_OF_STAGE = {"experiment": 4, "dev": 4, "prod": 16}
 
@@ -288,13 +289,17 @@ class _Resolution:
         said = self.said.template
         if self._task != "chat":
             return None
-        if said is None or "{%" not in said.value:  # a Go template: `check` said that the model's own is used
+        if said is None:
+            base = self.facts.inherited.template
+            if base and self.facts.model is not None and not self.facts.model.chat_template:
+                self._set("template", "the base's", Origin(kind="model"))
+                return chat_template(base, self.facts.model)
             if self.facts.model is not None and not self.facts.model.chat_template:
                 raise Failure("no-chat-template", f"{self.facts.reference} has no chat template of its own",
-                              hint='give it one in Jinja: TEMPLATE """{% for message in messages %}…"""')
+                              hint='give it one: TEMPLATE """{{ .System }} {{ .Prompt }}""", or in Jinja')
             return None
         self._set("template", "the Modelfile's", self._origin(said))
-        return str(said.value)
+        return chat_template(said.value, self.facts.model)
 
     def _adapters(self) -> tuple[ServedAdapter, ...]:
         if asked := wanted_adapters(self.modelfile, self.stage):
@@ -303,8 +308,7 @@ class _Resolution:
 
     def _template_text(self) -> str | None:
         """The chat template that is used, the Modelfile's or the model's own."""
-        said = self.said.template
-        return said.value if said is not None and "{%" in said.value else self._own_template()
+        return self._chat_template() or self._own_template()
 
     def _own_template(self) -> str | None:
         return self.facts.model.chat_template if self.facts.model and self._task == "chat" else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from modelkit.contract.profile import Profile
 from modelkit.failure import Failure
 from modelkit.language.check import compile_source
 from modelkit.language.source import Source
+from modelkit.llamacpp.template import Template
 from modelkit.models import ModelFacts
 from modelkit.models.forms import Step
 from modelkit.models.inherited import Inherited
@@ -201,10 +203,37 @@ def test_flags_are_passed_as_written() -> None:
     assert made.flags == ("--enforce-eager", "--seed", "3")
 
 
-def test_a_jinja_template_is_the_plans_and_a_go_template_is_not() -> None:
+def test_a_jinja_template_is_the_plans_as_it_is() -> None:
     jinja = 'FROM ./m.gguf\nTEMPLATE """{% for m in messages %}{{ m.content }}{% endfor %}"""\n'
     assert plan(jinja).chat_template == "{% for m in messages %}{{ m.content }}{% endfor %}"
-    assert plan("FROM ./m.gguf\nTEMPLATE {{ .Prompt }}\n").chat_template is None
+
+
+def begun(adds: bool | None, template: str = "Q: {{ .Prompt }} A: ") -> str:
+    """The prompt of a plan with a Go template, for a model whose tokenizer begins a text with `<s>`, or not."""
+    known = facts(model=replace(model(512), bos="<s>", adds_bos=adds))
+    made = plan(f'FROM ./m.gguf\nTEMPLATE """{template}"""\n', known=known).chat_template
+    assert made is not None
+    return Template(made, {"bos_token": "<s>"}).render([{"role": "user", "content": "why?"}])
+
+
+def test_a_go_template_is_the_plans_as_jinja() -> None:
+    assert begun(None) == "Q: why? A: "
+    assert plan("FROM ./m.gguf\nTEMPLATE {{ .Prompt }}\n", "prod").chat_template == plan(
+        "FROM ./m.gguf\nTEMPLATE {{ .Prompt }}\n").chat_template
+
+
+def test_a_go_templates_prompt_begins_as_the_tokenizer_would_begin_it_once() -> None:
+    assert begun(True) == "<s>Q: why? A: " and begun(False) == "Q: why? A: "
+    assert begun(True, "<s>Q: {{ .Prompt }} A: ") == "<s>Q: why? A: "
+
+
+def test_the_bases_go_template_is_used_where_its_model_has_no_jinja() -> None:
+    base = Inherited(template="<{{ .Prompt }}>")
+    without = replace(model(512), chat_template=None)
+    assert plan("FROM llama3\n", known=facts(model=model(512), inherited=base)).chat_template is None
+    made = plan("FROM llama3\n", known=facts(model=without, inherited=base))
+    assert made.chat_template is not None and str(made.setting("template").origin) == "model"  # type: ignore[union-attr]
+    assert Template(made.chat_template).render([{"role": "user", "content": "why?"}]) == "<why?>"
 
 
 def test_a_model_without_a_chat_template_is_refused() -> None:

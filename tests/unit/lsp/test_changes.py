@@ -66,8 +66,9 @@ def test_a_finding_can_be_left_out_with_a_comment() -> None:
     found = changes.actions(analysis, "file:///m", Span(offset, offset), None)
     (leave,) = [one for one in found if "Leave" in one.title]
     text = edited(analysis, of(leave.edit))
-    assert "\r\n  # modelkit: ignore[deprecated-parameter] reason: \r\n  PARAMETER" in text
-    assert "deprecated-parameter" not in {one.rule.id for one in analysed(text).findings}
+    assert "\r\n  # modelkit: ignore[deprecated-parameter]\r\n  PARAMETER" in text
+    left = {one.rule.id for one in analysed(text).findings}
+    assert "deprecated-parameter" not in left and "ignore-without-reason" in left
 
 
 @pytest.mark.parametrize("text", [

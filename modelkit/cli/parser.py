@@ -75,7 +75,8 @@ def _stage(parser: argparse.ArgumentParser) -> None:
 def _init(commands: Subcommands) -> None:
     parser = commands.add("init", "init", "write a first Modelfile; asks what no flag says",
                           example="modelkit init --name support --from hf.co/Qwen/Qwen3-0.6B")
-    parser.add_argument("file", metavar="FILE", nargs="?", help="the file, or its folder (default: ./Modelfile)")
+    parser.add_argument("file", metavar="FILE", nargs="?",
+                        help="the file, or its folder, which is made if need be (default: ./Modelfile)")
     parser.add_argument("--name", help="the model name that clients send (default: the folder's)")
     parser.add_argument("--from", dest="base", metavar="REFERENCE", help="the base model (default: a small one)")
     parser.add_argument("--system", metavar="TEXT", help="the system prompt; an empty one leaves the model's own")

@@ -25,10 +25,11 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         answers = _asked(arguments, answers, terminal)
     text, found = written(answers)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
     except FileExistsError:
-        raise _exists(path) from None
+        raise _exists(path if path.exists() else path.parent) from None
     except OSError as error:
         raise Failure("unwritable", f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from None
     terminal.document({"schema": "modelkit.init/1", "file": str(path), "name": answers.name, "base": answers.base,
@@ -42,14 +43,12 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 
 
 def _place(word: str | None) -> Path:
-    """Where the file goes. Raises Failure where one is already, or where no folder is."""
+    """Where the file goes: a word without `modelfile` in it is a folder. Raises Failure where a file is already."""
     path = Path(word or "Modelfile")
-    if path.is_dir():
+    if path.is_dir() or (not path.exists() and "modelfile" not in path.name.lower()):
         path /= "Modelfile"
     if path.exists() or path.is_symlink():
         raise _exists(path)
-    if not path.parent.is_dir():
-        raise Failure("no-folder", f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
     return path
 
 

@@ -48,8 +48,7 @@ def test_flags_make_the_file(run: Run) -> None:
     assert prod.serve["api_key"].value == "env:SUPPORT_API_KEY" and "api_key" not in dev.serve
 
 
-def test_without_a_word_it_is_a_small_model_called_like_the_folder(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "mario").mkdir()
+def test_by_itself_it_is_a_small_model_called_like_its_folder(run: Run) -> None:
     assert run("init", "mario")[:2] == (0, "mario/Modelfile\n")
     modelfile = compiled("mario/Modelfile")
     assert modelfile.name.value == "mario"
@@ -86,7 +85,8 @@ def test_the_range_of_versions_is_what_is_pinned(run: Run) -> None:
 def test_nothing_is_written_over(run: Run) -> None:
     Path("Modelfile").write_text("FROM mine\n")
     Path("link.Modelfile").symlink_to("nowhere")
-    for words in ((), ("Modelfile",), (".",), ("link.Modelfile",)):
+    Path("plain").write_text("mine\n")
+    for words in ((), ("Modelfile",), (".",), ("link.Modelfile",), ("plain",)):
         code, out, err = run("init", *words)
         assert (code, out) == (2, "")
         assert "error[exists]" in err
@@ -101,13 +101,28 @@ def test_nothing_is_written_over(run: Run) -> None:
     (["--from", "s3://x"], "bad-answer", "pypi"), (["--from", "x\nSYSTEM y"], "bad-answer", "line breaks"),
     (["--system", 'a"""\nFROM evil'], "bad-answer", "behind"), (["--system", "a\u200db"], "bad-answer", "joiners"),
     (["--context", "0"], "bad-context", "256"), (["--platform", "k8s"], "bad-platform", "kubernetes"),
-    (["--platform", "lmstudio"], "bad-platform", "process"), (["nowhere/Modelfile"], "no-folder", "mkdir"),
+    (["--platform", "lmstudio"], "bad-platform", "process"), (["made/Modelfile", "--name", "-"], "bad-name", ""),
 ])
 def test_a_bad_answer_is_one_error_and_no_file(run: Run, words: list[str], code: str, hint: str) -> None:
     exit_code, out, err = run("init", *words)
     assert (exit_code, out) == (2, "")
     assert f"error[{code}]" in err and hint in err
-    assert list(Path().glob("*odelfile")) == []
+    assert list(Path().rglob("*odelfile")) == [] and not Path("made").exists()
+
+
+@pytest.mark.parametrize(("word", "path"), [
+    ("a/b/Modelfile", "a/b/Modelfile"), ("a/b", "a/b/Modelfile"), ("bot.Modelfile", "bot.Modelfile"),
+    ("Modelfile.dev", "Modelfile.dev"),
+])
+def test_the_folder_is_made_if_need_be(run: Run, word: str, path: str) -> None:
+    assert run("init", word)[:2] == (0, f"{path}\n")
+    assert compiled(path).layer.base is not None
+
+
+def test_a_folder_that_cannot_be_is_one_error(run: Run) -> None:
+    Path("plain").write_text("mine\n")
+    code, _, err = run("init", "plain/Modelfile")
+    assert code == 2 and "error[exists]: plain is there already" in err
 
 
 class _Person(io.StringIO):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Literal
 
 from modelkit.engines.flags.table import filed
@@ -49,6 +50,7 @@ class Advisory:
         return asdict(self)
 
 
+@cache
 def advisories(engine: str, version: str) -> tuple[Advisory, ...]:
     """What is known against that version of an engine, a router or Ray; the gravest first."""
     name = filed(engine, version)

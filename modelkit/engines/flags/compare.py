@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any, Literal
 
 from modelkit.engines.flags.table import Flag, FlagTable
@@ -28,6 +29,7 @@ class Change:
         return asdict(self)
 
 
+@cache
 def compare(old: FlagTable, new: FlagTable) -> tuple[Change, ...]:
     """Everything that changes from `old` to `new`, what breaks first, then by flag."""
     order = ("removed", "renamed", "type", "choices", "default", "deprecated", "hidden", "added")

@@ -63,6 +63,9 @@ class FlagTable:
     lists: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     gone: Mapping[str, str] = field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        return hash((self.engine, self.version))
+
     @cached_property
     def by_word(self) -> Mapping[str, Flag]:
         return {word: flag for flag in self.flags for word in flag.words}

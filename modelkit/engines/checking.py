@@ -1,8 +1,8 @@
 """What `modelkit check` says about a file's engines and their versions. Pure: looks at no machine.
 
 For each stage that the file has: settings and flags that its engine's version lacks, what another version would change
-among the flags that the file and its lowering use, and weaknesses that are known. The version is the lock's, else the one that
-modelkit takes for the stage's range.
+among the flags that the file and its lowering use, and weaknesses that are known. The version is the lock's, else the
+one that modelkit takes for the stage's range.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from modelkit.engines.losses import LOST, NEUTRAL
 from modelkit.engines.vllm_parsers import REASONING_PARSERS, TOOL_PARSERS
 from modelkit.language.diagnostic import Diagnostic, did_you_mean
+from modelkit.language.kinds import Scalar
 from modelkit.language.layers import Effective, Layered
 from modelkit.language.rules.engine import LOST_SETTING, LOST_UNDER_STRICT, UNKNOWN_ACCELERATOR, UNKNOWN_PARSER
 
@@ -60,7 +61,7 @@ def _losses(said: Effective) -> Iterator[Diagnostic]:
             yield Diagnostic(LOST_SETTING, f"`{word}` does nothing in stage `{said.stage}`: {reason}", asked.span)
 
 
-def _asked(said: Effective, name: str) -> Layered[object] | None:
+def _asked(said: Effective, name: str) -> Layered[str] | Layered[Scalar] | None:
     if name == "projector":
         return said.projector
     key = name.removeprefix("serve.")

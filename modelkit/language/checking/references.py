@@ -72,7 +72,8 @@ def check_reference(value: Value, context: Context) -> None:
                        hint="write it relative to the Modelfile, `./…`")
     elif re.search(r"\s", text):
         plain = without_comment(text)
-        hint = f"write `{shown(plain)}`, and the comment on a line of its own" if plain != text else "a path starts with `./`"
+        commented = f"write `{shown(plain)}`, and the comment on a line of its own"
+        hint = commented if plain != text else "a path starts with `./`"
         report.add(BAD_REFERENCE, f"`{shown(text)}` holds a blank, so it is no model's name", span, hint=hint)
     elif scheme and scheme[1].lower() not in SCHEMES:
         near = "https" if scheme[1].lower() == "http" else did_you_mean(scheme[1], SCHEMES)

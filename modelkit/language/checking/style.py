@@ -50,7 +50,8 @@ def _lines(items: Iterable[Item], checked: Checked) -> None:
             continue
         keyword, value = item.keyword.text.upper(), item.value
         _case(item.keyword.text, item.keyword.span, checked)
-        if value.quote == '"' and ("\n" in value.text or "\r" in value.text) and value.span.start not in swallowing:
+        several = value.quote == '"' and ("\n" in value.text or "\r" in value.text)
+        if several and keyword != "LICENSE" and value.span.start not in swallowing:
             checked.say(MULTI_LINE_QUOTE, "this text ends at the first line that ends with a `\"`",
                         Span(value.span.start, value.inner.start), hint='put it between `"""` and `"""`',
                         fix=_three_quotes(item))

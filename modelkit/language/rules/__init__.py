@@ -17,6 +17,8 @@ from modelkit.language.rules.production import PRODUCTION
 from modelkit.language.rules.style import STYLE
 from modelkit.language.rules.syntax import SYNTAX
 
-FAMILIES: dict[str, Family] = {family.name: family for family in (SYNTAX, OLLAMA, MEANING, PRODUCTION, ENGINE, STYLE, COMMENTS)}
+_IN_ORDER = (SYNTAX, OLLAMA, MEANING, PRODUCTION, ENGINE, STYLE, COMMENTS)
+
+FAMILIES: dict[str, Family] = {family.name: family for family in _IN_ORDER}
 RULES: dict[str, Rule] = {slug: rule for family in FAMILIES.values() for slug, rule in family.rules.items()}
 assert len(RULES) == sum(len(family.rules) for family in FAMILIES.values()), "two families have a rule of one name"

@@ -88,7 +88,8 @@ def test_a_thing_that_stages_share_is_said_once() -> None:
 
 @pytest.mark.parametrize("text", [
     "from llama3.2:3b\nparameter stop a\nParameter stop a\nstage dev {\n  Serve port 8000\n}\n",
-    f'{FROM}SYSTEM "One.\r\nTwo."\r\nSERVE port 8000\r\nSTAGE prod {{\r\n  SERVE port 8000\r\n  UNSET FLAG\r\n  FLAG --a\r\n}}\r\n',
+    f'{FROM}SYSTEM "One.\r\nTwo."\r\nSERVE port 8000\r\nSTAGE prod {{\r\n  SERVE port 8000\r\n  UNSET FLAG\r\n'
+    "  FLAG --a\r\n}\r\n",
     f"{FROM}STAGE prod {{\n  FLAG --a\n  FLAG --a\n}}",
 ])
 def test_what_mends_itself_is_silent_then_and_means_the_same(text: str) -> None:

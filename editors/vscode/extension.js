@@ -31,6 +31,7 @@ async function start() {
   if (!vscode.workspace.isTrusted) return;
   const folder = (vscode.workspace.workspaceFolders || []).find((one) => one.uri.scheme === "file");
   const command = program();
+  if (!isThere(command)) return void complain(command, "there is no such program");
   const server = { command, args: ["lsp"], options: { cwd: folder && folder.uri.fsPath } };
   const started = new LanguageClient("modelkit", "modelkit", server, {
     documentSelector: ["file", "untitled"].map((scheme) => ({ scheme, language: "modelfile" })),
@@ -41,7 +42,7 @@ async function start() {
     client = started;
   } catch (error) {
     await discard(started);
-    void complain(command, error);
+    void complain(command, error instanceof Error ? error.message : String(error));
   }
 }
 
@@ -71,10 +72,18 @@ function program() {
   return found || "modelkit";
 }
 
-async function complain(command, error) {
+/** Whether it can be found: a path by itself, a name by the PATH. */
+function isThere(command) {
+  if (/[\\/]/.test(command)) return fs.existsSync(command);
+  const suffixes = process.platform === "win32" ? ["", ".exe", ".cmd", ".bat"] : [""];
+  const folders = (process.env.PATH || "").split(path.delimiter);
+  return folders.some((folder) => suffixes.some((suffix) => fs.existsSync(path.join(folder, command + suffix))));
+}
+
+async function complain(command, reason) {
   const settings = "Open Settings";
   const choice = await vscode.window.showErrorMessage(
-    `\`${command} lsp\` did not start: ${error instanceof Error ? error.message : error}. ` +
+    `\`${command} lsp\` did not start: ${reason}. ` +
       "Install it with `pip install 'modelkit-llm[lsp]'`, or set `modelkit.path`.",
     settings,
   );

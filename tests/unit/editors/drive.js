@@ -1,7 +1,7 @@
 "use strict";
 // Runs the extension where `vscode` and the language client are stubs, does what the scenario says, and prints what
 // was asked of them. Scenario: {extension, folders, trusted, path, broken, steps: ["trust" | "path" | "other" |
-// "restart" | "deactivate"], choice}.
+// "restart" | "deactivate"], next, choice}: `next` is the setting after "path", `choice` the button that is pressed.
 
 const Module = require("module");
 
@@ -19,7 +19,7 @@ class LanguageClient {
   }
   async start() {
     await null;
-    if (scenario.broken) throw new Error("spawn ENOENT");
+    if (scenario.broken) throw new Error("no pygls");
     events.push(["started"]);
   }
   async dispose() {
@@ -52,7 +52,7 @@ Module._load = (name, ...rest) =>
 
 const STEPS = {
   trust: () => ((vscode.workspace.isTrusted = true), listeners.trust.map((listener) => listener())),
-  path: () => ((settings.path = "/new/modelkit"), changed("modelkit.path")),
+  path: () => ((settings.path = scenario.next), changed("modelkit.path")),
   other: () => changed("editor.tabSize"),
   restart: () => [commands["modelkit.restart"]()],
 };

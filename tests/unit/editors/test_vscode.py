@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,11 @@ PACKAGE = json.loads((FOLDER / "package.json").read_text("utf-8"))
 CONTRIBUTES = PACKAGE["contributes"]
 
 
-def drive(**scenario: Any) -> list[list[Any]]:
-    """What the extension asked of VS Code and of the client, in order."""
+def drive(*, search: str = str(Path(sys.executable).parent), **scenario: Any) -> list[list[Any]]:
+    """What the extension asked of VS Code and of the client, in order; `search` is the PATH."""
     said = {"extension": str(FOLDER / "extension.js"), "trusted": True, **scenario}
     done = node([str(Path(__file__).with_name("drive.js")), json.dumps(said)], return_completed_process=True,
-                capture_output=True, text=True, timeout=60)
+                capture_output=True, text=True, timeout=60, env=os.environ | {"PATH": search})
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["commands"] == [command["command"] for command in CONTRIBUTES["commands"]]
@@ -57,11 +59,14 @@ def test_the_workspaces_own_environment_comes_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("said", "command"), [
-    ("/opt/modelkit", "/opt/modelkit"), ("other-modelkit", "other-modelkit"), ("bin/modelkit", "/here/bin/modelkit"),
-    ("${workspaceFolder}/env/modelkit", "/here/env/modelkit"), ("  /opt/modelkit ", "/opt/modelkit"),
+    ("{here}/bin/modelkit", "{here}/bin/modelkit"), ("python", "python"), ("bin/modelkit", "{here}/bin/modelkit"),
+    ("${{workspaceFolder}}/bin/modelkit", "{here}/bin/modelkit"), ("  {here}/bin/modelkit ", "{here}/bin/modelkit"),
 ])
-def test_the_setting_names_a_program(said: str, command: str) -> None:
-    assert clients(drive(folders=["/here"], path=said)) == [command]
+def test_the_setting_names_a_program(said: str, command: str, tmp_path: Path) -> None:
+    program = tmp_path / "bin" / "modelkit"
+    program.parent.mkdir()
+    program.touch()
+    assert clients(drive(folders=[str(tmp_path)], path=said.format(here=tmp_path))) == [command.format(here=tmp_path)]
 
 
 def test_nothing_is_started_before_the_workspace_is_trusted() -> None:
@@ -71,22 +76,29 @@ def test_nothing_is_started_before_the_workspace_is_trusted() -> None:
 
 
 def test_a_new_path_and_the_command_restart_it_and_nothing_else_does() -> None:
-    events = drive(steps=["path", "other", "restart"])
-    assert clients(events) == ["modelkit", "/new/modelkit", "/new/modelkit"]
+    events = drive(steps=["path", "other", "restart"], next="python")
+    assert clients(events) == ["modelkit", "python", "python"]
     assert [event[0] for event in events] == ["client", "started", "disposed"] * 3
 
 
 def test_starts_in_a_hurry_leave_one_server_at_a_time_and_none_at_the_end() -> None:
-    events = [event[0] for event in drive(steps=["restart", "restart", "path"], hurry=True)]
+    events = [event[0] for event in drive(steps=["restart", "restart", "path"], next="python",
+                                             hurry=True)]
     assert events == ["client", "started", "disposed"] * 4
 
 
-def test_a_program_that_is_not_there_is_said_with_what_to_do() -> None:
+def test_a_server_that_does_not_start_is_said_with_what_to_do() -> None:
     _, disposed, error, command = drive(broken=True, choice=0)
     assert disposed == ["disposed"]
-    assert "`modelkit lsp` did not start: spawn ENOENT" in error[1]
+    assert "`modelkit lsp` did not start: no pygls" in error[1]
     assert "pip install 'modelkit-llm[lsp]'" in error[1]
     assert command == ["command", "workbench.action.openSettings", "modelkit.path"]
+
+
+@pytest.mark.parametrize("said", ["", "/nowhere/modelkit", "no-such-modelkit"])
+def test_a_program_that_is_not_there_is_not_started(said: str, tmp_path: Path) -> None:
+    ((kind, text),) = drive(path=said, search=str(tmp_path))
+    assert kind == "error" and f"`{said or 'modelkit'} lsp` did not start: there is no such program" in text
 
 
 def test_the_manifest_names_files_that_are_there() -> None:

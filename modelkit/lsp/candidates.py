@@ -34,10 +34,12 @@ _IGNORE = re.compile(r"#[ \t]*modelkit:[ \t]*ignore(-file)?[ \t]*\[(?P<ids>[^\]]
 
 def candidates(cursor: Cursor, analysis: Analysis) -> list[Candidate]:
     """What could stand at the cursor, the likeliest first; nothing where the author is writing prose."""
-    if cursor.prose:
+    if cursor.prose == "comment":
         return list(_in_comment(cursor))
     if (opened := cursor.typed.rfind("${")) >= 0 and "}" not in cursor.typed[opened:]:
         return list(_variables(cursor, analysis, opened))
+    if cursor.prose:
+        return []
     if not cursor.keyword:
         return list(_instructions(cursor, analysis))
     maker = _MAKERS.get(cursor.keyword)

@@ -13,6 +13,7 @@ from modelkit.language.document import Document
 from modelkit.language.source import Source, Span
 
 Room = Literal["file", "stage", "test"]
+Prose = Literal["", "comment", "text"]  # a text of several lines, behind its first
 
 _WORD = re.compile(r"[^ \t]+")
 
@@ -31,7 +32,7 @@ class Cursor:
     before: tuple[str, ...]
     typed: str
     span: Span
-    prose: bool = False  # in a comment, or in a text of several lines: no words of the language
+    prose: Prose = ""  # in there are no words of the language
     line: str = ""  # up to the cursor
     ends: bool = True  # nothing but blanks follows on the line
 
@@ -53,7 +54,7 @@ def cursor(document: Document, offset: int) -> Cursor:
     typed = own[0][: at - own.start()] if own else ""
     span = Span(start + own.start(), start + own.end()) if own else Span(start + at, start + at)
     keyword, *before = [found[0] for found in words] or [""]
-    return Cursor(room, block, keyword.upper(), tuple(before), typed, span, _is_prose(document, source, offset, text),
+    return Cursor(room, block, keyword.upper(), tuple(before), typed, span, _prose(document, source, offset, text),
                   text[:at], not text[at:].strip())
 
 
@@ -77,9 +78,8 @@ def _around(document: Document, offset: int) -> tuple[Room, str]:
     return room, (title.split() or [""])[0] if room == "stage" else title.strip('"')
 
 
-def _is_prose(document: Document, source: Source, offset: int, line: str) -> bool:
-    if line.lstrip(" \t").startswith("#"):
-        return True
-    return any(token.kind in ("VALUE", "ERROR") and token.span.start < offset <= token.span.end
-               and re.search(r"[\r\n]", source.text[token.span.start : offset]) is not None
-               for token in document.tokens)
+def _prose(document: Document, source: Source, offset: int, line: str) -> Prose:
+    if any(token.kind in ("VALUE", "ERROR") and token.span.start < offset <= token.span.end
+           and re.search(r"[\r\n]", source.text[token.span.start : offset]) is not None for token in document.tokens):
+        return "text"
+    return "comment" if line.lstrip(" \t").startswith("#") else ""

@@ -81,6 +81,8 @@ IN_TEST = [row.keyword for row in INSTRUCTIONS.values() if "test" in row.where]
     ('SYSTEM """You are\nFRO¦\n"""', []),
     ("# FRO¦", []),
     ("ARG SIZE 3b\nFROM llama3.2:${¦", ["SIZE"]),
+    ('ARG SIZE 3b\nSYSTEM """\n# not a comment ${¦', []),
+    ('ARG SIZE 3b\nSYSTEM """\n# not a comment ${¦\n"""', ["SIZE"]),
     ("NONSENSE ¦", []),
 ])
 def test_what_is_offered(text: str, labels: list[str]) -> None:

@@ -56,8 +56,8 @@ def build() -> argparse.ArgumentParser:
     parser = _Parser(prog="modelkit", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
     commands = Subcommands(parser)
-    for add in (_init, _check, _fmt, _parse, _plan, _explain, _diff, _up, _ps, _status, _logs, _down, _chat, _env,
-                _promote, _engine, _doctor, _lsp, _version):
+    for add in (_init, _check, _fmt, _parse, _plan, _render, _explain, _diff, _up, _ps, _status, _logs, _down, _chat,
+                _env, _promote, _engine, _doctor, _lsp, _version):
         add(commands)
     add_exchange_commands(commands)
     add_model_commands(commands)
@@ -125,6 +125,21 @@ def _plan(commands: Subcommands) -> None:
     _file(parser, many=True)
     _stage(parser)
     _address(parser)
+    lock_flags(parser)
+
+
+def _render(commands: Subcommands) -> None:
+    parser = commands.add("render", "render", "show the prompt that a stage's model reads for a conversation",
+                          example='modelkit render -s dev --prompt "What is the capital of France?"')
+    _file(parser)
+    _stage(parser)
+    said = parser.add_mutually_exclusive_group()
+    said.add_argument("--messages", metavar="FILE", help="JSON: a list of messages, or a request with messages, tools "
+                      "and chat_template_kwargs; `-` for standard input")
+    said.add_argument("-p", "--prompt", metavar="TEXT", help="one message of a user (default: Hello!)")
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--tokens", action="store_true", help="show the tokens, one a line")
+    shown.add_argument("--template", action="store_true", help="show the Jinja template that engines get")
     lock_flags(parser)
 
 

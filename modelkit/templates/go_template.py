@@ -109,7 +109,7 @@ def _says(name: str, nodes: Sequence[Node]) -> bool:
 def _whole(code: str, *writers: Writer) -> Converted:
     """The template: its macros, the conversation as Ollama would pass it on, then the code."""
     used = set[str]().union(*(writer.used for writer in writers))
-    parts = [_conversation(used)]
+    parts = [_conversation(used if len(writers) == 1 else used - {"System"})]
     if any(writer.uses_go for writer in writers):
         parts.append("{%- set go = namespace() -%}")
     if "open" in used:
@@ -147,8 +147,9 @@ def _conversation(used: set[str]) -> str:
     if "ToolName" in used:
         fields.append("'tool_name': ns.name")
         names = _TOOL_NAME
+    whole = _CONVERSATION + (_SYSTEMS if "System" in used else "")
     system = _SYSTEM if "System" in used else ""
-    return _CONVERSATION.replace("@system", system).replace("@names", names).replace("@fields", ", ".join(fields))
+    return whole.replace("@system", system).replace("@names", names).replace("@fields", ", ".join(fields))
 
 
 _CONVERSATION = """\
@@ -162,7 +163,9 @@ _CONVERSATION = """\
 {%- if loop.last or message.role == 'tool' or loop.nextitem.role != message.role -%}@names
 {%- set ns.turns = ns.turns + [{@fields}] -%}
 {%- endif -%}
-{%- endfor -%}
+{%- endfor -%}"""
+
+_SYSTEMS = """
 {%- set ns.system = ns.system or '' -%}"""
 
 _SYSTEM = """

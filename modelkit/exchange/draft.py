@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from modelkit.exchange.losses import Account
 from modelkit.exchange.quoting import LONG, nearest, plain, written
@@ -23,6 +24,7 @@ from modelkit.language.names import MODEL_NAME, nearest_name
 from modelkit.language.parameters import PARAMETERS
 from modelkit.language.serve import SERVE_KEYS
 from modelkit.language.source import Source
+from modelkit.models.reference import Reference
 
 _ORDER = ("NAME", "FROM", "ADAPTER", "DRAFT", "QUANTIZE", "TEMPLATE", "SYSTEM", "MESSAGE", "PARAMETER", "LICENSE",
           "ENGINE", "PLATFORM", "SERVE", "FLAG")
@@ -84,6 +86,13 @@ class Draft:
         self.put("NAME", kept, said=said)
 
     def base(self, reference: str, *, said: str, why: str = "") -> None:
+        """FROM. Raises Failure for what is no reference: without its base a model is none."""
+        if "$" in reference:
+            raise Failure("import-refused", f"{said} holds a variable", hint="write the model's own name in its place")
+        try:
+            Reference.parse(reference, Path("/"))
+        except Failure as failure:
+            raise Failure("import-refused", f"{said}: {failure.message}", hint=failure.hint) from None
         self.put("FROM", reference, said=said, why=why)
 
     def parameter(self, name: str, value: object, *, said: str, why: str = "") -> None:
@@ -105,6 +114,10 @@ class Draft:
 
     def has(self, keyword: str, name: str = "") -> bool:
         return any((line.keyword, line.name) == (keyword, name) for line in (*self._lines, *self._staged))
+
+    def instructions(self) -> tuple[str, ...]:
+        """What has been put in so far, an instruction each, in no order of a file."""
+        return tuple(line.text() for line in (*self._lines, *self._staged))
 
     def _takes(self, name: str, kind: Kind, value: object, said: str) -> bool:
         """Whether the language takes a value; if not, it is lost."""

@@ -11,7 +11,7 @@ from itertools import islice, takewhile
 from modelkit.engines.flags import Flag, canonical, is_flag, table, versions
 from modelkit.language.diagnostic import did_you_mean
 
-_SECRET = ("api-key", "token", "password", "secret", "ssl-keyfile-password")
+_SECRET = ("key", "token", "password", "secret")
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,6 +46,10 @@ def into(draft: Draft, command: Command, folder: Path) -> None:
 
 def _model(draft: Draft, given: Arguments, command: Command, folder: Path) -> None:
     said = {name: one for name in _MODELS if (one := given.last(name)) is not None and one.value}
+    used = ("--hf-repo", "--hf-file") if next(iter(said), "") == "--hf-repo" else tuple(said)[:1]
+    for name, other in said.items():
+        if name not in used:
+            draft.account.lost(other.said, f"the model is what `{said[used[0]].said}` names")
     if (one := said.get("--model")) is not None:
         path = meanings.on_host(one.value, command.mounts)
         draft.base(path if re.match(r"[/~.]|[A-Za-z]:", path) else f"./{path}", said=one.said)
@@ -80,11 +84,13 @@ def _room(draft: Draft, given: Arguments) -> None:
     number = int(slots.value) if slots is not None and re.fullmatch(r"[1-9][0-9]{0,4}", slots.value) else 0
     if slots is not None and number:
         draft.serve("max_concurrency", number, said=slots.said)
+    if (unified := given.last("--kv-unified")) is not None:
+        draft.account.unneeded(unified.said, "`num_ctx` is what one conversation has")
     if size is None or size.value == "0":
         return
     if not re.fullmatch(r"[0-9]{1,9}", size.value):
         draft.account.lost(size.said, "it is not a number of tokens")
-    elif number > 1 and given.last("--kv-unified") is None:
+    elif number > 1 and (unified is None or unified.negated):
         draft.parameter("num_ctx", int(size.value) // number, said=size.said,
                         why=f"{size.said} is shared by {number} conversations")
     else:

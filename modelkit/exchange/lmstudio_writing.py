@@ -12,6 +12,7 @@ from modelkit.exchange.serving import planned
 from modelkit.exchange.subjects import Exported, Subject
 from modelkit.exchange.unsaid import unsaid
 from modelkit.language.engine_words import DEFAULT_ENGINE
+from modelkit.language.quantization import named_in
 from modelkit.planning.plan import Plan
 from modelkit.platforms.yaml import dump
 
@@ -62,7 +63,7 @@ def _base(subject: Subject, account: Account) -> str | list[dict[str, Any]]:
     base, said = subject.base, subject.said
     assert said.base is not None
     text = said.base.value
-    if said.quantize is not None and said.quantize.value.name != "none":
+    if said.quantize is not None and said.quantize.value.name not in ("none", named_in(text)):
         account.lost(f"QUANTIZE {said.quantize.value.name}", "LM Studio asks which of a repository's files to fetch")
     if base.kind != "hf":
         name = re.sub(r"[^A-Za-z0-9._-]", "-", subject.name)

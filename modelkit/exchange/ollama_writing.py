@@ -9,9 +9,9 @@ from modelkit.exchange.quoting import LONG, nearest, plain, written
 from modelkit.exchange.subjects import Exported, Subject
 from modelkit.exchange.unsaid import unsaid
 from modelkit.language.checking.references import is_path
-from modelkit.language.checking.templates import is_jinja
 from modelkit.language.layers import Effective
-from modelkit.language.quantization import precision
+from modelkit.language.quantization import named_in, precision
+from modelkit.templates.jinja import is_jinja
 
 Command = tuple[str, str, str]  # keyword, name, value
 
@@ -86,6 +86,7 @@ def _base(subject: Subject, account: Account) -> str:
     assert said.base is not None
     text = said.base.value
     quantized = said.quantize.value.name if said.quantize is not None else ""
+    quantized = "" if quantized == named_in(text) else quantized
     row = precision(quantized) if quantized else None
     if base.kind == "path":
         _quantized(quantized, f"`ollama create --quantize {quantized.lower()}` makes it", account)

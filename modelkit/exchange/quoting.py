@@ -22,8 +22,10 @@ def written(value: str, prefer: str = "") -> str | None:
     >>> written("terse"), written(" with a blank "), written('say "hi"\\nthere')
     ('terse', '" with a blank "', '\"\"\"say "hi"\\nthere\"\"\"')
     """
-    quotes = ("", LONG, '"') if "\n" in value else ("", '"', LONG)
+    quotes = ("", LONG, '"') if "\n" in value or '"' in value else ("", '"', LONG)
     for quote in (prefer, *(q for q in quotes if q != prefer)):
+        if not quote and not value:
+            continue
         text = f"{quote}{value}{quote}"
         if _read(text) == value:
             return text

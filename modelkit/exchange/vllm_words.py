@@ -54,7 +54,7 @@ def _model(subject: Subject, account: Account) -> tuple[tuple[str, ...], list[tu
     assert said is not None
     if base.kind == "hf":
         if "gguf" in base.repo.lower():
-            account.lost(f"FROM {said.value}", "vLLM loads safetensors, and this repository has GGUF files by its name: "
+            account.lost(f"FROM {said.value}", "vLLM loads safetensors, and by its name this repository has GGUF: "
                          "name the one that they were made from")
         elif base.pick:
             account.lost(f"FROM {said.value}", f"vLLM loads safetensors: the repository's own, not `{base.pick}`")

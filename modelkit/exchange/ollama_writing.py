@@ -11,7 +11,7 @@ from modelkit.exchange.unsaid import unsaid
 from modelkit.language.checking.references import is_path
 from modelkit.language.layers import Effective
 from modelkit.language.quantization import named_in, precision
-from modelkit.templates.jinja import is_jinja
+from modelkit.templates import is_jinja
 
 Command = tuple[str, str, str]  # keyword, name, value
 

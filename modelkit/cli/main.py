@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 
 from modelkit.cli.parser import build
 from modelkit.cli.terminal import Terminal
@@ -23,6 +24,8 @@ EXIT_CODES = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. Nothing a user does ends in a traceback."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # stderr does so by itself
     arguments = build().parse_args(argv)
     terminal = Terminal(as_json=getattr(arguments, "json", False), quiet=getattr(arguments, "quiet", False))
     try:

@@ -36,11 +36,20 @@ class Terminal:
     def document(self, value: Any) -> None:
         """The result as JSON; only printed with --json."""
         if self.as_json:
-            print(json.dumps(value, indent=2, ensure_ascii=False, default=str), file=self.stdout, flush=True)
+            print(self._json(value, indent=2), file=self.stdout, flush=True)
 
     def line(self, value: Any) -> None:
         """One JSON line of a stream, whatever the mode."""
-        print(json.dumps(value, ensure_ascii=False), file=self.stdout, flush=True)
+        print(self._json(value), file=self.stdout, flush=True)
+
+    def _json(self, value: Any, indent: int | None = None) -> str:
+        """In characters where stdout can say them all (a file's name may be no text at all), else in escapes."""
+        text = json.dumps(value, indent=indent, ensure_ascii=False, default=str)
+        try:
+            text.encode(getattr(self.stdout, "encoding", None) or "utf-8")
+        except UnicodeEncodeError:
+            return json.dumps(value, indent=indent, default=str)
+        return text
 
     def note(self, text: str) -> None:
         """A line for people."""

@@ -30,7 +30,7 @@ def write(subjects: Sequence[Subject]) -> Exported:
         others(subject, account)
         losses += account.graded
     names = ", ".join(models)
-    head = f"# For `include:` or beside your services, each of which asks for its models: `models: [{names}]`.\n"
+    head = f"# For `include:`, or beside your services. Each asks for its models: `models: [{names}]`.\n"
     return Exported(head + dump({"models": models}), graded(losses))
 
 

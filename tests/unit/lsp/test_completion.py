@@ -73,6 +73,14 @@ IN_TEST = [row.keyword for row in INSTRUCTIONS.values() if "test" in row.where]
     ("STAGE b EXTENDS prod {\n}\nSTAGE a EXTENDS ¦", ["experiment", "dev", "prod", "b"]),
     ("STAGE experiment {\n  TRY ¦\n}", ["QUANTIZE", "PARAMETER", "SERVE", "ENGINE"]),
     ("STAGE experiment {\n  TRY SERVE task chat ¦\n}", ["embed", "rerank", "classify"]),
+    ("STAGE experiment {\n  TRY SERVE ¦\n}", [*SERVE_KEYS]),
+    ("STAGE experiment {\n  TRY ENGINE vllm ¦\n}", [name for name in ENGINES if name != "vllm"]),
+    ("STAGE experiment {\n  TRY QUANTIZE none ¦\n}", [name for name in PRECISIONS if name != "none"]),
+    ("SERVE speculative ¦", ["off", "ngram", "draft_model"]),
+    ("QUANTIZE auto >= ¦", [name for name in PRECISIONS if name != "none"]),
+    ("UNSET SERVE ¦", [*SERVE_KEYS]),
+    ("UNSET SERVE port ¦", []),
+    ("UNSET SYSTEM ¦", []),
     ("STAGE prod {\n  PLATFORM comp¦\n}", ["process", "compose", "quadlet", "systemd", "kubernetes", "kserve",
                                            "production-stack", "llm-d", "ray", "skypilot"]),
     ("REPEAT 5 ¦", ["PASS"]),
@@ -150,6 +158,10 @@ def test_files_beside_the_modelfile(tmp_path: Path) -> None:
     assert offered("ADAPTER ./models/¦", tmp_path) == ["./models/small model.gguf"]
     assert "./tone.gguf" in offered("FROM ¦", tmp_path)
     assert offered("FROM ./nowhere/¦", tmp_path) == []
+    assert offered("FROM ~nobody-of-this-name/¦", tmp_path) == []
+    assert offered('QUANTIZE IQ2_M imatrix ./models/¦', tmp_path) == ["./models/small model.gguf"]
+    assert offered('TEST "a" {\n  EXPECT json ¦', tmp_path) == ["models/"]
+    assert offered("SYSTEMFILE .¦", tmp_path) == [".hidden", "models/", "prompt.txt", "tone.gguf"]
     assert offered(f"SYSTEMFILE {tmp_path}/pro¦")[1] == f"{tmp_path}/prompt.txt"
 
 

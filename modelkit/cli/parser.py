@@ -20,8 +20,9 @@ class _Parser(argparse.ArgumentParser):
         """Options may stand anywhere between a command's words: `export ollama -s dev Modelfile`.
 
         argparse alone gives an optional word its default at the first option, and then has no place for the word.
+        That way it would lose `--`, too, so where that stands it is left alone.
         """
-        if self._between or self._subparsers is not None:
+        if self._between or self._subparsers is not None or "--" in (args or ()):
             return super().parse_known_args(args, namespace)
         self._between = True
         try:

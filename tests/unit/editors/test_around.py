@@ -82,7 +82,7 @@ def test_pre_commit_runs_the_hooks(repository: Path, tmp_path: Path) -> None:
         return done.returncode, done.stdout + done.stderr
 
     code, said = run()
-    assert code == 1
+    assert code == 1, said
     assert "3 files checked" in said and "1 file formatted, 2 files unchanged" in said
     laid_out = (repository / "a b/é.Modelfile").read_text()
     assert laid_out == "FROM ./model.gguf\nPARAMETER stop a\nPARAMETER num_ctx 4096\n"
@@ -123,7 +123,7 @@ def test_the_action_checks_every_modelfile_that_git_tracks(repository: Path, tmp
     (repository / "-x.modelfile").write_text(GOOD)
     git(repository, "add", "--", "-x.modelfile")
     code, said = act(repository, tmp_path)
-    assert code == 1
+    assert code == 1, said
     assert "4 files checked" in said and "+PARAMETER num_ctx 4096" in said and "nonsense" not in said
     assert act(repository, tmp_path, format="false")[0] == 0
 
@@ -132,7 +132,7 @@ def test_the_action_points_at_the_line(repository: Path, tmp_path: Path) -> None
     (repository / "wrong.Modelfile").write_text(WRONG)
     sarif = tmp_path / "found.sarif"
     code, said = act(repository, tmp_path, files="wrong.Modelfile\nModelfile\n", format="false", sarif=str(sarif))
-    assert code == 1
+    assert code == 1, said
     assert "::error file=wrong.Modelfile,line=2," in said and "2 files checked" in said
     assert len(json.loads(sarif.read_text())["runs"][0]["results"]) == 1
 

@@ -36,8 +36,9 @@ def examine(source: Source) -> Examined:
     modelfile, found = compile_source(source)
     if modelfile is not None:
         from modelkit.engines.checking import findings
+        from modelkit.planning.beside import findings as beside
 
-        found = in_file_order([*found, *findings(modelfile, _locked(Path(source.name + ".lock")))])
+        found = in_file_order([*found, *findings(modelfile, _locked(Path(source.name + ".lock"))), *beside(modelfile)])
     kept, ignored = suppress(source, found)
     return Examined(source, modelfile, tuple(kept), tuple(ignored))
 

@@ -12,12 +12,13 @@ from modelkit.language.rules.comments import COMMENTS
 from modelkit.language.rules.engine import ENGINE
 from modelkit.language.rules.family import Family
 from modelkit.language.rules.meaning import MEANING
+from modelkit.language.rules.model import MODEL
 from modelkit.language.rules.ollama import OLLAMA
 from modelkit.language.rules.production import PRODUCTION
 from modelkit.language.rules.style import STYLE
 from modelkit.language.rules.syntax import SYNTAX
 
-_IN_ORDER = (SYNTAX, OLLAMA, MEANING, PRODUCTION, ENGINE, STYLE, COMMENTS)
+_IN_ORDER = (SYNTAX, OLLAMA, MEANING, PRODUCTION, ENGINE, MODEL, STYLE, COMMENTS)
 
 FAMILIES: dict[str, Family] = {family.name: family for family in _IN_ORDER}
 RULES: dict[str, Rule] = {slug: rule for family in FAMILIES.values() for slug, rule in family.rules.items()}

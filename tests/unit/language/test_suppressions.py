@@ -88,6 +88,11 @@ def test_an_error_of_another_room_can_be_left_out() -> None:
     assert kept == [] and len(ignored) == 1
 
 
+def test_what_needs_the_models_files_is_not_unused_where_they_are_not() -> None:
+    rule = next(rule for rule in RULES.values() if rule.family == "model")
+    assert left(f"{FROM}# modelkit: ignore[{rule.id}] it was looked at\nSYSTEM hi\n") == []
+
+
 def test_a_rule_that_nobody_looked_for_is_not_unused() -> None:
     source = Source("Modelfile", f"{FROM}# modelkit: ignore[flag-unknown] our own build has it\nFLAG --ours\n")
     known = {**RULES, "flag-unknown": ELSEWHERE}

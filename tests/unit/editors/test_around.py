@@ -22,9 +22,9 @@ HOOKS = {hook["id"]: hook for hook in load_manifest(str(ROOT / ".pre-commit-hook
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
 INSTALL, CHECK = ACTION["runs"]["steps"]
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-GOOD = "FROM ./model.gguf\n"
-LOOSE = "FROM ./model.gguf\nparameter stop a\nPARAMETER num_ctx   4096\n"
-WRONG = "FROM ./model.gguf\nPARAMETER temprature 0.2\n"
+GOOD = "FROM llama3.2:3b\n"
+LOOSE = "FROM llama3.2:3b\nparameter stop a\nPARAMETER num_ctx   4096\n"
+WRONG = "FROM llama3.2:3b\nPARAMETER temprature 0.2\n"
 
 NAMES = {
     "Modelfile": True, "a/Modelfile": True, "support.Modelfile": True, "a/b.modelfile": True, "Modelfile.dev": True,
@@ -85,7 +85,7 @@ def test_pre_commit_runs_the_hooks(repository: Path, tmp_path: Path) -> None:
     assert code == 1, said
     assert "3 files checked" in said and "1 file formatted, 2 files unchanged" in said
     laid_out = (repository / "a b/é.Modelfile").read_text()
-    assert laid_out == "FROM ./model.gguf\nPARAMETER stop a\nPARAMETER num_ctx 4096\n"
+    assert laid_out == "FROM llama3.2:3b\nPARAMETER stop a\nPARAMETER num_ctx 4096\n"
     git(repository, "add", "-u")
     assert run()[0] == 0
 
@@ -134,11 +134,12 @@ def test_the_action_points_at_the_line(repository: Path, tmp_path: Path) -> None
     code, said = act(repository, tmp_path, files="wrong.Modelfile\nModelfile\n", format="false", sarif=str(sarif))
     assert code == 1, said
     assert "::error file=wrong.Modelfile,line=2," in said and "2 files checked" in said
-    assert len(json.loads(sarif.read_text())["runs"][0]["results"]) == 1
+    results = json.loads(sarif.read_text())["runs"][0]["results"]
+    assert [result["ruleId"] for result in results if result["level"] == "error"] == ["unknown-parameter"]
 
 
 def test_the_actions_arguments_are_words_of_their_own(repository: Path, tmp_path: Path) -> None:
-    (repository / "Modelfile").write_text("FROM ./model.gguf\nPARAMETER mirostat 1\n")
+    (repository / "Modelfile").write_text("FROM llama3.2:3b\nPARAMETER mirostat 1\n")
     more = "--fail-on\nwarning\n"
     assert act(repository, tmp_path, files="Modelfile", format="false")[0] == 0
     assert act(repository, tmp_path, files="Modelfile", format="false", arguments=more)[0] == 1

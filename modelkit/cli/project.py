@@ -67,9 +67,10 @@ class Checked:
 
 
 def read(path: Path) -> Checked:
-    """Read and check one file. Raises Failure when it cannot be read at all."""
+    """Read and check one file; what its comments leave out is not said. Raises Failure when it cannot be read at all."""
     from modelkit.language.check import compile_source
     from modelkit.language.source import Source
+    from modelkit.language.suppressions import suppress
 
     try:
         if path.stat().st_size > 4 * 1024 * 1024:
@@ -78,7 +79,7 @@ def read(path: Path) -> Checked:
     except OSError as error:
         raise Failure("unreadable", f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
     modelfile, diagnostics = compile_source(source)
-    return Checked(path, source, modelfile, tuple(diagnostics))
+    return Checked(path, source, modelfile, tuple(suppress(source, diagnostics, judged=())[0]))
 
 
 def load(path: Path, terminal: Terminal) -> Modelfile:

@@ -225,3 +225,10 @@ def test_a_file_is_a_file_though_a_rule_has_its_name(run: Run) -> None:
 def test_neither_a_file_nor_a_rule(run: Run, word: str, said: str) -> None:
     code, _, err = run("explain", word)
     assert code == 2 and said in err
+
+
+def test_other_commands_do_not_say_what_is_left_out(run: Run) -> None:
+    write('FROM ./absent.gguf\nSYSTEM ""\n')
+    assert "empty-value" in run("plan")[2]
+    write('FROM ./absent.gguf\n# modelkit: ignore[empty-value, flag-changes] the base\'s\nSYSTEM ""\n')
+    assert "warning[" not in run("plan")[2]

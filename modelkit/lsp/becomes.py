@@ -11,6 +11,9 @@ from typing import Any
 from modelkit.language.engine_words import ENGINES
 from modelkit.language.kinds import Scalar
 
+ANY_TEXT = "…"
+"""The value to ask about where it does not matter which."""
+
 _CONTEXT, _CONCURRENCY = 4096, 4
 
 _AGREED = {"equal": "", "translated": "", "approximated": "nearly: ", "lost": "**lost**: "}
@@ -48,7 +51,7 @@ def _on(engine: str, setting: str, value: Scalar, context_length: int | None) ->
     if answer is None:
         return ""
     target = f"`{answer.target}`" if answer.target else ""
-    valued = bool(target) and answer.value is not None and answer.value is not True
+    valued = bool(target) and answer.value is not None and answer.value is not True and answer.value != ANY_TEXT
     shown = f"{target} = {_code(answer.value)}" if valued else target
     return _cell(_AGREED[answer.verdict] + ": ".join(part for part in (shown, answer.reason) if part) or row.doc)
 
@@ -65,7 +68,9 @@ def _specimen(engine: str, setting: str, value: Any, context_length: int | None)
 
 
 def _code(value: Any) -> str:
-    text = str(value)
+    from modelkit.engines.launch import RUN
+
+    text = str(value).replace(f"{RUN}/", "")  # where the engine runs is nobody's business here
     return f"`` {text} ``" if "`" in text else f"`{text}`"
 
 

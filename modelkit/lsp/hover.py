@@ -17,7 +17,7 @@ from modelkit.language.serve import SERVE_KEYS
 from modelkit.language.source import Span
 from modelkit.lsp import names
 from modelkit.lsp.analysis import Analysis
-from modelkit.lsp.becomes import becomes
+from modelkit.lsp.becomes import ANY_TEXT, becomes
 from modelkit.lsp.meanings import of_expectation, of_flag, of_precision, of_reference, of_try, of_unset
 from modelkit.lsp.pages import former_parameter, instruction_page, parameter_page, rule_page, serve_page, word_page
 
@@ -43,12 +43,22 @@ def hover(analysis: Analysis, offset: int) -> Said | None:
         if not isinstance(item, (Instruction, Block)) or not item.span.start <= offset <= item.span.end:
             continue
         if _on(item.keyword, offset):
-            return Said(instruction_page(INSTRUCTIONS[item.keyword.text.upper()]), item.keyword.span)
+            return Said(_of_keyword(item.keyword.text.upper()), item.keyword.span)
         inner = item if isinstance(item, Instruction) else next(
             (one for one in item.body if isinstance(one, Instruction) and one.span.start <= offset <= one.span.end),
             None)
         return _of_instruction(analysis, inner, offset) if inner is not None else None
     return None
+
+
+def _of_keyword(keyword: str) -> str:
+    page = instruction_page(INSTRUCTIONS[keyword])
+    table = becomes(_TEXTS[keyword], ANY_TEXT) if keyword in _TEXTS else ""
+    return f"{page}\n\n{table}" if table else page
+
+
+_TEXTS = {"SYSTEM": "system", "MESSAGE": "messages", "TEMPLATE": "template"}
+"""Instructions that are settings of the engines by themselves, whatever their text."""
 
 
 def _on(word: Word | None, offset: int) -> bool:
@@ -58,7 +68,7 @@ def _on(word: Word | None, offset: int) -> bool:
 def _of_instruction(analysis: Analysis, instruction: Instruction, offset: int) -> Said | None:
     keyword = instruction.keyword.text.upper()
     if _on(instruction.keyword, offset):
-        return Said(instruction_page(INSTRUCTIONS[keyword]), instruction.keyword.span)
+        return Said(_of_keyword(keyword), instruction.keyword.span)
     if keyword in ("PARAMETER", "SERVE") and instruction.name is not None:
         on_name = _on(instruction.name, offset)
         text = _of_setting(analysis, keyword, instruction.name.text, instruction.value)

@@ -27,6 +27,8 @@ def said(text: str, folder: Path | None = None) -> tuple[str, str]:
 @pytest.mark.parametrize(("text", "word", "says"), [
     ("¦FROM x", "FROM", "The base model"),
     ("from¦ x", "from", "The base model"),
+    ("TEMP¦LATE {% %}", "TEMPLATE", "`--chat-template` = `chat_template.jinja` |"),
+    ("SYSTEM¦ be kind", "SYSTEM", "| vllm, tensorrt-llm, sglang | `messages` |"),
     ("PARAMETER ¦top_k 3", "top_k", "Default: `40`"),
     ("PARAMETER top_k ¦3", "3", "| llama.cpp, llama-server, vllm, tensorrt-llm, sglang | `top_k` = `3` |"),
     ("PARAMETER mirost¦at 1", "mirostat", "ignored"),

@@ -9,7 +9,7 @@ from modelkit.language.diagnostic import Fix, Note, Report, Rule
 from modelkit.language.document import Document, Instruction
 from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
 from modelkit.language.layers import Effective, effective
-from modelkit.language.modelfile import KNOWN_STAGES, Modelfile, Stage
+from modelkit.language.modelfile import Modelfile, Stage
 from modelkit.language.source import Span
 
 _MOST_BLOCKS = 300
@@ -79,8 +79,10 @@ class Checked:
 
 
 def _views(modelfile: Modelfile) -> Iterable[View]:
+    """The stages that have a block, and one of those that have none: what the file says without any."""
+    plain = next((name for name in ("dev", "prod", "experiment") if name not in modelfile.stages), None)
     blocks = 0
-    for name in dict.fromkeys((*modelfile.stages, *KNOWN_STAGES)):
+    for name in (*modelfile.stages, *((plain,) if plain is not None else ())):
         blocks += len(modelfile.lineage(name)) + 1
         if blocks > _MOST_BLOCKS:
             return

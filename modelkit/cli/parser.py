@@ -19,19 +19,33 @@ class _Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Options may stand anywhere between a command's words: `export ollama -s dev Modelfile`.
 
-        argparse alone gives an optional word its default at the first option, and then has no place for the word.
-        That way it would lose `--`, too, so where that stands it is left alone.
+        argparse alone gives an optional word its default at the first option, and then has no place for the word. Its
+        own way around that forgets `--`, so what follows one is marked as no option until all is read.
         """
-        if self._between or self._subparsers is not None or "--" in (args or ()):
+        if self._between or self._subparsers is not None:
             return super().parse_known_args(args, namespace)
+        at = args.index("--") if "--" in args else len(args)
+        words = [_MARK + word if word.startswith("-") else word for word in args[at + 1 :]]
         self._between = True
         try:
-            return self.parse_known_intermixed_args(args, namespace)
+            found, others = self.parse_known_intermixed_args([*args[:at], *words], namespace)
         finally:
             self._between = False
+        for name, value in vars(found).items():
+            setattr(found, name, _unmarked(value))
+        return found, _unmarked(others)
 
     def error(self, message: str) -> Any:
         self.exit(2, f"error[usage]: {message}\n  = hint: {self.prog} --help\n")
+
+
+_MARK = "\0"  # in no word that a system hands to a program
+
+
+def _unmarked(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_unmarked(one) for one in value]
+    return value.removeprefix(_MARK) if isinstance(value, str) else value
 
 
 class Subcommands:

@@ -12,7 +12,8 @@ from modelkit.cli.parser import build
 @pytest.mark.parametrize(("line", "found"), [
     ("check a --fix -q b", {"files": ["a", "b"], "fix": True, "quiet": True}),
     ("check -q -- -x --fix a", {"files": ["-x", "--fix", "a"], "fix": False, "quiet": True}),
-    ("check -- -", {"files": ["-"]}), ("check a -- b", {"files": ["a", "b"]}), ("check -- a --", {"files": ["a", "--"]}),
+    ("check -- -", {"files": ["-"]}), ("check a -- b", {"files": ["a", "b"]}),
+    ("check -- a --", {"files": ["a", "--"]}),
     ("chat a -f x b", {"question": ["a", "b"], "file": "x"}), ("chat -- -x", {"question": ["-x"], "file": None}),
     ("up -s prod Modelfile", {"stage": "prod", "files": ["Modelfile"]}),
     ("import vllm -o out -- vllm serve --port 1", {"source": ["vllm", "serve", "--port", "1"]}),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 from modelkit.language.diagnostic import Edit, Fix
@@ -62,16 +62,42 @@ def apply(text: str, fixes: Iterable[Fix]) -> tuple[str, list[Fix]]:
     same edit are both made.
     """
     made: list[Fix] = []
-    edits: set[Edit] = set()
+    edits = _Edits()
     for fix in fixes:
-        own = set(fix.edits) - edits
-        alone = not any(_meet(a, b) for a in own for b in own if a is not b)
-        if alone and not any(_meet(new, old) for new in own for old in edits):
-            edits |= own
+        if edits.take(fix.edits):
             made.append(fix)
-    for edit in sorted(edits, key=lambda e: (e.span.start, e.span.end), reverse=True):
-        text = text[: edit.span.start] + edit.text + text[edit.span.end :]
-    return text, made
+    return edits.written(text), made
+
+
+class _Edits:
+    """Edits of which no two touch the same place, in the order of their places."""
+
+    def __init__(self) -> None:
+        self._edits: list[Edit] = []
+
+    def take(self, new: Iterable[Edit]) -> bool:
+        """Takes all of them, or none; those that are here already are fine."""
+        taken: list[Edit] = []
+        for edit in dict.fromkeys(new):
+            index = bisect_left(self._edits, edit.span, key=lambda one: one.span)
+            near = self._edits[max(0, index - 1) : index + 1]
+            if edit in near and edit not in taken:
+                continue
+            if any(_meet(edit, other) for other in near):
+                for one in taken:
+                    self._edits.remove(one)
+                return False
+            self._edits.insert(index, edit)
+            taken.append(edit)
+        return True
+
+    def written(self, text: str) -> str:
+        pieces: list[str] = []
+        at = 0
+        for edit in self._edits:
+            pieces += (text[at : edit.span.start], edit.text)
+            at = edit.span.end
+        return "".join([*pieces, text[at:]])
 
 
 def _meet(a: Edit, b: Edit) -> bool:

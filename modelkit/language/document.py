@@ -20,6 +20,11 @@ class Token(NamedTuple):
     text: str
     span: Span
 
+    @property
+    def type(self) -> str:
+        """The kind, by the name that Lark asks for."""
+        return self.kind
+
 
 @dataclass(frozen=True, slots=True)
 class Word:

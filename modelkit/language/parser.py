@@ -8,14 +8,13 @@ from dataclasses import replace
 
 from modelkit.language import grammar
 from modelkit.language.diagnostic import Diagnostic, Fix, Note, Report, in_file_order
-from modelkit.language.document import Block, Comment, Document, Instruction, Item, Token, Word
+from modelkit.language.document import Block, Comment, Document, Instruction, Item, Token
 from modelkit.language.fixes import instead, line_end, without
 from modelkit.language.lexer import TRIVIA, WORDS, Lexed, Problem, Shape, lex
 from modelkit.language.mistakes import explain
 from modelkit.language.rules.syntax import INSTRUCTION_NOT_ALLOWED_HERE, MISSING_FROM, STRAY_BRACE, UNCLOSED_BLOCK
 from modelkit.language.silences import silences
 from modelkit.language.source import Source, Span
-from modelkit.language.values import read_value
 
 PLACES = {"file": "at the top of the file", "stage": "in a `STAGE` block", "test": "in a `TEST` block"}
 
@@ -44,7 +43,7 @@ def _names_a_base(instruction: Instruction) -> bool:
 
 
 class _Structure:
-    """Makes nodes of whole instructions and block edges where the grammar lets them stand, and mends where not."""
+    """Feeds whole instructions and block edges to the grammar, and mends what it refuses."""
 
     def __init__(self, source: Source, lexed: Lexed, report: Report) -> None:
         self._source = source
@@ -52,42 +51,29 @@ class _Structure:
         self._matches = _matching_braces(self._phrases)
         self._bad_headers = {m.span.start for m in lexed.mistakes if m.problem is Problem.HEADER}
         self._report = report
-        self._allowed = grammar.allowed()
-        self._nodes: list[Instruction | Block] = []
-        self._body: list[Instruction] = []  # of the block that is open
-        self._open: int | None = None  # the index of its header
-        self._place = "file"
+        self._parser = grammar.new_parser()
+        self._open: int | None = None  # the index of the header of the block that is open
 
     def nodes(self) -> list[Instruction | Block]:
         index = 0
         while index < len(self._phrases):
-            if self._phrases[index][0].kind in self._allowed[self._place]:
+            if grammar.feed(self._parser, self._phrases[index][0]):
                 self._accepted(index)
                 index += 1
             else:
                 index = self._refused(index)
         if self._open is not None:
             self._close(self._open, None)
-        return self._nodes
+        return grammar.finish(self._parser)
 
     def _accepted(self, index: int) -> None:
-        phrase = self._phrases[index]
-        kind = phrase[0].kind
-        if kind == "CLOSE":
-            self._block_ends(phrase[0].span.end)
-        elif kind in grammar.BLOCKS:
-            self._open, self._place = index, grammar.BLOCKS[kind]
-        elif self._open is not None:
-            self._body.append(_instruction(phrase))
-        else:
-            self._nodes.append(_instruction(phrase))
-
-    def _block_ends(self, end: int) -> None:
-        assert self._open is not None  # a CLOSE is allowed in blocks only
-        word, header, _ = self._phrases[self._open]
-        title = read_value(header.text, header.span.start)
-        self._nodes.append(Block(Word(word.text, word.span), title, tuple(self._body), Span(word.span.start, end)))
-        self._open, self._place, self._body = None, "file", []
+        first, *rest = self._phrases[index]
+        for token in rest:
+            grammar.feed(self._parser, token)
+        if first.kind == "CLOSE":
+            self._open = None
+        elif WORDS[first.kind] is Shape.BLOCK:
+            self._open = index
 
     def _refused(self, index: int) -> int:
         """Says why, and returns the index of the phrase to go on with."""
@@ -114,7 +100,8 @@ class _Structure:
     def _close(self, opened: int, before: Token | None) -> None:
         """Closes a block whose own brace is missing, at the block before which that was noticed or at the end."""
         end = before.span.start if before else self._phrases[-1][-1].span.end
-        self._block_ends(end)
+        grammar.feed(self._parser, Token("CLOSE", "", Span(end, end)))
+        self._open = None
         word = self._phrases[opened][0]
         if self._is_bad(opened):
             return  # its first line is wrong already; whether it has an end is the smaller question
@@ -136,18 +123,11 @@ class _Structure:
         return self._phrases[header][0].span.start in self._bad_headers
 
     def _not_allowed(self, word: Token) -> None:
-        places = [PLACES[place] for place, kinds in self._allowed.items() if word.kind in kinds]
+        here = self._phrases[self._open][0].kind.lower() if self._open is not None else "file"
+        places = [PLACES[c] for c, kinds in grammar.allowed().items() if word.kind in kinds]
         hint = "it belongs " + " or ".join(places) if places else None
-        message = f"`{word.text}` cannot stand {PLACES[self._place]}"
+        message = f"`{word.text}` cannot stand {PLACES[here]}"
         self._report.add(INSTRUCTION_NOT_ALLOWED_HERE, message, word.span, hint=hint)
-
-
-def _instruction(phrase: Sequence[Token]) -> Instruction:
-    """A keyword, a name if the instruction has one, and a value."""
-    word, *name, written = phrase
-    value = read_value(written.text, written.span.start)
-    named = Word(name[0].text, name[0].span) if name else None
-    return Instruction(Word(word.text, word.span), named, value, Span(word.span.start, value.span.end))
 
 
 def _phrases(tokens: Iterable[Token]) -> Iterator[list[Token]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -292,11 +293,16 @@ def _rune(token: Token) -> int:
 
 def _number(token: Token) -> int | float:
     text = token.text.replace("_", "")
+    wrong = TemplateError("syntax", "this is no number that Go knows", token.at, token.end)
+    if len(text) > 400:
+        raise wrong
     try:
-        return int(text, 0)
+        value: int | float = int(text, 8 if re.fullmatch(r"[+-]?0[0-7]+", text) else 0)
     except ValueError:
-        pass
-    try:
-        return int(text, 8) if re.fullmatch(r"[+-]?0[0-7]+", text) else float(text)
-    except ValueError:
-        raise TemplateError("syntax", f"`{token.text}` is no number", token.at, token.end) from None
+        try:
+            value = float(text)
+        except ValueError:
+            raise wrong from None
+    if value in (math.inf, -math.inf) or (isinstance(value, int) and not -(1 << 63) <= value < 1 << 63):
+        raise wrong
+    return value

@@ -28,12 +28,17 @@ class Converted:
 @lru_cache(maxsize=64)
 def convert(template: str) -> Converted:
     """Raises TemplateError, with the place in `template`, for what is no Go template or can't be said in Jinja."""
-    nodes = parse(template)
+    try:
+        return _convert(parse(template), len(template))
+    except RecursionError:
+        raise TemplateError("unsupported", "this template nests too deep", 0, len(template)) from None
+
+
+def _convert(nodes: Sequence[Node], end: int) -> Converted:
     names = {name.lower() for pipe in pipes(nodes) for name in _names(pipe)}
     if "messages" in names:
         return _chat(nodes)
     if "response" not in names:
-        end = len(template)
         answer = Command(end, end, (Field(end, end, ("Response",)),))
         nodes = (*nodes, Action(end, Pipe(end, end, (answer,))))
     return _turns(nodes)

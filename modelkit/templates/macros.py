@@ -8,12 +8,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+_BYTES = "(1 if one <= '\x7f' else 2 if one <= '\u07ff' else 3 if one <= '\uffff' else 4)"
+"""Of a character in UTF-8."""
+
 _TEXTS: dict[str, str] = {
     # encoding/json: HTML's signs and two line separators escaped, maps sorted by key, whole numbers without a point
     "go_text": r"""
 {%- macro go_text(v) -%}
-{{- v|tojson|replace('<', '\\u003c')|replace('>', '\\u003e')|replace('&', '\\u0026') -}}
-{%- endmacro -%}""",
+{{- v|tojson|replace('<', '\\u003c')|replace('>', '\\u003e')|replace('&', '\\u0026')
+     |replace('LINE', '\\u2028')|replace('PARAGRAPH', '\\u2029') -}}
+{%- endmacro -%}""".replace("LINE", "\u2028").replace("PARAGRAPH", "\u2029"),
     "go_json": r"""
 {%- macro go_json(v) -%}
 {%- if v is mapping -%}
@@ -39,11 +43,11 @@ _TEXTS: dict[str, str] = {
 {%- else -%}
 {%- set counted = namespace(bytes=0) -%}
 {%- for one in v -%}
-{%- set counted.bytes = counted.bytes + (1 if one < '' else 2 if one < 'ࠀ' else 3 if one <= '￿' else 4) -%}
+{%- set counted.bytes = counted.bytes + BYTES -%}
 {%- endfor -%}
 {{- counted.bytes -}}
 {%- endif -%}
-{%- endmacro -%}""",
+{%- endmacro -%}""".replace("BYTES", _BYTES),
     # slice of a text: by bytes, too; a character that is cut is left out
     "go_part": r"""
 {%- macro go_part(v, start, stop=1073741824) -%}
@@ -52,10 +56,10 @@ _TEXTS: dict[str, str] = {
 {%- set counted = namespace(bytes=0) -%}
 {%- for one in v -%}
 {%- if counted.bytes >= start and counted.bytes < stop -%}{{- one -}}{%- endif -%}
-{%- set counted.bytes = counted.bytes + (1 if one < '' else 2 if one < 'ࠀ' else 3 if one <= '￿' else 4) -%}
+{%- set counted.bytes = counted.bytes + BYTES -%}
 {%- endfor -%}
 {%- endif -%}
-{%- endmacro -%}""",
+{%- endmacro -%}""".replace("BYTES", _BYTES),
     # fmt's %v: maps as map[k:v], whole numbers from a million on with an exponent
     "go_show": r"""
 {%- macro go_show(v, none_is='<no value>') -%}

@@ -101,9 +101,8 @@ class Writer:
 
     def _list(self, nodes: Sequence[Node], scope: Scope) -> None:
         for index, node in enumerate(nodes):
-            self._try(node, scope)
-            if isinstance(node, Jump):
-                return
+            if not self._try(node, scope) or isinstance(node, Jump):
+                return  # nobody gets to what is behind it
             if scope.loop and index + 1 < len(nodes) and (kinds := jumps(node)):
                 flags = " or ".join(f"go.{kind}_{scope.loop}" for kind in sorted(kinds))
                 self.line(f"{{%- if not ({flags}) -%}}")
@@ -111,8 +110,8 @@ class Writer:
                 self.line("{%- endif -%}")
                 return
 
-    def _try(self, node: Node, scope: Scope) -> None:
-        """A statement; one that would make Ollama fail fails alike, where it may be that nobody gets to it."""
+    def _try(self, node: Node, scope: Scope) -> bool:
+        """A statement; one that would make Ollama fail fails alike, where it may be that nobody gets to it: False."""
         before = len(self._lines)
         try:
             self._node(node, scope)
@@ -121,6 +120,8 @@ class Writer:
                 raise
             self._lines[before:] = [f"{{{{- raise_exception({quoted(error.message)}) -}}}}"]
             self.failing.append(error)
+            return False
+        return True
 
     def _node(self, node: Node, scope: Scope) -> None:
         match node:

@@ -1,8 +1,8 @@
 """Renders one conversation: `python -I render_child.py`, run by `templates.rendering` and never imported.
 
 A request as JSON on stdin (`template`, `tokens`, `request`, and the limits `seconds`, `memory`, `output`), one JSON
-object on stdout: `prompt`, or `refused` with the reason. A template is a stranger's program: beneath Jinja's sandbox and our own limits, the system
-ends this process when it takes too much time, memory or output.
+object on stdout: `prompt`, or `refused` with the reason. A template is a stranger's program: beneath Jinja's sandbox
+and our own limits, the system ends this process when it takes too much time, memory or output.
 """
 
 from __future__ import annotations

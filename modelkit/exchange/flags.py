@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -70,6 +71,7 @@ def read(engine: str, words: Sequence[str]) -> Arguments:
         if not is_flag(word):
             alone.append(word)
             continue
+        word = re.sub(r"^-O(?=[0-9]$)", "--optimization-level=", word)  # vLLM's one glued flag
         bare, equals, glued = word.partition("=")
         name = canonical(bare)
         row = rows.get(name) or rows.get(bare)

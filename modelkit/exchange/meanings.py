@@ -105,6 +105,8 @@ def choose(words: Mapping[str, object]) -> Convert:
 
 def tokens(text: str) -> int:
     """vLLM's human-readable integers: `8k` is 8000, `8K` is 8192, `1.5k` is 1500."""
+    if text in ("auto", "-1"):
+        raise ValueError("the longest context that fits is not looked for: write `PARAMETER num_ctx`")
     match = re.fullmatch(r"([0-9]{1,15}(?:\.[0-9]{1,6})?)([kmgtKMGT]?)", text)
     if match is None:
         raise ValueError("it is not a number of tokens")

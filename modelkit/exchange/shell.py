@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Literal
 
+from modelkit.exchange.losses import one_line
 from modelkit.failure import Failure
 
 EngineName = Literal["vllm", "llama-server"]
@@ -49,7 +50,7 @@ def find_command(words: Sequence[str] | str, where: str) -> Command:
             raise Failure("too-large", f"{where} holds a command of {len(command)} words", hint="is it a command line?")
         if (found := _engine_of(command)) is not None:
             return found
-    shown = f"; it starts with `{commands[0][0][:40]}`" if commands and commands[0] else ""
+    shown = f"; it starts with `{one_line(commands[0][0], 40)}`" if commands and commands[0] else ""
     raise Failure("no-engine-command", f"{where} starts neither vLLM nor llama-server{shown}",
                   hint="it has to hold `vllm serve …`, `llama-server …`, or a `docker run` of one of their images")
 

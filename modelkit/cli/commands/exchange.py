@@ -151,7 +151,7 @@ def _write(path: Path, text: str, force: bool) -> None:
     """Have the text at `path`, atomically. Raises Failure where something is that the user did not give up."""
     if path.exists() and not force:
         raise Failure("exists", f"{path} exists already", hint="--force replaces it")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         draft.write_bytes(text.encode())

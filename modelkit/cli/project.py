@@ -67,7 +67,7 @@ class Checked:
 
 
 def read(path: Path) -> Checked:
-    """Read and check one file; what its comments leave out is not said. Raises Failure when it cannot be read at all."""
+    """Read and check one file; what its comments leave out is not said. Raises Failure when it cannot be read."""
     from modelkit.language.check import compile_source
     from modelkit.language.source import Source
     from modelkit.language.suppressions import suppress

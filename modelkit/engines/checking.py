@@ -22,6 +22,7 @@ from modelkit.engines.reserved import RESERVED
 from modelkit.failure import Failure
 from modelkit.language.diagnostic import Diagnostic, Rule, in_file_order
 from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
+from modelkit.language.fixes import guess
 from modelkit.language.layers import Layered, effective
 from modelkit.language.modelfile import EngineChoice, Flag, Modelfile
 from modelkit.language.rules.engine import (
@@ -107,7 +108,9 @@ def _flags(stage: _Stage) -> Iterator[Diagnostic]:
             continue
         for problem in problems(stage.engine, stage.version, words, RESERVED.get(stage.engine, ())):
             rule = FLAG_NOT_YOURS if problem.code == "flag-not-yours" else FLAG_NOT_IN_ENGINE
-            yield Diagnostic(rule, problem.message, said.span, problem.hint)
+            bare = said.value.value is None and said.span.end - said.span.start == len(problem.word)
+            fix = guess(said.span, problem.near) if problem.near and bare else None
+            yield Diagnostic(rule, problem.message, said.span, problem.hint, fix=fix)
 
 
 def _words(flag: Flag) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ class Problem:
     word: str
     message: str
     hint: str | None = None
+    near: str | None = None  # the flag that was probably meant
 
 
 def presume_flags(engine: str, version: str, words: Iterable[str], ours: Iterable[str] = ()) -> None:
@@ -47,8 +48,9 @@ def problems(engine: str, version: str, words: Iterable[str], ours: Iterable[str
 def _unknown(known: FlagTable, word: str, name: str, values: tuple[str, ...]) -> Iterator[Problem]:
     flag = known.by_word.get(name) or known.by_word.get(word)  # trtllm-serve's words have underscores
     if flag is None:
+        near = None if name in known.gone else _nearest(name, known)
         yield Problem("unknown-flag", word, f"{known.engine} {known.version} has no flag `{name}`",
-                      known.gone.get(name) or _nearest(name, known))
+                      known.gone.get(name) or (f"did you mean `{near}`?" if near else None), near)
     elif flag.choices and "." not in word.partition("=")[0].lstrip("-"):
         allowed = {str(one) for one in flag.choices}
         for value in values[:1] if flag.nargs is None else values:
@@ -61,7 +63,7 @@ def _nearest(name: str, known: FlagTable) -> str | None:
     from difflib import get_close_matches
 
     near = get_close_matches(name, known.by_word, 1, 0.7)
-    return f"did you mean `{near[0]}`?" if near else None
+    return near[0] if near else None
 
 
 def flags(engine: str, version: str) -> frozenset[str]:

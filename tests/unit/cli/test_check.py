@@ -191,6 +191,13 @@ def test_what_a_comment_leaves_out_is_counted(run: Run) -> None:
     assert (code, err) == (0, "1 file checked, nothing to say; 1 left out by comments\n")
 
 
+def test_a_flags_slip_is_guessed(run: Run) -> None:
+    text = "FROM llama3.2:3b\nSTAGE prod {\n  ENGINE vllm\n  FLAG --enforce-eagr\n}\n"
+    write(text)
+    assert run("check", "--fix", "--unsafe-fixes")[0] == 0
+    assert held() == text.replace("eagr", "eager")
+
+
 def test_an_engines_finding_can_be_left_out(run: Run) -> None:
     flag = "  FLAG --ours\n"
     write(f"FROM llama3.2:3b\nSTAGE prod {{\n  ENGINE vllm\n{flag}}}\n")

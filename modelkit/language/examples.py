@@ -28,6 +28,12 @@ def _prod(bad: str, good: str) -> Example:
     return _example(f"STAGE prod {{\n  {bad}\n}}", f"STAGE prod {{\n  {good}\n}}")
 
 
+def _elsewhere(bad: str = "", good: str = "") -> Example:
+    """Lines of a stage that another machine serves."""
+    head = "NAME support\nFROM llama3.2:3b\nPARAMETER num_ctx 8192\nSTAGE prod {\n  PLATFORM compose\n"
+    return Example(f"{head}{bad}}}\n", f"{head}{good}}}\n")
+
+
 _TEST = 'TEST "capital" {\n  USER What is the capital of France?\n  EXPECT contains "Paris"\n}'
 
 EXAMPLES: dict[str, Example] = {
@@ -36,13 +42,13 @@ EXAMPLES: dict[str, Example] = {
     "missing-from": _example("SYSTEM You are terse.", "FROM llama3.2:3b\nSYSTEM You are terse.", base=""),
     "unclosed-quote": _example('SYSTEM """You are terse.', 'SYSTEM """You are terse."""'),
     "bad-parameter-name": _example("PARAMETER temperature=0.5", "PARAMETER temperature 0.5"),
-    "bad-role": _example("MESSAGE User Hello", "MESSAGE user Hello"),
+    "bad-role": _example("MESSAGE User Hello\nMESSAGE assistant Hi!", "MESSAGE user Hello\nMESSAGE assistant Hi!"),
     "unclosed-block": _example("STAGE dev {\n  ENGINE llama.cpp", "STAGE dev {\n  ENGINE llama.cpp\n}"),
     "stray-brace": _example("SYSTEM You are terse.\n}", "SYSTEM You are terse."),
     "text-after-brace": _example("STAGE dev {\n  ENGINE llama.cpp\n} SYSTEM Hi",
                                  "STAGE dev {\n  ENGINE llama.cpp\n}\nSYSTEM Hi"),
     "bad-block-header": _example("STAGE dev\n  ENGINE llama.cpp\n}", "STAGE dev {\n  ENGINE llama.cpp\n}"),
-    "instruction-not-allowed-here": _example("STAGE dev {\n  NAME support\n}", "NAME support\nSTAGE dev {\n}"),
+    "instruction-not-allowed-here": _example("STAGE dev {\n  NAME support\n}", "NAME support"),
     "bad-encoding": Example("".join(f"{c}\0" for c in "FROM llama3.2:3b\n"), "FROM llama3.2:3b\n"),
     "quote-swallows-instruction": _example(
         'PARAMETER stop "User:\nPARAMETER stop "Bot:"', 'PARAMETER stop "User:"\nPARAMETER stop "Bot:"'),
@@ -97,7 +103,7 @@ EXAMPLES: dict[str, Example] = {
     "placeholder": _example("FROM <your-model>", "FROM llama3.2:3b", base=""),
     "machine-path": _example("FROM /home/ada/models/llama.gguf", "FROM ./models/llama.gguf", base=""),
     "template-not-expressible": _example('TEMPLATE """{{ yesterdayDate }} {{ .Prompt }}"""',
-                                         'TEMPLATE """{{ currentDate }} {{ .Prompt }}"""'),
+                                         'TEMPLATE """{{ .System }} {{ .Prompt }}"""'),
     "template-fails": _example('TEMPLATE """{{ .Prompt }}{{ if .System }}{{ .System.Text }}{{ end }}"""',
                                'TEMPLATE """{{ .Prompt }}{{ if .System }}{{ .System }}{{ end }}"""'),
     "bad-template": _example('TEMPLATE """{% for m in messages %}{{ m.content }}"""',
@@ -150,14 +156,11 @@ EXAMPLES: dict[str, Example] = {
         'TEMPLATE """{{ .Tools }} {{ .Prompt }}"""\n' + _TEST.replace("\n  EXPECT", "\n  TOOLS tools.json\n  EXPECT")),
     "open-to-the-network": _example("SERVE host 0.0.0.0", "SERVE host 0.0.0.0\nSERVE api_key env:SUPPORT_API_KEY"),
     "privileged-port": _example("SERVE port 80", "SERVE port 8080"),
-    "mutable-image": _example(
-        "STAGE prod {\n  PLATFORM compose\n  SERVE image vllm/vllm-openai:latest\n}",
-        "STAGE prod {\n  PLATFORM compose\n  SERVE image vllm/vllm-openai:v0.32.0\n}"),
+    "mutable-image": _elsewhere("  SERVE image vllm/vllm-openai:latest\n", "  SERVE image vllm/vllm-openai:v0.32.0\n"),
     "machine-setting": _example("PARAMETER num_thread 8\nSTAGE prod {\n  ENGINE vllm\n}",
                                 "STAGE dev {\n  PARAMETER num_thread 8\n}\nSTAGE prod {\n  ENGINE vllm\n}"),
-    "folder-name": _example("STAGE prod {\n  PLATFORM compose\n}", "NAME support\nSTAGE prod {\n  PLATFORM compose\n}"),
-    "default-context": _example("STAGE prod {\n  PLATFORM compose\n}",
-                                "PARAMETER num_ctx 8192\nSTAGE prod {\n  PLATFORM compose\n}"),
+    "folder-name": Example(_elsewhere().good.replace("NAME support\n", ""), _elsewhere().good),
+    "default-context": Example(_elsewhere().good.replace("PARAMETER num_ctx 8192\n", ""), _elsewhere().good),
     "no-room-for-prompt": _example("PARAMETER num_ctx 2048\nPARAMETER num_predict 4096",
                                    "PARAMETER num_ctx 8192\nPARAMETER num_predict 4096"),
     "upward-quantization": _example("QUANTIZE Q8_0", "QUANTIZE Q4_K_M", base="FROM hf.co/org/llama-GGUF:Q4_K_M\n"),

@@ -158,9 +158,10 @@ def _turns(messages: Sequence[Layered[Message]], view: View, checked: Checked) -
 def _stops(stops: Sequence[Layered[str]], checked: Checked) -> None:
     if len(stops) > 100:
         return  # nobody's list, and comparing each with each takes its time
-    for said in stops:
-        for other in stops:
-            if other.value != said.value and said.value.startswith(other.value):
+    once = {said.value: said for said in reversed(stops)}  # a second one of the same text has a rule of its own
+    for said in once.values():
+        for other in once.values():
+            if other is not said and said.value.startswith(other.value):
                 notes = [Note("this one ends the answer first", other.span)]
                 checked.say(STOP_NEVER_REACHED, f"`{shown(said.value)}` is never reached: it begins with another stop "
                             "string", said.span, notes=notes)

@@ -67,11 +67,12 @@ TESTS = (*(row.example.removeprefix("EXPECT ") for row in ASSERTIONS.values()),
 WORDS = sorted({
     *INSTRUCTIONS, *PARAMETERS, *DEPRECATED, *REMOVED, *SYNONYMS, *SERVE_KEYS, *SERVE_SYNONYMS, *ENGINES, *PLATFORMS,
     *PRECISIONS, *METRICS, *ASSERTIONS, *POLICIES, *_VALUES, "experiment", "dev", "prod", "EXTENDS", "AS", "PASS",
-    "not", "user", "system", "assistant", "{", "}", '"', '"""', "${X}", "{%", "{{ .Prompt }}", "#", "=", ">=", "<", "nan",
-    "1e9999", "9" * 400, "--flag", "hf_" + "a" * 30, "/home/me/m.gguf", "# modelkit: ignore[inline-comment] why",
+    "not", "user", "system", "assistant", "{", "}", '"', '"""', "${X}", "{%", "{{ .Prompt }}", "#", "=", ">=", "<",
+    "nan", "1e9999", "9" * 400, "--flag", "hf_" + "a" * 30, "/home/me/m.gguf", "# modelkit: ignore[inline-comment] why",
 })
 LINES = ("", "  two  blanks", "# no comment", "}", "FROM y", "STAGE dev {", 'a "b" c', "\ttab ",
-         "\u8bed\U0001f469\u200d", "PARAMETER stop x", "caf\u00e9\u0301", "\u00a0", "{{ .Prompt }}", "\\n", "''", "x" * 90)
+         "\u8bed\U0001f469\u200d", "PARAMETER stop x", "caf\u00e9\u0301", "\u00a0", "{{ .Prompt }}", "\\n", "''",
+         "x" * 90)
 BLANKS = (" ", " ", " ", "  ", "\t", " \t ")
 DELETED = ("\u00a0", "\u200b", "\ufeff", "\x0c", "\x00")
 ENDS = ("\n", "\n", "\n", "\r\n", "\r")

@@ -104,6 +104,8 @@ EXAMPLES: dict[str, Example] = {
     "machine-path": _example("FROM /home/ada/models/llama.gguf", "FROM ./models/llama.gguf", base=""),
     "template-not-expressible": _example('TEMPLATE """{{ yesterdayDate }} {{ .Prompt }}"""',
                                          'TEMPLATE """{{ .System }} {{ .Prompt }}"""'),
+    "unknown-template-variable": _example('TEMPLATE """{{ .Sytem }} {{ .Prompt }}"""',
+                                          'TEMPLATE """{{ .System }} {{ .Prompt }}"""'),
     "template-fails": _example('TEMPLATE """{{ .Prompt }}{{ if .System }}{{ .System.Text }}{{ end }}"""',
                                'TEMPLATE """{{ .Prompt }}{{ if .System }}{{ .System }}{{ end }}"""'),
     "bad-template": _example('TEMPLATE """{% for m in messages %}{{ m.content }}"""',

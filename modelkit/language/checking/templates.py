@@ -6,9 +6,19 @@ import re
 
 from modelkit.language.checking.context import Context
 from modelkit.language.checking.parts import place
+from modelkit.language.diagnostic import did_you_mean
 from modelkit.language.document import Value
-from modelkit.language.rules.production import BAD_TEMPLATE, TEMPLATE_FAILS, TEMPLATE_NOT_EXPRESSIBLE
+from modelkit.language.rules.production import (
+    BAD_TEMPLATE,
+    TEMPLATE_FAILS,
+    TEMPLATE_NOT_EXPRESSIBLE,
+    UNKNOWN_TEMPLATE_VARIABLE,
+)
 from modelkit.templates import is_jinja
+
+_KNOWN = ("System", "Prompt", "Messages", "Tools", "Response", "Suffix", "Think", "ThinkLevel", "IsThinkSet", "First",
+          "Context")
+"""What Ollama gives a template of some kind, or once gave it: those have a rule of their own."""
 
 
 def check_template(value: Value, context: Context) -> None:
@@ -24,9 +34,17 @@ def _check_go(value: Value, context: Context) -> None:
     from modelkit.templates.go_template import convert
 
     try:
-        found = [(TEMPLATE_FAILS, one) for one in convert(value.text).failing]
+        made = convert(value.text)
+        found = [(TEMPLATE_FAILS, one) for one in made.failing]
     except TemplateError as error:
         found = [(BAD_TEMPLATE if error.kind == "syntax" else TEMPLATE_NOT_EXPRESSIBLE, error)]
+    else:
+        for said in made.unknown:
+            if said.name not in _KNOWN:
+                near = did_you_mean(said.name, _KNOWN)
+                context.report.add(UNKNOWN_TEMPLATE_VARIABLE, f"no variable is called `.{said.name}`: it prints "
+                                   "`<no value>`", place(value, said.at, said.end),
+                                   hint=f"did you mean `.{near}`?" if near else None)
     for rule, one in found:
         context.report.add(rule, one.message, place(value, one.at, one.end), hint=one.hint)
 

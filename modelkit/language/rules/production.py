@@ -59,6 +59,12 @@ TEMPLATE_NOT_EXPRESSIBLE = PRODUCTION.error(
     "like there: `define` and `block`, `js`, yesterday's date, values that are known only while it runs.",
     help="Write it in another way, write the TEMPLATE in Jinja, or leave it out: the model's own is used then.",
 )
+UNKNOWN_TEMPLATE_VARIABLE = PRODUCTION.warning(
+    "unknown-template-variable",
+    "A Go TEMPLATE has a variable that there never was.",
+    why="It prints `<no value>` into every prompt, and is false in an `if`; nothing else says so.",
+    help="Write the variable's name as it is: `.System`, `.Prompt`, `.Messages`, `.Tools` and so on.",
+)
 TEMPLATE_FAILS = PRODUCTION.warning(
     "template-fails",
     "A Go TEMPLATE fails when it gets to this place.",

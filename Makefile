@@ -47,6 +47,8 @@ golden: $(VENV)/.setup-dev
 # Longer than the suite allows: hostile headers of models, 10,000 mutations of each form.
 fuzz: $(VENV)/.setup-dev
 	$(BIN)/python -m tests.unit.models.test_gguf 10000
+	$(BIN)/python -m tests.unit.language.test_fuzz $$RANDOM 20000
+	$(BIN)/python -m tests.unit.language.test_fuzz_ollama $$RANDOM 20000
 	$(BIN)/python -m tests.unit.models.test_safetensors 10000
 
 # Half an hour of everything that clients do, on the dev engine.
@@ -57,6 +59,7 @@ soak: $(VENV)/.setup-dev
 # Ratios against peers of the same run; results are in docs/benchmarks.md.
 bench: $(VENV)/.setup-dev
 	$(BIN)/python benchmarks/startup.py
+	$(BIN)/python benchmarks/language.py
 	$(BIN)/python benchmarks/edge.py
 	$(BIN)/python benchmarks/contract_overhead.py
 	$(BIN)/python benchmarks/dev_overhead.py

@@ -27,7 +27,7 @@ from modelkit.language.source import Source
 
 FILES, EDITS = 1000, 30
 SENTENCES = ("You are a careful assistant for a library.", "Answer in the reader's own language, briefly.",
-             "Say so when you do not know, and never make up a title.", "Use a list only where there are several things.")
+             "Say so when you do not know, and never make up a title.", "Use a list only for several things.")
 TEMPLATE = ('TEMPLATE """{{ if .System }}<|im_start|>system\n{{ .System }}<|im_end|>\n{{ end }}<|im_start|>user\n'
             '{{ .Prompt }}<|im_end|>\n<|im_start|>assistant\n"""\n')
 
@@ -39,7 +39,8 @@ def ollamas(random: Random) -> str:
             f'SYSTEM """\n{lines}\n"""\n{TEMPLATE if random.random() < 0.3 else ""}'
             f"PARAMETER temperature {random.randint(0, 10) / 10}\nPARAMETER top_p 0.9\nPARAMETER top_k 40\n"
             f'PARAMETER num_ctx {random.choice((2048, 4096, 8192))}\nPARAMETER stop "<|im_end|>"\n'
-            f"MESSAGE user Where is shelf {random.randint(1, 99)}?\nMESSAGE assistant On the left.\nLICENSE Apache-2.0\n")
+            f"MESSAGE user Where is shelf {random.randint(1, 99)}?\nMESSAGE assistant On the left.\n"
+            "LICENSE Apache-2.0\n")
 
 
 def ours(random: Random) -> str:

@@ -47,8 +47,8 @@ golden: $(VENV)/.setup-dev
 # Longer than the suite allows: hostile headers of models, 10,000 mutations of each form.
 fuzz: $(VENV)/.setup-dev
 	$(BIN)/python -m tests.unit.models.test_gguf 10000
-	$(BIN)/python -m tests.unit.language.test_fuzz $$RANDOM 20000
-	$(BIN)/python -m tests.unit.language.test_fuzz_ollama $$RANDOM 20000
+	$(BIN)/python -m tests.unit.language.test_fuzz $$(date +%s) 20000
+	$(BIN)/python -m tests.unit.language.test_fuzz_ollama $$(date +%s) 20000
 	$(BIN)/python -m tests.unit.models.test_safetensors 10000
 
 # Half an hour of everything that clients do, on the dev engine.

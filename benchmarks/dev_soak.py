@@ -6,8 +6,8 @@ Clients of every kind at once: streams that are read to the end, streams left in
 goes away, bad requests, prompts that do not fit, tools, JSON, several choices, long prefixes that come again. Every
 text of a greedy request is compared with what the same request said when it was served alone. llama.cpp's sums depend
 on what else is in a batch, so two tokens of almost the same probability may change places, and the text goes on from
-there: that is counted, with the difference of the two log-probabilities where the texts part. A token that was far from
-the likeliest is a wrong text. At the end: memory within 5 % of what it was after the first tenth, nothing running,
+there: that is counted. Each such text is read again when nothing else is served: a token that is then far from the
+likeliest makes it a wrong text. At the end: memory within 5 % of what it was after the first tenth, nothing running,
 every slot usable, no answer of 500 or more, no wrong text.
 """
 
@@ -17,14 +17,12 @@ import argparse
 import asyncio
 import collections
 import json
-import math
 import random
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,28 +37,9 @@ SETTLED = 0.1  # of the time; memory is compared with what it is then
 GROWTH = 0.05
 TOKENS = 24
 NEAR = 1.0
-"""Nats between the likeliest token and the one that a batch's rounding may put in its place; 0.22 is the most seen."""
+"""Nats between the likeliest token and the one that a batch's rounding may put in its place."""
 
 Json = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Alone:
-    """What a greedy prompt says when nothing else is served, and OpenAI's log-probabilities of its tokens."""
-
-    text: str
-    tokens: list[Json]
-
-    def gap(self, said: str) -> float:
-        """How much less likely, in nats, the token was with which another text parts from this one."""
-        rest = said.encode()
-        for token in self.tokens:
-            piece = bytes(token["bytes"])
-            if not rest.startswith(piece):
-                return min((float(token["logprob"] - other["logprob"]) for other in token["top_logprobs"]
-                            if bytes(other["bytes"]) != piece and _begins(rest, other)), default=math.inf)
-            rest = rest[len(piece):]
-        return math.inf  # it goes on behind the end
 
 
 class Soak:
@@ -70,9 +49,9 @@ class Soak:
         self.http, self.draw = http, random.Random(seed)
         self.done: collections.Counter[str] = collections.Counter()
         self.faults: list[str] = []
-        self.gaps: list[float] = []  # of texts that differ, in nats
         self.compared = 0
-        self.alone: dict[str, Alone] = {}
+        self.differ: collections.Counter[tuple[str, str]] = collections.Counter()  # prompt and text
+        self.alone: dict[str, str] = {}
         self.prompts = [f"{n}: {self.draw.choice(_OPENINGS)} {self.draw.choice(_THINGS)}?" for n in range(24)]
         self.kinds: list[tuple[int, Callable[[], Awaitable[None]]]] = [
             (8, self.stream), (6, self.whole), (5, self.leaves_a_stream), (3, self.leaves), (3, self.bad),
@@ -80,8 +59,7 @@ class Soak:
 
     async def begin(self) -> None:
         for prompt in self.prompts:
-            answer = await self._chat(prompt, logprobs=True, top_logprobs=20)
-            self.alone[prompt] = Alone(_text(answer), answer["choices"][0]["logprobs"]["content"])
+            self.alone[prompt] = _text(await self._chat(prompt))
 
     async def client(self, until: float) -> None:
         weights, kinds = zip(*self.kinds, strict=True)
@@ -92,6 +70,7 @@ class Soak:
                 self.done[kind.__name__] += 1
             except Exception as error:  # whatever it is, it is what this program looks for
                 self.faults.append(f"{kind.__name__}: {type(error).__name__}: {error}"[:500])
+                print(self.faults[-1], file=sys.stderr)
 
     async def stream(self) -> None:
         prompt = self.draw.choice(self.prompts)
@@ -163,11 +142,23 @@ class Soak:
 
     def _compare(self, prompt: str, said: str) -> None:
         self.compared += 1
-        alone = self.alone[prompt]
-        if said != alone.text:
-            gap = alone.gap(said)
-            self.gaps.append(gap)
-            assert gap < NEAR, (prompt, alone.text, said)
+        if said != self.alone[prompt]:
+            self.differ[prompt, said] += 1
+
+    async def gap(self, prompt: str, said: str) -> float:
+        """How far a text's unlikeliest choice was from the likeliest one, in nats, read when nothing else is served."""
+        asked = await self._post("/tokenize", messages=_body(prompt)["messages"], add_generation_prompt=True)
+        answer = await self._post("/tokenize", prompt=said, add_special_tokens=False)
+        ids = asked["tokens"] + answer["tokens"]
+        read = await self._post("/v1/completions", prompt=ids, max_tokens=1, temperature=0, echo=True, logprobs=1)
+        found, first = read["choices"][0]["logprobs"], len(asked["tokens"])
+        return max(max(top.values()) - own for own, top in zip(
+            found["token_logprobs"][first:-1], found["top_logprobs"][first:-1], strict=True))
+
+    async def _post(self, path: str, **fields: Any) -> Json:
+        answer = await self.http.post(path, json={"model": "soak", **fields})
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
 
 
 _OPENINGS = ("What is", "Tell me about", "Why is there", "Write a line about", "Explain")
@@ -177,12 +168,6 @@ _BAD: tuple[Json, ...] = (
     {"stop": [""]}, {"logit_bias": {"x": 1}}, {"unknown": 1}, {"messages": [{"role": "wizard", "content": "x"}]},
     {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "nonsense"}}}},
     {"max_tokens": 10**9}, {"tool_choice": "required"})
-
-
-def _begins(rest: bytes, token: Json) -> bool:
-    """Whether a text goes on with a token; one that ends it has no text there."""
-    piece = bytes(token["bytes"])
-    return rest.startswith(piece) if rest else piece.startswith(b"<|")
 
 
 def _body(prompt: str, **fields: Any) -> Json:
@@ -208,15 +193,17 @@ async def run(socket: str, process: psutil.Process, minutes: float, clients: int
             await asyncio.sleep(min(5.0, minutes * 6))
             memory.append(((time.monotonic() - began) / (minutes * 60), process.memory_info().rss))
             print(f"{memory[-1][0]:4.0%} {memory[-1][1] / 1e6:.0f} MB {sum(soak.done.values())} done, "
-                  f"{len(soak.gaps)} of {soak.compared} texts differ, {len(soak.faults)} faults", file=sys.stderr)
+                  f"{soak.differ.total()} of {soak.compared} texts differ, {len(soak.faults)} faults", file=sys.stderr)
         await asyncio.gather(*asking)
         await asyncio.sleep(1)
         slots = await asyncio.gather(*(soak._chat("Are you there?", max_tokens=2) for _ in range(SLOTS)))
         metrics = (await http.get("/metrics")).text
+        gaps = {pair: await soak.gap(*pair) for pair in soak.differ}
+    soak.faults += [f"wrong text: {pair}" for pair, gap in gaps.items() if gap > NEAR]
     settled = next(size for at, size in memory if at >= SETTLED)
     busy = [line for line in metrics.splitlines() if "num_requests_" in line and not line.startswith("#")]
     return {"minutes": minutes, "requests": dict(soak.done), "faults": soak.faults, "texts": soak.compared,
-            "differ": len(soak.gaps), "widest_gap": max(soak.gaps, default=0.0),
+            "differ": soak.differ.total(), "widest_gap": max(gaps.values(), default=0.0),
             "memory": [settled, memory[-1][1]], "slots": len(slots), "busy": busy,
             "growth": memory[-1][1] / settled - 1}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SMALLEST = 32
+SMALLEST = 64
 """Tokens of a prompt's part at least: below, the overhead of a step outweighs what it computes."""
 
 STEP_SECONDS = 1.2
@@ -16,6 +16,9 @@ ALONE_SECONDS = 1.0
 _FIRST_GUESS = 128
 _FADE = 0.9
 
+_LITTLE = 32
+"""Tokens of prompts in a step that is measured as if they were drawn."""
+
 
 class Pace:
     """Chooses the sizes of steps from how long the last ones took."""
@@ -23,30 +26,36 @@ class Pace:
     def __init__(self, batch_tokens: int, busy_tokens: int = 0) -> None:
         """`busy_tokens`: of a prompt in a step while somebody is being answered; 0: as many as fit STEP_SECONDS."""
         self._batch_tokens, self._busy_tokens = batch_tokens, busy_tokens
-        self._per_prompt_token: float | None = None  # seconds, of the last steps
+        self._busy = float(_FIRST_GUESS)
+        self._alone = float(batch_tokens)
         self._per_guess = 0.0  # seconds to make one, of the last steps
         self._steps = _Line()
 
     def prompt_tokens(self, answered: int) -> int:
         """Tokens of prompts for the next step, beside `answered` sequences that draw a token in it."""
-        if answered and self._busy_tokens:
-            most = self._busy_tokens
-        elif self._per_prompt_token is None:
-            most = _FIRST_GUESS if answered else self._batch_tokens
-        else:
-            left = STEP_SECONDS - self._steps.at(answered) if answered else ALONE_SECONDS
-            most = int(left / max(self._per_prompt_token, 1e-9)) // SMALLEST * SMALLEST
-        return max(1, min(max(SMALLEST, most), self._batch_tokens - answered))
+        most = self._alone if not answered else self._busy_tokens or self._busy
+        return max(1, min(int(most), self._batch_tokens - answered))
 
     def observe(self, seconds: float, drawn: int, prompt: int) -> None:
         """A step took so long for `drawn` single tokens and guesses, and `prompt` tokens of prompts."""
-        if prompt < SMALLEST:
+        if prompt < _LITTLE:
             self._steps.add(drawn + prompt, seconds)
-            return
-        rate = max(0.0, seconds - self._steps.at(drawn)) / prompt
-        known = self._per_prompt_token
-        # Attention makes later parts of a prompt dearer: what was slower counts at once, what was faster by half.
-        self._per_prompt_token = rate if known is None or rate > known else (rate + known) / 2
+        elif drawn:
+            self._busy = self._next(self._busy, prompt, seconds, STEP_SECONDS)
+        else:
+            self._alone = self._next(self._alone, prompt, seconds, ALONE_SECONDS)
+
+    def _next(self, size: float, prompt: int, seconds: float, limit: float) -> float:
+        """The size whose step would take `limit`, in proportion to this one.
+
+        A step has costs that no token has, so in proportion is less than could be: the next steps find out. The other
+        way, from a price by token, ends in steps that are all overhead: small ones look dear, and make themselves
+        smaller. A step that was slow by chance halves the size at most, and the next one doubles it again.
+        """
+        fits = prompt * limit / max(seconds, 1e-9)
+        if fits < size and seconds <= limit and prompt < int(size):
+            return size  # it was not as large as it might have been: nothing is known of one that is
+        return float(max(SMALLEST, min(fits, 2 * size, self._batch_tokens), size / 2))
 
     def guessed(self, seconds: float, tokens: int) -> None:
         """So long it took to guess `tokens`."""

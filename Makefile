@@ -19,9 +19,9 @@ check: $(VENV)/.setup-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Everything that needs no engine.
+# Everything that needs no engine, on all processors.
 unit: $(VENV)/.setup-dev
-	$(BIN)/pytest -m "not live_llamacpp and not live_vllm and not live_parity and not live_ray"
+	$(BIN)/pytest -n auto -m "not live_llamacpp and not live_vllm and not live_parity and not live_ray"
 
 # The promises, on real llama.cpp and real vLLM.
 live: $(VENV)/.setup-dev
@@ -67,6 +67,8 @@ bench: $(VENV)/.setup-dev
 	$(BIN)/python benchmarks/prod_overhead.py
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/download.py
+	$(BIN)/python benchmarks/language_server.py
+	$(BIN)/python -m benchmarks.dev_engine
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "modelkit needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'

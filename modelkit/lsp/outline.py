@@ -128,15 +128,12 @@ def _file(analysis: Analysis, instruction: Instruction) -> Path | None:
 
 _PAGES = {"hf.co/": "https://huggingface.co/", "huggingface.co/": "https://huggingface.co/",
           "hf://": "https://huggingface.co/", "https://": "https://"}
-_PYPI = re.compile(r"pypi://([A-Za-z0-9._-]+)")
 
 
 def _target(analysis: Analysis, instruction: Instruction) -> str:
     if (path := _file(analysis, instruction)) is not None:
         return path.absolute().as_uri()
     text = _reference(instruction)
-    if (wheel := _PYPI.match(text)) is not None:
-        return f"https://pypi.org/project/{wheel[1]}/"
     for start, page in _PAGES.items():
         if text.startswith(start):
             rest = text.removeprefix(start)

@@ -291,7 +291,7 @@ def test_references(text: str, rules: list[str]) -> None:
 @pytest.mark.parametrize(
     ("template", "rules"),
     [("{{ .Prompt }}", []), ("plain {{ .Messages }}", ["template-not-expressible"]),
-     ("{{ .Prompt", ["bad-template"]), ("{{ m.content }}", ["bad-template"]), 
+     ("{{ .Prompt", ["bad-template"]), ("{{ m.content }}", ["bad-template"]),
      ("{{ json .Messages }}", ["template-not-expressible"]),
      ("{% if messages %}{% endif %}", []),
      ("{% nonsense %}", ["bad-template"]),

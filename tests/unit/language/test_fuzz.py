@@ -31,8 +31,8 @@ HOSTILE = {
     "flags": "FLAG --a=1 \n", "labels": "USER: a\n", "policies": "POLICY locked\n", "gates": "EXPECT ttft.p95 <= 1s\n",
     "bases": "FROM x\n", "suppressions": "# modelkit: ignore[inline-comment] a\n",
 }
-VALUES = ("hf_" + "a" * 30 + "\n", "{{ if .A }}", "{% if a %}", "{{ (", "{% x", "\u8bed\U0001f469", "a://b:c", '"', "a,",
-          "{", "[", "${A}", "\\n", "# ", "a AS b ", ">=1,", "<|a|>")
+VALUES = ("hf_" + "a" * 30 + "\n", "{{ if .A }}", "{% if a %}", "{{ (", "{% x", "\u8bed\U0001f469", "a://b:c", '"',
+          "a,", "{", "[", "${A}", "\\n", "# ", "a AS b ", ">=1,", "<|a|>")
 VALUED = ("TEMPLATE", "SYSTEM", "PARAMETER stop", "ENGINE vllm", "ADAPTER", "FLAG", "FROM", "LICENSE", "UNSET")
 
 

@@ -112,7 +112,7 @@ def test_folds(text: str, lines: list[tuple[int, int, str]]) -> None:
 @pytest.mark.parametrize(("text", "target"), [
     ("FROM hf.co/org/repo:Q4_K_M@abc", "https://huggingface.co/org/repo"),
     ("FROM hf://org/repo", "https://huggingface.co/org/repo"),
-    ("FROM pypi://llm-x==0.1/x/y.gguf", "https://pypi.org/project/llm-x/"),
+    ("FROM pypi://llm-x==0.1/x/y.gguf", None),
     ("FROM https://example.org/a b.gguf?x=1", "https://example.org/a%20b.gguf?x=1"),
     ("FROM llama3.2:3b", None),
     ("FROM ./gone.gguf", None),

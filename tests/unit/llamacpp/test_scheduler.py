@@ -103,7 +103,8 @@ def test_one_answer_alone() -> None:
     {"context": FakeContext(tokens=210, sequences=4)}, {"context": FakeContext(whole=True)},
     {"context": FakeContext(batch_tokens=4)}, {"draft_tokens": 3, "context": FakeContext(wit=2)},
     {"draft_tokens": 3, "context": FakeContext(wit=2, tokens=210)}, {"busy_tokens": 1},
-], ids=str)
+], ids=["plain", "nothing kept", "one at a time", "little room", "few slots", "whole memory", "small batch", "guesses",
+        "guesses in little room", "small parts"])
 def test_whatever_happens_beside_it_an_answer_is_the_same(settings: dict[str, Any]) -> None:
     chance = random.Random(7)
     if "context" in settings:  # parameters outlive a test

@@ -4,7 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 FILE   := examples/quickstart/Modelfile
 
-.PHONY: quickstart test check unit live live-ray parity golden fuzz bench soak clean
+.PHONY: quickstart test check unit live live-ray parity golden fuzz bench bench-dev-engine soak clean
 
 quickstart: $(VENV)/.setup-quickstart
 	$(BIN)/modelkit up $(FILE) -s dev -d --wait
@@ -56,6 +56,11 @@ soak: $(VENV)/.setup-dev
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[llama-cpp-python]'
 	$(BIN)/python benchmarks/dev_soak.py
 
+# The dev engine beside xllamacpp and llama_cpp.server; beside llama-server: python -m benchmarks.dev_engine --llama-cpp BUILD
+bench-dev-engine: $(VENV)/.setup-dev
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[llama-cpp-python]' 'llama-cpp-python[server]'
+	$(BIN)/python -m benchmarks.dev_engine
+
 # Ratios against peers of the same run; results are in docs/benchmarks.md.
 bench: $(VENV)/.setup-dev
 	$(BIN)/python benchmarks/startup.py
@@ -68,7 +73,6 @@ bench: $(VENV)/.setup-dev
 	$(BIN)/python benchmarks/readers.py
 	$(BIN)/python benchmarks/download.py
 	$(BIN)/python benchmarks/language_server.py
-	$(BIN)/python -m benchmarks.dev_engine
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "modelkit needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'

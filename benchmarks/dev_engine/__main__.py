@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.dev_engine import measure
 from benchmarks.dev_engine.report import report
-from benchmarks.dev_engine.servers import ceiling, find_peers, servers
+from benchmarks.dev_engine.servers import ceiling, find_peers, servers, starts
 
 SLOW = "llama_cpp.server"  # one request at a time: measured at fewer levels
 
@@ -44,9 +44,10 @@ def main() -> int:
     found: dict[str, Any] = {"levels": levels, "tokens": chosen.tokens}
     if peers.batched_bench is not None:
         found["ceiling"] = ceiling(peers.batched_bench, gguf, levels, 32, chosen.tokens)
+    with tempfile.TemporaryDirectory(prefix="mk") as folder:
+        found["start"] = starts(names, gguf, Path(folder), max(levels), peers, chosen.rounds)
     with tempfile.TemporaryDirectory(prefix="mk") as folder, \
             servers(names, gguf, Path(folder), max(levels), peers) as running:
-        found["start"] = {name: one.started for name, one in running.items()}
         found["throughput"] = asyncio.run(measure.throughput(running, levels, chosen.tokens, chosen.rounds, SLOW))
         streaming = {name: one for name, one in running.items() if one.target.streams}
         found["long"] = asyncio.run(measure.long_prompt(streaming, chosen.rounds))

@@ -35,7 +35,8 @@ def report(found: dict[str, Any]) -> None:
     for name, seconds in found["again"].items():
         print(f"a long prompt again, {name}: first token after {statistics.median(seconds) * 1e3:.0f} ms")
     for name, seconds in found["start"].items():
-        print(f"start to first token, {name}: {seconds:.2f} s; memory {found['memory'][name] / 1e6:.0f} MB")
+        print(f"start to first token, {name}: {statistics.median(seconds):.2f} s ({min(seconds):.2f} to "
+              f"{max(seconds):.2f}); memory {found['memory'][name] / 1e6:.0f} MB")
 
 
 def _spread(values: list[float]) -> str:

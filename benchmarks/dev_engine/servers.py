@@ -61,10 +61,20 @@ def servers(names: list[str], gguf: Path, folder: Path, slots: int, peers: Peers
         found = {}
         for name in names:
             run = folder / name
-            run.mkdir()
+            run.mkdir(parents=True)
             argv, target = _COMMANDS[name](gguf, run, slots, peers)
             found[name] = stack.enter_context(_running(name, argv, target, run))
         yield found
+
+
+def starts(names: list[str], gguf: Path, folder: Path, slots: int, peers: Peers, rounds: int) -> dict[str, list[float]]:
+    """Seconds from launch to first token, one after the other; a first round, which reads the file, is not kept."""
+    found: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):
+        for name in names:
+            with servers([name], gguf, folder / f"{number}", slots, peers) as running:
+                found[name] += [running[name].started] if number else []
+    return found
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def main() -> int:
     if peers.batched_bench is not None:
         found["ceiling"] = ceiling(peers.batched_bench, gguf, levels, 32, chosen.tokens)
     with tempfile.TemporaryDirectory(prefix="mk") as folder:
-        found["start"] = starts(names, gguf, Path(folder), max(levels), peers, chosen.rounds)
+        found["start"] = starts(names, gguf, Path(folder), max(levels), peers, rounds=chosen.rounds)
     with tempfile.TemporaryDirectory(prefix="mk") as folder, \
             servers(names, gguf, Path(folder), max(levels), peers) as running:
         found["throughput"] = asyncio.run(measure.throughput(running, levels, chosen.tokens, chosen.rounds, SLOW))

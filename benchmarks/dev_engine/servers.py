@@ -67,7 +67,8 @@ def servers(names: list[str], gguf: Path, folder: Path, slots: int, peers: Peers
         yield found
 
 
-def starts(names: list[str], gguf: Path, folder: Path, slots: int, peers: Peers, rounds: int) -> dict[str, list[float]]:
+def starts(names: list[str], gguf: Path, folder: Path, slots: int, peers: Peers, *,
+           rounds: int) -> dict[str, list[float]]:
     """Seconds from launch to first token, one after the other; a first round, which reads the file, is not kept."""
     found: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds + 1):

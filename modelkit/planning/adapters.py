@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from modelkit.failure import Failure
 from modelkit.language.layers import effective
 from modelkit.language.modelfile import Modelfile
 from modelkit.planning.plan import Need, Origin, ServedAdapter
@@ -35,18 +34,12 @@ class WantedAdapter:
 
 
 def wanted_adapters(modelfile: Modelfile, stage: str) -> tuple[WantedAdapter, ...]:
-    """The ADAPTERs of a stage that count, in the file's order.
-
-    Raises Failure `adapter-name-twice` where two would be one model.
-    """
+    """The ADAPTERs of a stage that count, in the file's order. That no two have one name, the checker has seen to."""
     found: dict[str, WantedAdapter] = {}
     own = modelfile.name.value
     for said in effective(modelfile, stage).adapters:
         name = said.value.name or own
         where = modelfile.where(said.span)
-        if said.value.name is not None and name in found:
-            raise Failure("adapter-name-twice", f"two adapters are called `{name}`: {found[name].origin.where} and "
-                          f"{where}", "give each its own name after AS")
         origin = Origin(kind="stage" if said.layer == "stage" else "modelfile", where=where)
         found.pop(name, None)  # the last without AS counts, at its own place
         found[name] = WantedAdapter(name, said.value.reference, origin, said.value.name is not None)

@@ -55,13 +55,6 @@ def test_of_several_without_as_the_last_counts_as_in_ollama() -> None:
     assert (one.reference, one.origin.where) == ("./facts.gguf", "Modelfile:3")
 
 
-def test_two_of_one_name_are_refused() -> None:
-    with pytest.raises(Failure) as caught:
-        plan("FROM ./m.gguf\nADAPTER ./x AS a\nADAPTER ./y AS a\n")
-    assert caught.value.code == "adapter-name-twice"
-    assert "Modelfile:2" in caught.value.message and "Modelfile:3" in caught.value.message
-
-
 def test_another_adapter_is_another_setting_for_the_lock() -> None:
     assert settings_digest(plan(TWO)) != settings_digest(plan(TWO.replace("tone", "mood")))
     assert settings_digest(plan(TWO)) != settings_digest(plan(TWO.replace("AS kind", "AS cruel")))

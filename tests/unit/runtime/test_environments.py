@@ -29,7 +29,7 @@ _TOOL = r"""#!/bin/sh
 say() { printf '%s\n' "$*"; }
 say "$(basename "$0") $*" >> "$TOOL_CALLS"
 engine() {
-    [ -n "$TOOL_HANGS" ] && { touch "$TOOL_HANGS"; sleep 60; }
+    [ -n "$TOOL_HANGS" ] && { touch "$TOOL_HANGS"; sleep 8; }
     say "Resolved 152 packages in 1ms"
     env | grep -E '^(UV|PIP|SSL|PYTHON|VIRTUAL)' | sort > "$TOOL_CALLS.env"
     case "$TOOL_FAILS:$*" in

@@ -35,9 +35,10 @@ SCHEMAS: dict[str, dict[str, Any]] = {
     "any of": thing(value={"anyOf": [text(), WHOLE, {"type": "null"}]}),
     "several types": thing(value={"type": ["string", "null"], "maxLength": 8}),
     "one of, told apart": {"oneOf": [thing(kind={"const": "a"}, x=WHOLE), thing(kind={"const": "b"}, y=text())]},
-    "all of": {"allOf": [{"type": "object", "properties": {"a": WHOLE}, "required": ["a"]},
-                         {"properties": {"b": text()}, "required": ["b"]}], "additionalProperties": False,
-               "properties": {"a": True, "b": True}},
+    "all of": {"allOf": [
+        {"type": "object", "properties": {"a": WHOLE}, "required": ["a"], "additionalProperties": True},
+        {"properties": {"b": text()}, "required": ["b"], "additionalProperties": True}],
+        "properties": {"a": True, "b": True}},
     "definitions": {"$defs": {"point": thing(x=WHOLE, y=WHOLE)}, **thing(start={"$ref": "#/$defs/point"},
                                                                       end={"$ref": "#/$defs/point"})},
     "linked": {"$defs": {"leaf": thing(value=WHOLE), "node": thing(("value",), value=WHOLE, next={"anyOf": [

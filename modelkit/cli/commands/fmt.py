@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from modelkit.cli import project
+from modelkit.cli import inputs
 from modelkit.cli.differences import patch
 from modelkit.cli.rewriting import rewrite
 from modelkit.cli.terminal import Terminal
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from modelkit.language.diagnostic import Diagnostic
     from modelkit.language.source import Source
 
-STDIN = "-"
-LARGEST = 4 * 1024 * 1024
 Status = Literal["changed", "unchanged", "errors"]
 
 
@@ -41,11 +38,9 @@ class Formatted:
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Lay out every file; 1 when one has errors or, with --check or --diff, when one is not laid out yet."""
-    look, stdin = arguments.check or arguments.diff, arguments.files == [STDIN]
-    if STDIN in arguments.files and len(arguments.files) > 1:
-        raise Failure("usage", "`-` stands alone: there is one standard input", hint="modelkit fmt - < Modelfile")
+    look, stdin = arguments.check or arguments.diff, arguments.files == [inputs.STDIN]
     every: list[Formatted] = []
-    for path in [None] if stdin else project.all_of(arguments.files):
+    for path in inputs.inputs(arguments.files, "fmt"):
         one = _formatted(path)
         if path is not None and one.status == "changed" and not look:
             rewrite(path, one.data)
@@ -65,7 +60,7 @@ def _formatted(path: Path | None) -> Formatted:
     from modelkit.language.format import formatted
     from modelkit.language.source import Source, encoded
 
-    data, name = _read(path), str(path) if path is not None else "<stdin>"
+    data, name = inputs.read(path), inputs.name_of(path)
     source = Source.decode(name, data)
     try:
         text = formatted(source)
@@ -76,20 +71,6 @@ def _formatted(path: Path | None) -> Formatted:
         raise Failure("not-text", f"{name} holds bytes that are no text; it is left as it is",
                       hint="save the file as UTF-8")
     return Formatted(source, again, text)
-
-
-def _read(path: Path | None) -> bytes:
-    try:
-        if path is None:
-            data = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            with path.open("rb") as file:
-                data = file.read(LARGEST + 1)
-    except OSError as error:
-        raise Failure("unreadable", f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    if len(data) > LARGEST:
-        raise Failure("too-large", f"{path or 'standard input'} is larger than 4 MiB", hint="is it a Modelfile?")
-    return data
 
 
 def _say(one: Formatted, arguments: Namespace, terminal: Terminal) -> None:
@@ -104,7 +85,7 @@ def _say(one: Formatted, arguments: Namespace, terminal: Terminal) -> None:
         _print(terminal, patch(one.source.name, one.source.text, one.text).encode("utf-8", "replace"))
     elif arguments.check and one.status == "changed":
         terminal.data(one.source.name)
-    elif arguments.files == [STDIN] and not arguments.check:
+    elif arguments.files == [inputs.STDIN] and not arguments.check:
         _print(terminal, one.data)
 
 

@@ -146,7 +146,7 @@ def _inside_tags() -> list[Rule]:
     return [
         match(rf"\b(?:{alternatives(_GO_AND_JINJA)})\b", "keyword.control.template"),
         match(r"\b(?:true|false|none|nil)\b", "constant.language"),
-        match(r"'[^']*'", "string.quoted.single"), match(r'"(?:[^"\\]|\\.)*"(?![ \t]*$)', "string.quoted.double"),
+        match(r"'[^']*'", "string.quoted.single"), match(r'"(?:[^"\\]|\\.)*"(?!"*[ \t]*$)', "string.quoted.double"),
         match(r"`[^`]*`", "string.quoted.other"),
         match(r"\$[A-Za-z0-9_]*", "variable.other"), match(r"\.[A-Za-z_][A-Za-z0-9_]*", "variable.other.member"),
         match(r"\|[ \t]*([A-Za-z_][A-Za-z0-9_]*)", "", _1="support.function"),

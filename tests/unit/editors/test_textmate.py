@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from editors import words
@@ -59,6 +59,7 @@ _FILES = st.lists(st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(_FILES)
+@example('TEMPLATE """{{""""\nFROM \n')
 def test_any_text_without_a_mistake_is_read_as_the_lexer_reads_it(text: str) -> None:
     document, found = parse(Source("Modelfile", text))
     shape = ("instruction-not-allowed-here", "stray-brace", "unclosed-block", "text-after-brace")
@@ -120,6 +121,7 @@ def _agrees(token: Token, scope: tuple[str, ...]) -> bool:
     ("SYSTEM Hello ${WHO}", "${", "punctuation.definition.variable"),
     ('TEMPLATE """{{ .System }}"""', ".System", "variable.other.member"),
     ('TEMPLATE """{{ .System\n"""\nFROM x', "FROM", "keyword.control"),
+    ('TEMPLATE """{{""""\nFROM x', "FROM", "keyword.control"),
     ('TEMPLATE """{% for m in x %}"""', "for", "keyword.control.template"),
     ('TEST t {\n  EXPECT not contains "a"\n}', "not", "keyword.operator.logical"),
     ("STAGE prod {\n  EXPECT ttft.p95 <= 500ms\n}", "ttft", "support.variable.metric"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
+from modelkit.cli.model_words import arg_flag
+
 if TYPE_CHECKING:
     from modelkit.cli.parser import Subcommands
 
@@ -38,6 +40,7 @@ def _export(commands: Subcommands) -> None:
                         "and llama-swap take several")
     parser.add_argument("-s", "--stage", help="the stage (default: $MODELKIT_STAGE, else prod for vllm and dev for the "
                         "others)")
+    arg_flag(parser)
     _written(parser, "the file (default: stdout)")
 
 

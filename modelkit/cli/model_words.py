@@ -18,8 +18,15 @@ def add_model_commands(commands: Subcommands) -> None:
         add(commands)
 
 
+def arg_flag(parser: argparse.ArgumentParser) -> None:
+    """`--arg`, for commands that read a Modelfile's meaning."""
+    parser.add_argument("--arg", metavar="NAME=VALUE", action="append", default=[],
+                        help="the value of an ARG; may be repeated")
+
+
 def lock_flags(parser: argparse.ArgumentParser) -> None:
     """`--locked` and `--frozen`, for commands that resolve a Modelfile's models."""
+    arg_flag(parser)
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--locked", action="store_true", help="stop if the lock would have to change")
     group.add_argument("--frozen", action="store_true", help="use the lock as it is; whether it is up to date or not")
@@ -34,6 +41,7 @@ def _lock(commands: Subcommands) -> None:
     parser = commands.add("lock", "lock", "write what every stage runs into the lock, by digest",
                           example="modelkit lock --check")
     parser.add_argument("file", metavar="FILE", nargs="?", help=_FILE)
+    arg_flag(parser)
     parser.add_argument("--check", action="store_true", help="only say whether it is up to date, offline; 1 if not")
     parser.add_argument("--upgrade", action="store_true", help="take what references and engines mean now")
 
@@ -112,6 +120,7 @@ def _gc(commands: Subcommands) -> None:
 
 def _sbom(commands: Subcommands) -> None:
     parser = commands.add("sbom", "sbom", "print the lock as a CycloneDX bill of materials", example="modelkit sbom")
+    arg_flag(parser)
     parser.add_argument("file", metavar="FILE", nargs="?", help=_FILE)
     _stages(parser)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from modelkit import __version__
 from modelkit.cli.exchange_words import add_exchange_commands
-from modelkit.cli.model_words import add_model_commands, lock_flags
+from modelkit.cli.model_words import add_model_commands, arg_flag, lock_flags
 
 _DESCRIPTION = "One Modelfile from laptop to production: llama.cpp for dev, vLLM for prod, one OpenAI API."
 _FILE = "a Modelfile, or a folder that holds one (default: the Modelfile of this folder)"
@@ -104,6 +104,7 @@ def _check(commands: Subcommands) -> None:
     parser = commands.add("check", "check", "say what is wrong with Modelfiles, and mend it",
                           example="modelkit check --fix Modelfile")
     parser.add_argument("files", metavar="FILE", nargs="*", help=f"{_FILE}; `-` for standard input")
+    arg_flag(parser)
     parser.add_argument("--fix", action="store_true", help="mend what has a safe fix, in the files themselves")
     parser.add_argument("--unsafe-fixes", action="store_true", help="with --fix or --diff: guess what was meant, too")
     parser.add_argument("--diff", action="store_true", help="write nothing; print what --fix would change, as a patch")
@@ -257,6 +258,7 @@ def _chat(commands: Subcommands) -> None:
 def _env(commands: Subcommands) -> None:
     parser = commands.add("env", "env", "print OPENAI_BASE_URL and OPENAI_API_KEY for a shell",
                           example='eval "$(modelkit env)"')
+    arg_flag(parser)
     _file(parser)
 
 

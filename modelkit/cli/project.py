@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,9 +66,10 @@ class Checked:
     diagnostics: tuple[Diagnostic, ...]
 
 
-def read(path: Path) -> Checked:
+def read(path: Path, given: Mapping[str, str] | None = None) -> Checked:
     """Read and check one file; what its comments leave out is not said. Raises Failure when it cannot be read."""
     from modelkit.language.check import compile_source
+    from modelkit.language.outside import outside_of
     from modelkit.language.source import Source
     from modelkit.language.suppressions import suppress
 
@@ -78,15 +79,18 @@ def read(path: Path) -> Checked:
         source = Source.read(path)
     except OSError as error:
         raise Failure("unreadable", f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    modelfile, diagnostics = compile_source(source)
+    modelfile, diagnostics = compile_source(source, outside_of(path, given))
     return Checked(path, source, modelfile, tuple(suppress(source, diagnostics, judged=())[0]))
 
 
-def load(path: Path, terminal: Terminal) -> Modelfile:
-    """The Modelfile at `path`, its diagnostics said on stderr. Raises Failure (exit 1) when it has errors."""
+def load(path: Path, terminal: Terminal, given: Mapping[str, str] | None = None) -> Modelfile:
+    """The Modelfile at `path` with the values that its ARGs are `given`, its diagnostics said on stderr.
+
+    Raises Failure (exit 1) when it has errors.
+    """
     from modelkit.language.excerpt import as_json, as_text, summary
 
-    checked = read(path)
+    checked = read(path, given)
     shown = [d for d in checked.diagnostics if d.rule.severity.value != "info"]
     if shown and not (terminal.quiet and checked.modelfile):
         for diagnostic in shown:
@@ -95,6 +99,65 @@ def load(path: Path, terminal: Terminal) -> Modelfile:
         raise Failure("modelfile", f"{path} has {summary(checked.diagnostics)}", exit_code=1,
                       data={"diagnostics": [as_json(d, checked.source) for d in checked.diagnostics]})
     return checked.modelfile
+
+
+def load_asked(arguments: Any, terminal: Terminal) -> Modelfile:
+    """The one Modelfile that a command line names, with the values that it gives."""
+    path = find(arguments.file)
+    return load(path, terminal, given(arguments, path))
+
+
+def given(arguments: Any, *sources: Source | Path) -> dict[str, str]:
+    """What `--arg NAME=value` says. Raises Failure for what is not of that shape, and for a name that none of the
+    Modelfiles declares."""
+    found: dict[str, str] = {}
+    for word in getattr(arguments, "arg", None) or ():
+        name, equals, value = word.partition("=")
+        if not equals:
+            raise Failure("usage", f"`--arg {word}` has no value", hint=f"--arg {word}=…")
+        found[name] = value
+    if found:
+        _presume_declared(found, sources)
+    return found
+
+
+def remembered(path: Path) -> dict[str, str]:
+    """What `up --arg` gave a Modelfile that runs on this machine, of ARGs that it still has; nothing if it runs not."""
+    from modelkit.language.checking.variables import arguments_of
+    from modelkit.language.parser import parse
+    from modelkit.language.source import Source
+    from modelkit.runtime.client import connect
+
+    if (client := connect(project_of(path))) is None:
+        return {}
+    with client:
+        generations = [one for one in client.status()["generations"]
+                       if one["modelfile"] in ("", os.path.realpath(path))]
+        generations.sort(key=lambda one: bool(one["routed"]))  # what serves counts
+        known = [client.plan(one["id"]).get("arguments", {}) for one in generations[-1:]]
+    if not any(known):
+        return {}
+    declared = arguments_of(parse(Source.read(path))[0])
+    return {name: value for one in known for name, value in one.items() if name in declared}
+
+
+def _presume_declared(names: Iterable[str], sources: Sequence[Source | Path]) -> None:
+    from modelkit.language.checking.variables import arguments_of
+    from modelkit.language.diagnostic import did_you_mean
+    from modelkit.language.parser import parse
+    from modelkit.language.source import Source
+
+    try:
+        texts = [one if isinstance(one, Source) else Source.read(one) for one in sources]
+    except OSError:
+        return  # whoever reads it to compile it says why it can't be read
+    declared = {name for one in texts for name in arguments_of(parse(one)[0])}
+    for name in names:
+        if name not in declared:
+            near = did_you_mean(name, declared)
+            raise Failure("unknown-arg", f"no ARG of {', '.join(one.name for one in texts)} is called `{name}`",
+                          f"did you mean `{near}`?" if near else
+                          "it declares " + ", ".join(sorted(declared)) if declared else "it declares none")
 
 
 def overrides(arguments: Any) -> Overrides:

@@ -74,4 +74,4 @@ def _together(now: Examined, fixable: Sequence[Diagnostic]) -> tuple[list[Diagno
         return [], now
     text, made = apply(now.source.text, fixes)
     kept = {id(fix) for fix in made}
-    return [one for one in fixable if id(one.fix) in kept], examine(replace(now.source, text=text))
+    return [one for one in fixable if id(one.fix) in kept], examine(replace(now.source, text=text), now.outside)

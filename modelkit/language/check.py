@@ -15,41 +15,43 @@ from modelkit.language.checking.running import judge_running
 from modelkit.language.checking.secrets import find_secrets
 from modelkit.language.checking.stages import read_stages
 from modelkit.language.checking.style import judge_style
-from modelkit.language.checking.variables import check_variables
+from modelkit.language.checking.variables import with_values
 from modelkit.language.checking.views import Checked
 from modelkit.language.diagnostic import Diagnostic, Report, Severity, in_file_order
 from modelkit.language.document import Document
 from modelkit.language.fixes import without
 from modelkit.language.modelfile import Layer, Modelfile, Said
 from modelkit.language.names import default_name
+from modelkit.language.outside import NOTHING, Outside
 from modelkit.language.parser import parse
 from modelkit.language.rules.ollama import SEVERAL_ADAPTERS
 from modelkit.language.rules.syntax import MISSING_FROM
 from modelkit.language.source import Source, Span
 
 
-def compile_source(source: Source) -> tuple[Modelfile | None, list[Diagnostic]]:
+def compile_source(source: Source, outside: Outside = NOTHING) -> tuple[Modelfile | None, list[Diagnostic]]:
     """One file, parsed and checked: its meaning, or None if anything is an error; all findings, in file order.
 
     A file whose shape is broken is checked too, so that all its errors come at once; warnings about its meaning wait
-    until the shape is whole, since they may be no more than a consequence.
+    until the shape is whole, since they may be no more than a consequence. Reads nothing but what
+    `outside` reads; without that, the texts of files are left out.
     """
     document, found = parse(source)
     report = Report(list(found))
     broken = bool(report.errors)
-    modelfile = check(document, report)
+    modelfile = check(document, report, outside)
     meaning = [d for d in report.found[len(found) :] if d.severity is Severity.ERROR or not broken]
     return modelfile, in_file_order([*found, *meaning])
 
 
-def check(document: Document, report: Report) -> Modelfile | None:
+def check(document: Document, report: Report, outside: Outside = NOTHING) -> Modelfile | None:
     """The document's meaning; None if `report` holds an error, this phase's or an earlier one's. Never raises."""
-    context = Context(report, document.source)
+    context = Context(report, document.source, outside)
+    document = with_values(document, outside.arguments, context)
     reader = LayerReader(context)
     layer = reader.read(document.instructions())
     stages = read_stages(document.blocks("STAGE"), context)
     tests = read_tests(document.blocks("TEST"), context)
-    check_variables(document, reader.variables, context)
     find_secrets(document.source, report)
     _judge_base(document, layer, report)
     _judge_adapters((layer, *(stage.layer for stage in stages.values())), context)
@@ -58,7 +60,8 @@ def check(document: Document, report: Report) -> Modelfile | None:
     source = document.source
     modelfile = Modelfile(
         path=source.name, name=reader.name or Said(default_name(source.name), Span(0, 0)), layer=layer,
-        stages=stages, tests=tests, line_starts=source.line_starts,
+        stages=stages, tests=tests, line_starts=source.line_starts, files=context.files,
+        arguments={name: outside.arguments[name] for name in reader.arguments if name in outside.arguments},
     )
     _judge_together(Checked.of(modelfile, document, report))
     return None if report.errors else modelfile

@@ -11,9 +11,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from modelkit.language.check import compile_source
-from modelkit.language.diagnostic import CompileError
+from modelkit.language.diagnostic import CompileError, Severity
 from modelkit.language.document import Block, Comment, Document, Instruction, Item, Value
 from modelkit.language.parser import parse
+from modelkit.language.rules.meaning import MISSING_ARGUMENT
 from modelkit.language.source import Source
 
 INDENT = "  "
@@ -36,7 +37,8 @@ def formatted(source: Source) -> str:
     Raises CompileError, with everything found, for a file with errors: nobody knows what its author meant.
     """
     modelfile, found = compile_source(source)
-    if modelfile is None:
+    errors = {one.rule.id for one in found if one.severity is Severity.ERROR}
+    if modelfile is None and errors != {MISSING_ARGUMENT.id}:  # what a file means with one is for others to say
         raise CompileError(found, source)
     return laid_out(parse(source)[0])
 

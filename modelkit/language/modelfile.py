@@ -152,7 +152,7 @@ class Modelfile:
     """One file's meaning, all stages.
 
     `path` is the file as the user named it. Places are spans into the Source that `check` was given; `where(span)`
-    turns one into `file:line`.
+    turns one into `file:line`. `files` are the files whose texts were taken in, by where the Modelfile names them.
     """
 
     path: str
@@ -161,10 +161,13 @@ class Modelfile:
     stages: Mapping[StageName, Stage] = field(default_factory=dict)
     tests: tuple[Test, ...] = ()
     line_starts: tuple[int, ...] = (0,)
+    files: Mapping[int, str] = field(default_factory=dict)
+    arguments: Mapping[str, str] = field(default_factory=dict)  # what ARGs were given from outside
 
     def where(self, span: Span) -> str:
-        """`Modelfile:12`, for origins and error messages."""
-        return f"{self.path}:{bisect_right(self.line_starts, span.start)}"
+        """`Modelfile:12`, or `Modelfile:12 (prompt.txt)`, for origins and error messages."""
+        file = f" ({self.files[span.start]})" if span.start in self.files else ""
+        return f"{self.path}:{bisect_right(self.line_starts, span.start)}{file}"
 
     def lineage(self, stage: StageName) -> tuple[Stage, ...]:
         """The blocks that speak for a stage, the nearest first; empty for a stage the file does not mention.

@@ -45,8 +45,10 @@ class Analysis:
     def examined(self) -> Examined:
         """What `modelkit check` finds."""
         from modelkit.findings.examine import Examined, examine
+        from modelkit.language.outside import NOTHING, outside_of
 
-        return examine(self.source) if len(self.source.text) <= LONGEST else Examined(self.source, None, ())
+        outside = outside_of(Path(self.source.name)) if self.folder is not None else NOTHING
+        return examine(self.source, outside) if len(self.source.text) <= LONGEST else Examined(self.source, None, ())
 
     @property
     def findings(self) -> tuple[Diagnostic, ...]:

@@ -145,6 +145,7 @@ class Plan(Frozen):
     host: str = "127.0.0.1"
     port: int = 8484
     api_key: str | None = None  # a reference (`env:NAME`, `file:path`), never a key
+    arguments: dict[str, str] = {}  # what ARGs were given on the command line
     needs: tuple[Need, ...] = ()
 
     @property

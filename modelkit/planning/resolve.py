@@ -105,6 +105,7 @@ class _Resolution:
         flags = [(word, self._origin(f)) for f in self.said.flags for word in (f.value.flag, f.value.value)
                  if word is not None]
         return Plan(
+            arguments=dict(self.modelfile.arguments),
             name=self.modelfile.name.value, modelfile=self.modelfile.path, stage=self.stage, kind=self.kind,
             platform=self.said.platform.value if self.said.platform else DEFAULT_PLATFORM,
             engine=engine, engine_name=engine_name, reference=self.facts.reference, weights=weights,

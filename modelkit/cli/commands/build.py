@@ -13,7 +13,7 @@ from modelkit.failure import Failure
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Make the weights of stages ahead of time: fetched, converted, quantized, locked. With -o, write a bundle."""
-    modelfile = project.load(project.find(arguments.file), terminal)
+    modelfile = project.load_asked(arguments, terminal)
     stages = Stages(modelfile, arguments)
     if arguments.output:
         return _bundle(stages, arguments, terminal)

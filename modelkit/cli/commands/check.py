@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelkit.cli import inputs
+from modelkit.cli import inputs, project
 from modelkit.cli.findings import FORMATS, Checked, put, summary
 from modelkit.cli.rewriting import rewrite
 from modelkit.cli.terminal import Terminal
@@ -50,10 +50,14 @@ def _form(arguments: Namespace, *, to_stdout: bool) -> str:
 
 def _check(path: Path | None, arguments: Namespace, chosen: Selection, terminal: Terminal) -> Checked:
     from modelkit.findings.examine import examine
+    from modelkit.language.outside import Outside, outside_of
     from modelkit.language.source import Source
 
     data, name = inputs.read(path), inputs.name_of(path)
-    examined, fixed, changed = examine(Source.decode(name, data)), None, False
+    source = Source.decode(name, data)
+    given = project.given(arguments, source)
+    outside = Outside(given) if path is None else outside_of(path, given)
+    examined, fixed, changed = examine(source, outside), None, False
     if arguments.fix or arguments.diff:
         fixed = _fix(examined, arguments, chosen)
         if _put(path, data, fixed.text, arguments, terminal):

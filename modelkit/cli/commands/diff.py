@@ -13,7 +13,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """What would change for clients if one stage took the other's place. Changes nothing and fetches nothing."""
     from modelkit.planning.difference import KINDS, differences
 
-    stages = Stages(project.load(project.find(arguments.file), terminal), arguments)
+    stages = Stages(project.load_asked(arguments, terminal), arguments)
     left, right = stages.plan(arguments.left), stages.plan(arguments.right)
     found = differences(left, right)
     counts = {kind: sum(one.kind == kind for one in found) for kind in reversed(KINDS)}

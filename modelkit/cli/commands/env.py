@@ -14,20 +14,21 @@ NO_KEY = "none-needed"
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """What an app's environment needs, whatever stage serves."""
-    variables = variables_of(arguments.file, terminal)
+    variables = variables_of(arguments.file, terminal, arguments)
     terminal.document(variables)
     for name, value in variables.items():
         terminal.data(f"export {name}={shlex.quote(value)}")
     return 0
 
 
-def variables_of(word: str | None, terminal: Terminal) -> dict[str, str]:
+def variables_of(word: str | None, terminal: Terminal, arguments: Namespace | None = None) -> dict[str, str]:
     """OPENAI_BASE_URL and OPENAI_API_KEY of a project: of what runs, else of what the Modelfile says."""
     from modelkit.planning.resolve import address
     from modelkit.runtime.client import connect
 
     path = project.find(word)
-    modelfile = project.load(path, Terminal(quiet=True, stderr=terminal.stderr))
+    given = project.remembered(path) | project.given(arguments, path)
+    modelfile = project.load(path, Terminal(quiet=True, stderr=terminal.stderr), given)
     client = connect(project.project_of(path))
     if client is None:
         host, port, api_key = address(modelfile, project.stage_of(Namespace(stage=None)), project.overrides(None))

@@ -119,7 +119,9 @@ def _export(arguments: Namespace, terminal: Terminal) -> int:
     from modelkit.exchange.subjects import Subject
 
     stage = arguments.stage or os.environ.get("MODELKIT_STAGE") or FORMATS[arguments.format].stage
-    subjects = [Subject(project.load(path, terminal), stage) for path in project.all_of(arguments.files)]
+    paths = project.all_of(arguments.files)
+    given = project.given(arguments, *paths)
+    subjects = [Subject(project.load(path, terminal, given), stage) for path in paths]
     exported = write(arguments.format, subjects)
     if arguments.output:
         _write(Path(arguments.output), exported.text, arguments.force)

@@ -27,7 +27,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 def _stage(arguments: Namespace, terminal: Terminal) -> int:
     from modelkit import engines
 
-    stages = Stages(project.load(project.find(arguments.file), terminal), arguments)
+    stages = Stages(project.load_asked(arguments, terminal), arguments)
     plan = stages.plan(project.stage_of(arguments))
     words, flagless, lost = engines.words(plan), *_flagless(plan, engines.words(plan))
     refusal = _refusal(plan)

@@ -16,7 +16,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """Write what every stage runs, by digest; with --check, say whether that is up to date, and ask nobody."""
     if arguments.check and arguments.upgrade:
         raise Failure("usage", "--check and --upgrade exclude each other")
-    modelfile = project.load(project.find(arguments.file), terminal)
+    modelfile = project.load_asked(arguments, terminal)
     lock = LockFile(modelfile, upgrade=arguments.upgrade, rewrite=True)
     stages = Stages(modelfile, arguments, lock=lock)
     if arguments.check:

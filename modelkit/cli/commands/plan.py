@@ -17,7 +17,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     documents = []
     for word in arguments.files or [None]:
         path = project.find(word)
-        stages = Stages(project.load(path, terminal), arguments)
+        stages = Stages(project.load(path, terminal, project.given(arguments, path)), arguments)
         found = stages.look(stage)
         plan, reason = stages.plan(stage, found), stages.stale(stage, found)
         provider = stages.provider(plan)

@@ -22,7 +22,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     if arguments.source == arguments.target:
         raise Failure("usage", f"stage `{arguments.source}` cannot be promoted to itself")
     path = project.find(arguments.file)
-    modelfile = project.load(path, terminal)
+    modelfile = project.load(path, terminal, project.remembered(path) | project.given(arguments, path))
     with terminal.progress() as progress:
         source, target = Stages(modelfile, arguments).prepare((arguments.source, arguments.target), progress, terminal)
     project.say_losses(target.plan, terminal)

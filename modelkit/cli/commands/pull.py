@@ -45,7 +45,8 @@ def _stages(word: str | None, arguments: Namespace, terminal: Terminal, progress
     if arguments.refresh:
         raise Failure("usage", "--refresh is for references; a Modelfile's are pinned by its lock",
                       "modelkit lock --upgrade")
-    modelfile = project.load(project.find(word), terminal)
+    path = project.find(word)
+    modelfile = project.load(path, terminal, project.given(arguments, path))
     stages, found = Stages(modelfile, arguments), []
     for stage in arguments.stages or stages.lock.stages():
         found.append((stage, fetch(stages.look(stage), stages.lock, stage, stages.store, progress)))

@@ -27,7 +27,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """The prompt that a stage's engine reads for a conversation. Changes nothing and fetches nothing."""
     stage = project.stage_of(arguments)
     request = _asked(arguments)
-    stages = Stages(project.load(project.find(arguments.file), terminal), arguments)
+    stages = Stages(project.load_asked(arguments, terminal), arguments)
     found = stages.look(stage)
     plan = stages.plan(stage, found)
     template = _template(plan, found)

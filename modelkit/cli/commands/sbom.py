@@ -16,7 +16,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """Print the lock as a CycloneDX bill of materials."""
     from modelkit.planning.sbom import bom
 
-    modelfile = project.load(project.find(arguments.file), terminal)
+    modelfile = project.load_asked(arguments, terminal)
     lock = LockFile(modelfile)
     if lock.lock is None:
         raise Failure("lock-missing", f"there is no {lock.path}, which the bill of materials is made from",

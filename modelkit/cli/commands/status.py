@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """What of a Modelfile runs, and with `--drift` in what it is not what the file says; 1 when it is not."""
     path = project.find(arguments.file)
-    stages = Stages(project.load(path, Terminal(quiet=True, stderr=terminal.stderr)), arguments)
+    given = project.remembered(path) | project.given(arguments, path)
+    stages = Stages(project.load(path, Terminal(quiet=True, stderr=terminal.stderr), given), arguments)
     seen = _at_url(arguments, stages) if arguments.url else [*_deployed(path, stages, arguments), *_local(path)]
     if not seen:
         raise Failure("not-running", f"no engine of {path} is ready", exit_code=1,

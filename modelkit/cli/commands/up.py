@@ -29,7 +29,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     if arguments.wait and not arguments.detach:
         raise Failure("usage", "--wait goes with --detach", hint="without --detach, `up` stays anyway")
     paths, stage = project.all_of(arguments.files), project.stage_of(arguments)
-    modelfiles = [project.load(path, terminal) for path in paths]
+    given = project.given(arguments, *paths)
+    modelfiles = [project.load(path, terminal, given) for path in paths]
     elsewhere = [path for path, modelfile in zip(paths, modelfiles, strict=True)
                  if deploy.belongs(modelfile, stage, arguments)]
     if elsewhere and len(paths) == 1:

@@ -12,6 +12,7 @@ from modelkit.language.document import Word
 from modelkit.language.fixes import guess, instead, without
 from modelkit.language.kinds import Kind, Scalar, Wrong, one_of, without_comment
 from modelkit.language.names import nearest_name
+from modelkit.language.outside import NOTHING, Outside
 from modelkit.language.rules.meaning import BAD_NAME, BAD_VALUE, NEEDS_LATER_RELEASE, NOT_YET
 from modelkit.language.rules.ollama import DUPLICATE_SCALAR
 from modelkit.language.source import Source, Span
@@ -23,7 +24,8 @@ class Context:
 
     report: Report
     source: Source
-    variables: set[str] = field(default_factory=set)  # what ARG has declared so far
+    outside: Outside = NOTHING
+    files: dict[int, str] = field(default_factory=dict)  # where a text is from that is not written in the file
     _said_not_yet: set[str] = field(default_factory=set)
 
     def later(self, what: str, span: Span, *, essential: bool = False, hint: str | None = None) -> None:

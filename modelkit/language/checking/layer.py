@@ -16,16 +16,18 @@ from modelkit.language.checking.settings import read_parameter, read_serve
 from modelkit.language.checking.sweeps import check_sweep
 from modelkit.language.checking.templates import check_template
 from modelkit.language.diagnostic import Severity
-from modelkit.language.document import Instruction, Word
+from modelkit.language.document import Instruction, Value, Word
 from modelkit.language.fixes import instead, without
 from modelkit.language.instructions import INSTRUCTIONS
 from modelkit.language.modelfile import Layer, Message, Role, Said
 from modelkit.language.names import MODEL_NAME, VARIABLE
+from modelkit.language.outside import UnreadableFile
 from modelkit.language.quantization import PRECISIONS, named_in
-from modelkit.language.rules.meaning import BAD_VALUE
+from modelkit.language.rules.meaning import BAD_VALUE, UNREADABLE_FILE
 from modelkit.language.rules.ollama import EMPTY_VALUE
 from modelkit.language.rules.production import NEEDS_IMATRIX
 from modelkit.language.source import Span
+from modelkit.templates import is_jinja
 
 ACTS_AS = {"model": "FROM"} | {
     keyword.lower(): keyword
@@ -40,12 +42,12 @@ _EMPTY = {"FROM": "`FROM` is empty; it means this file's own folder"}
 class LayerReader:
     """Reads one block. `experiments` says that it is the block of an experiment.
 
-    Afterwards `name` holds what NAME said, and `variables` the names that ARG declared.
+    Afterwards `name` holds what NAME said, and `arguments` where the ARGs are.
     """
 
     def __init__(self, context: Context, *, experiments: bool = False) -> None:
         self.name: Said[str] | None = None
-        self.variables: dict[str, Instruction] = {}
+        self.arguments: dict[str, Span] = {}
         self._context = context
         self._experiments = experiments
         self._said = Gathered(context)
@@ -72,7 +74,7 @@ class LayerReader:
 
     def _judge_effect(self, keyword: str, instruction: Instruction, wrong: bool) -> None:
         row = INSTRUCTIONS[keyword]
-        own_rule = keyword in ("QUANTIZE", "ARG")  # judged when the whole block, the whole file is known
+        own_rule = keyword == "QUANTIZE"  # judged when the whole block is known
         if not row.effective and not own_rule and (row.essential or not wrong):
             self._context.later(keyword, instruction.keyword.span, essential=row.essential, hint=row.instead)
 
@@ -119,7 +121,25 @@ class LayerReader:
         self._said.put(keyword, Said(value.text, value.span))
 
     def _file(self, keyword: str, instruction: Instruction) -> None:
-        """SYSTEMFILE, TEMPLATEFILE: what a later release reads."""
+        """SYSTEMFILE, TEMPLATEFILE: a file's text, as SYSTEM or TEMPLATE would say it."""
+        path, acts_as = instruction.value, keyword.removesuffix("FILE")
+        read = self._context.outside.read
+        if read is None:
+            return  # a text that is in no folder
+        try:
+            text = read(path.text)
+        except UnreadableFile as why:
+            self._context.report.add(UNREADABLE_FILE, f"`{shown(path.text)}` {why}", path.span)
+            return
+        if not text:
+            self._context.report.add(EMPTY_VALUE, f"`{shown(path.text)}` is empty; it does nothing", path.span)
+            return
+        if acts_as == "TEMPLATE":
+            text = _marked(text) if path.text.lower().endswith(".jinja") else text
+            # Places in the file are none of this one: everything is said at the path.
+            check_template(Value(text, path.span, Span(path.span.start, path.span.start)), self._context)
+        self._context.files[path.span.start] = path.text
+        self._said.put(acts_as, Said(text, path.span))
 
     def _name(self, keyword: str, instruction: Instruction) -> None:
         value = instruction.value
@@ -131,9 +151,11 @@ class LayerReader:
     def _variable(self, keyword: str, instruction: Instruction) -> None:
         value = instruction.value
         name = value.text.split(maxsplit=1)[0] if value.text else ""
-        if self._context.name("a variable", VARIABLE, name, value.span):
-            self._context.variables.add(name)
-            self.variables[name] = instruction
+        if not self._context.name("a variable", VARIABLE, name, value.span):
+            return
+        if (first := self.arguments.setdefault(name, value.span)) is not value.span:
+            self._context.twice(f"ARG {name}", value.span, first)
+            self.arguments[name] = value.span
 
     def _parameter(self, keyword: str, instruction: Instruction) -> None:
         name = instruction.name or Word("", instruction.keyword.span)
@@ -191,6 +213,11 @@ class LayerReader:
 
     def _try(self, keyword: str, instruction: Instruction) -> None:
         check_sweep(instruction, self._context, self._experiments)
+
+
+def _marked(text: str) -> str:
+    """A Jinja text that is known as one by itself, too, and renders the same."""
+    return text if is_jinja(text) else "{% if true %}{% endif %}{{ '' }}" + text
 
 
 def meant(instruction: Instruction) -> str:

@@ -128,7 +128,9 @@ def _tools(text: str, word: str, template: Layered[str], checked: Checked) -> No
 def _within(said: Layered[str], checked: Checked, start: int, end: int) -> Span:
     """The place of a part of a value that is known by its span alone."""
     instruction = checked.instruction(said.span)
-    return place(instruction.value, start, end) if instruction is not None else said.span
+    if instruction is None or instruction.value.text != said.value:  # it is the text of a file
+        return said.span
+    return place(instruction.value, start, end)
 
 
 def _turns(messages: Sequence[Layered[Message]], view: View, checked: Checked) -> None:

@@ -56,7 +56,7 @@ def check_reference(value: Value, context: Context) -> None:
     """Reports what is wrong, or likely to go wrong, with the reference of a FROM, an ADAPTER or a DRAFT."""
     text, span, report = value.text, value.span, context.report
     scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*)://", text)
-    placeholders = [m[0] for m in _PLACEHOLDER.finditer(text) if m[0][2:-1] not in context.variables]
+    placeholders = [m[0] for m in _PLACEHOLDER.finditer(text)]
     if placeholders:
         report.add(PLACEHOLDER, f"`{shown(placeholders[0])}` is a placeholder, and nothing replaces it", span)
     elif is_path(text):

@@ -144,10 +144,29 @@ NOT_YET = MEANING.warning(
     "it has no effect yet.",
     help="Keep the line if it does no harm to have it ignored.",
 )
+MISSING_ARGUMENT = MEANING.error(
+    "missing-argument",
+    "An ARG has neither a default nor a value from the command line.",
+    why="What the file means is not known without it.",
+    help="Write a default after the name, or set it: `--arg NAME=value`.",
+)
+UNKNOWN_VARIABLE = MEANING.error(
+    "unknown-variable",
+    "A `${NAME}` that no ARG declares, in a file that has ARGs.",
+    why="In such a file `${…}` is replaced everywhere, texts and templates too; a name that stayed as it is would "
+    "reach the model. A file without ARG keeps `${…}` as it is, as Ollama does.",
+    help="Correct the name, declare it with ARG, or write `$${NAME}` for the text `${NAME}` itself.",
+)
+UNREADABLE_FILE = MEANING.error(
+    "unreadable-file",
+    "A SYSTEMFILE or TEMPLATEFILE that is missing, too large, or cannot be read.",
+    why="Its text is what the model reads. The path is relative to the Modelfile; the file may have 1 MiB.",
+    help="Correct the path, or put the text itself into SYSTEM or TEMPLATE.",
+)
 NEEDS_LATER_RELEASE = MEANING.error(
     "needs-later-release",
     "Something is understood, cannot be done in this release, and cannot be left out.",
-    why="The model would behave otherwise than the file says, for example without its adapter or its system prompt.",
+    why="The model would behave otherwise than the file says, for example for another task.",
     help="Remove the line, or say the same in a way that the hint names.",
 )
 TEST_CANNOT_PASS = MEANING.warning(

@@ -16,10 +16,14 @@ from modelkit.language.format import formatted, laid_out
 from modelkit.language.layers import effective
 from modelkit.language.modelfile import KNOWN_STAGES, Said
 from modelkit.language.ollama import OllamaError, commands
+from modelkit.language.outside import Outside
 from modelkit.language.parser import parse
 from modelkit.language.source import Source
 
 Shape = tuple[Any, ...]
+
+GIVEN = Outside({"SIZE": "3b", "TONE": "terse"})
+"""A layout does not need the values of ARGs; a meaning does."""
 
 
 def the_front_end_answers(text: str) -> bool:
@@ -44,10 +48,10 @@ def the_front_end_answers(text: str) -> bool:
 def a_layout_changes_nothing_else(text: str) -> None:
     """Idempotent; the same meaning to us and to Ollama; the same comments, values and order; no new finding."""
     before = Source("Modelfile", text)
-    document, (meant, found) = parse(before)[0], compile_source(before)
+    document, (meant, found) = parse(before)[0], compile_source(before, GIVEN)
     assert meant is not None
     after = Source("Modelfile", laid_out(document))
-    again, (means, finds) = parse(after)[0], compile_source(after)
+    again, (means, finds) = parse(after)[0], compile_source(after, GIVEN)
     assert laid_out(again) == after.text
     assert list(shapes(document.items)) == list(shapes(again.items))
     assert meaning(meant) == meaning(means)

@@ -31,6 +31,7 @@ from modelkit.language.rules import RULES
 from modelkit.language.source import Source, Span
 from modelkit.language.suppressions import suppress
 from modelkit.models import reference
+from tests.unit.language.outsides import BESIDE
 
 ROOT = Path(__file__).parents[3]
 FROM = "FROM llama3.2:3b\n"
@@ -44,7 +45,7 @@ def compiled(text: str, name: str = "assistant.Modelfile") -> Modelfile:
 
 def said(text: str) -> list[str]:
     source = Source("Modelfile", text)
-    return [d.rule.id for d in suppress(source, compile_source(source)[1])[0]]
+    return [d.rule.id for d in suppress(source, compile_source(source, BESIDE)[1])[0]]
 
 
 def errors(found: list[Diagnostic]) -> list[str]:

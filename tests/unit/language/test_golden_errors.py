@@ -18,6 +18,7 @@ from modelkit.language.rules import RULES
 from modelkit.language.source import Source
 from modelkit.language.suppressions import suppress
 from tests.conftest import Golden
+from tests.unit.language.outsides import BESIDE
 
 CASES = sorted((Path(__file__).parents[2] / "golden/errors").glob("*.modelfile"))
 MARK = b"#!"
@@ -27,7 +28,7 @@ def said_of(source: Source, slug: str) -> list[Diagnostic]:
     """What the whole compiler says, without what the case's own comments leave out; of an engine's rule what is known
     of engines too.
     """
-    modelfile, found = compile_source(source)
+    modelfile, found = compile_source(source, BESIDE)
     if modelfile is not None and RULES[slug].family == "engine":
         found = in_file_order([*found, *findings(modelfile)])
     return suppress(source, found)[0]

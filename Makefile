@@ -44,8 +44,9 @@ parity: $(VENV)/.setup-dev
 golden: $(VENV)/.setup-dev
 	$(BIN)/pytest -m "not live_llamacpp and not live_vllm and not live_parity and not live_ray" --update-golden
 
-# Longer than the suite allows: hostile headers of models, 10,000 mutations of each form.
+# Longer than the suite allows: other examples of every property, hostile headers, 10,000 mutations of each form.
 fuzz: $(VENV)/.setup-dev
+	$(BIN)/pytest -n auto --hypothesis-profile explore $$(grep -rl "from hypothesis" --include="test_*.py" tests/unit)
 	$(BIN)/python -m tests.unit.models.test_gguf 10000
 	$(BIN)/python -m tests.unit.language.test_fuzz $$(date +%s) 20000
 	$(BIN)/python -m tests.unit.language.test_fuzz_ollama $$(date +%s) 20000

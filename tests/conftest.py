@@ -1,4 +1,8 @@
-"""What every test may use: golden files, and the switch that rewrites them."""
+"""What every test may use: golden files, and the switch that rewrites them.
+
+Hypothesis draws the same examples in each run of the suite, so that a run says something about the change before it.
+New ones are looked for by `make fuzz`, which takes the profile `explore`.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 Golden = Callable[[Path, str], None]
+
+settings.register_profile("suite", derandomize=True)
+settings.register_profile("explore", derandomize=False, print_blob=True)
+settings.load_profile("suite")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

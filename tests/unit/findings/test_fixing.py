@@ -86,5 +86,5 @@ def test_fixes_that_undo_each_other_end() -> None:
         return [Diagnostic(LOWER_CASE_INSTRUCTION, "swap", Span(at, at + 1), fix=Fix("swap", (edit,)))]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("modelkit.findings.examine.compile_source", lambda now: (None, swapped(now)))
+        patch.setattr("modelkit.findings.examine.compile_source", lambda now, _: (None, swapped(now)))
         assert fixed(source).text in ("FROM llama3.2:3b\n# b\n", source.text)

@@ -40,7 +40,8 @@ def test_sarif_is_valid_by_its_published_schema() -> None:
     document = sarif(every())
     jsonschema.Draft4Validator(SCHEMA).validate(json.loads(json.dumps(document)))
     ids = {result["ruleId"] for result in document["runs"][0]["results"]}
-    of_files = {"folder-name", "unreadable-file", *FAMILIES["model"].rules}  # these files are not on disk, nor called as their folders
+    # These files are not on disk, nor called as their folders.
+    of_files = {"folder-name", "unreadable-file", *FAMILIES["model"].rules}
     assert ids >= set(EXAMPLES) - of_files
 
 

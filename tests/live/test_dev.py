@@ -101,6 +101,21 @@ def test_up_twice_changes_nothing_and_a_change_swaps(folder: Path) -> None:
     assert generation["rss"] < 1.5e9
 
 
+def test_values_of_args_are_remembered_and_texts_from_files_watched(folder: Path) -> None:
+    system = TEXT.replace("SYSTEM You answer in one short sentence.", "ARG TONE\nSYSTEMFILE ${TONE}.txt")
+    (folder / "Modelfile").write_text(system)
+    (folder / "terse.txt").write_text("Be terse.")
+    modelkit("up", str(folder), "-d", "--wait", "--port", str(free_port()), "--arg", "TONE=terse")
+    (one,) = json_of("status", str(folder), "--drift")["engines"]
+    assert not one["drift"]
+    assert client_of(folder).chat.completions.create(model="bot", messages=HELLO).choices
+    (folder / "terse.txt").write_text("Be kind.")
+    done = modelkit("status", str(folder), "--drift", code=1)
+    assert "system: Be kind. is wanted, Be terse. runs" in done.stdout
+    modelkit("down", str(folder))
+    assert "missing-argument" in modelkit("status", str(folder), code=1).stderr
+
+
 def test_two_ups_at_once_start_one_engine(folder: Path) -> None:
     port = str(free_port())
     both = [subprocess.Popen([MODELKIT, "up", str(folder), "-d", "--wait", "--port", port, "--json"],

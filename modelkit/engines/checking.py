@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from modelkit.engines.advisories import GRAVE, Advisory, advisories
@@ -23,7 +24,7 @@ from modelkit.failure import Failure
 from modelkit.language.diagnostic import Diagnostic, Rule, in_file_order
 from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
 from modelkit.language.fixes import guess
-from modelkit.language.layers import Layered, effective
+from modelkit.language.layers import Effective, Layered, effective
 from modelkit.language.modelfile import EngineChoice, Flag, Modelfile
 from modelkit.language.rules.engine import (
     ENGINE_ADVISORY,
@@ -57,15 +58,16 @@ def findings(modelfile: Modelfile, locked: Mapping[str, str] | None = None) -> l
     """In file order, one finding once however many stages share it. `locked` has versions of engines by stage."""
     found: dict[tuple[str, str, int], Diagnostic] = {}
     for name in modelfile.stages or ("dev",):
-        stage = _stage(modelfile, name, (locked or {}).get(name, ""))
+        said = effective(modelfile, name)
+        stage = _stage(modelfile, said, (locked or {}).get(name, ""))
         if stage is None:
             continue
-        said = effective(modelfile, name)
         for one in (*misfits(said, stage.engine), *_flags(stage), *_bumps(modelfile, stage), *_advisories(stage)):
             found.setdefault((one.rule.id, one.message, one.span.start), one)
     return in_file_order(found.values())
 
 
+@lru_cache(maxsize=256)  # the files of one project say few ranges
 def picked(engine: str, specifier: str) -> str:
     """The version that modelkit takes for a range: what it installs, else its image, else the newest it knows of."""
     return next(iter(_allowed(engine, specifier, _known(engine))), "")
@@ -87,9 +89,14 @@ def _allowed(engine: str, specifier: str, known: Iterable[str]) -> Iterator[str]
     yield from (one for one in known if allowed.contains(one, prereleases=True))
 
 
-def _stage(modelfile: Modelfile, name: str, locked: str) -> _Stage | None:
-    said = effective(modelfile, name)
-    choice = said.engine.value if said.engine else EngineChoice(DEFAULT_ENGINE[modelfile.kind(name)])
+@lru_cache(maxsize=256)
+def _tabled(engine: str, specifier: str) -> tuple[str, ...]:
+    """The versions with a table that a range allows."""
+    return tuple(_allowed(engine, specifier, versions(engine)))
+
+
+def _stage(modelfile: Modelfile, said: Effective, locked: str) -> _Stage | None:
+    choice = said.engine.value if said.engine else EngineChoice(DEFAULT_ENGINE[modelfile.kind(said.stage)])
     place = said.engine or said.base
     version = next(_allowed(choice.name, choice.version, filter(None, [locked])), "")  # a stale lock may name another
     others = versions(choice.name)[-1:] if choice.name == "llama.cpp" and not version else ()
@@ -97,7 +104,7 @@ def _stage(modelfile: Modelfile, name: str, locked: str) -> _Stage | None:
     if place is None or not version:
         return None
     platform = said.platform.value if said.platform else DEFAULT_PLATFORM
-    return _Stage(name, choice.name, choice.version, version, place.span, tuple(said.flags),
+    return _Stage(said.stage, choice.name, choice.version, version, place.span, tuple(said.flags),
                   container=platform not in (DEFAULT_PLATFORM, "systemd") and choice.name in IMAGES, others=others)
 
 
@@ -122,7 +129,7 @@ def _bumps(modelfile: Modelfile, stage: _Stage) -> Iterator[Diagnostic]:
     old = table(stage.engine, stage.version)
     if old is None or stage.engine.startswith("llama"):  # builds of llama.cpp are nobody's range
         return
-    inside = [one for one in _allowed(stage.engine, stage.specifier, versions(stage.engine)) if one != old.version]
+    inside = [one for one in _tabled(stage.engine, stage.specifier) if one != old.version]
     outside = [one for one in newer(stage.engine, old.version) if one not in inside][:1]
     if not stage.specifier:
         inside, outside = [], list(newer(stage.engine, old.version)[:1])

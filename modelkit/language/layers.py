@@ -76,7 +76,6 @@ _SCALARS = {"FROM": "base", "QUANTIZE": "quantize", "ENGINE": "engine", "PLATFOR
 _MAPPINGS = {"PARAMETER": "parameters", "SERVE": "serve"}
 _REPLACED = {"MESSAGE": "messages", "ADAPTER": "adapters", "LICENSE": "licenses"}
 _ADDED = {"FLAG": "flags", "POLICY": "policies", "EXPECT": "expectations"}
-_STOP = Unset("PARAMETER", "stop")
 
 
 def effective(modelfile: Modelfile, stage: StageName) -> Effective:
@@ -118,20 +117,27 @@ class _Merge:
         for instruction, name in _SCALARS.items():
             if (said := getattr(layer, name)) is not None:
                 self.fields[name] = layered(said)
-                self.unset.discard(Unset(instruction))
+                self._said(instruction)
         for instruction, name in _MAPPINGS.items():
-            for key, said in getattr(layer, name).items():
-                self.fields[name] = {**self.fields.get(name, {}), key: layered(said)}
-                self.unset.discard(Unset(instruction, key))
+            if values := getattr(layer, name):
+                self.fields[name] = self.fields.get(name, {}) | {key: layered(said) for key, said in values.items()}
+                for key in values:
+                    self._said(instruction, key)
         for instruction, name in _REPLACED.items():
             if (values := getattr(layer, name)) is not None:
                 self.fields[name] = tuple(layered(said) for said in values)
-                self.unset.discard(Unset(instruction))
+                self._said(instruction)
         if layer.stop is not None:
             self.fields["stop"] = tuple(layered(said) for said in layer.stop)
-            self.unset.discard(_STOP)
+            self._said("PARAMETER", "stop")
         for name in _ADDED.values():
-            self.fields[name] = (*self.fields.get(name, ()), *(layered(said) for said in getattr(layer, name)))
+            if values := getattr(layer, name):
+                self.fields[name] = (*self.fields.get(name, ()), *(layered(said) for said in values))
+
+    def _said(self, instruction: str, key: str | None = None) -> None:
+        """What a lower block dropped is said again."""
+        if self.unset:
+            self.unset.discard(Unset(instruction, key))
 
     def _drop(self, unset: Unset) -> None:
         self.unset.add(unset)

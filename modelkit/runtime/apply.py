@@ -21,6 +21,7 @@ from modelkit.runtime.deployments import Deployment
 Say = Callable[[str], None]
 
 _PATIENCE = 15.0  # seconds that a client has to end after Ctrl-C
+_TURN = 0.5  # seconds
 _SHOWN = 200  # lines of a client's last words
 
 _EXPLAINED: tuple[tuple[str, str], ...] = (
@@ -166,13 +167,20 @@ def _run(command: Command, folder: Path, environment: Mapping[str, str], say: Sa
                    for stream, lines in ((process.stdout, output), (process.stderr, errors))]
         for reader in readers:
             reader.start()
-        process.wait()
+        _wait(process)
     except BaseException:
         _end(process)
         raise
     for reader in readers:
         reader.join(_PATIENCE)  # a grandchild may hold the pipe
     return replace(Ran(command, process.returncode, (), ()), output=tuple(output), errors=tuple(errors))
+
+
+def _wait(process: subprocess.Popen[bytes]) -> None:
+    """Until it ends, in turns: the kernel may give a Ctrl-C to another thread, and a wait without end hears nothing."""
+    while process.returncode is None:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_TURN)
 
 
 def _read(stream: IO[bytes], lines: list[str], say: Say) -> None:

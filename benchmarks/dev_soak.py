@@ -132,8 +132,13 @@ class Soak:
         await self._chat(f"{shared} {self.draw.choice(self.prompts)}", max_tokens=4)
 
     async def to_the_end(self) -> None:
-        answer = await self._chat("Begin.", max_tokens=None, ignore_eos=True)
-        assert answer["usage"]["total_tokens"] == CONTEXT, answer["usage"]
+        """A thousand tokens take as long as the machine has time for; a stream shows that they go on."""
+        body = _body("Begin.", max_tokens=None, ignore_eos=True, stream=True, stream_options={"include_usage": True})
+        async with self.http.stream("POST", "/v1/chat/completions", json=body) as answer:
+            assert answer.status_code == 200, await answer.aread()
+            lines = [line async for line in answer.aiter_lines() if line]
+        usage = json.loads(lines[-2][6:])["usage"]
+        assert usage["total_tokens"] == CONTEXT, usage
 
     async def _chat(self, prompt: str, **fields: Any) -> Json:
         answer = await self.http.post("/v1/chat/completions", json=_body(prompt, **fields))

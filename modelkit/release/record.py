@@ -21,8 +21,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from modelkit.failure import Failure
-
-Verdict = Literal["pass", "fail", "error", "inconclusive", "skipped"]
+from modelkit.release.verdict import Verdict
 
 
 class _Part(BaseModel):

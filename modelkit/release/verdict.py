@@ -1,4 +1,4 @@
-"""Verdicts of checks, and how they fold. "The check broke" must never read as "the model is bad", nor as "it passed"."""
+"""Verdicts of checks, and how they fold. "The check broke" never reads as "the model is bad", nor as "it passed"."""
 
 from __future__ import annotations
 

@@ -95,9 +95,9 @@ def _template(plan: Plan, found: Found) -> str:
                       f"modelkit pull {plan.modelfile}")
     assert model.chat_template is not None, "planning refuses a model without one"
     own = model.chat_template
-    made = found.base is not None and found.base.form == "gguf" and found.wanted.form == "safetensors"
     silent = model.bos is not None and model.bos not in own and "bos_token" not in own
-    return "{{ bos_token }}" + own if made and model.adds_bos and silent else own
+    of_gguf = found.base is not None and found.base.form == "gguf"  # of a folder, engines render what is written
+    return "{{ bos_token }}" + own if of_gguf and model.adds_bos and silent else own
 
 
 def _prompt(plan: Plan, found: Found, template: str, request: dict[str, Any]) -> str:

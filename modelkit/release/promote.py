@@ -31,6 +31,7 @@ from modelkit.release.parity import (
     own_conversations,
     shipped_conversations,
 )
+from modelkit.release.parity.engine import engine_side
 
 TOOL = f"modelkit {modelkit.__version__}"
 
@@ -129,19 +130,7 @@ def promote(modelfile: Modelfile, source: Bundle, target: Bundle, endpoint: Endp
 
 
 def _renderer(socket: str, plan: Plan) -> Callable[[Conversation], Rendering]:
-    """What an engine reads of a conversation; one that embeds or reranks reads its texts, without a template."""
-    model = plan.name
-
-    def render(conversation: Conversation) -> Rendering:
-        said = {"messages": list(conversation.messages), "add_generation_prompt": True} if plan.task == "chat" else {
-            "prompt": "\n".join(str(one["content"]) for one in conversation.messages)}
-        answer = call(socket, "/tokenize", {"model": model, **said})
-        return Rendering(tuple(answer["tokens"]), spell)
-
-    def spell(ids: Sequence[int]) -> str:
-        return str(call(socket, "/detokenize", {"model": model, "tokens": list(ids)})["prompt"]) if ids else ""
-
-    return render
+    return engine_side(lambda path, body: call(socket, path, body), plan.name, plan.task)
 
 
 def subject(modelfile: Modelfile, target: Bundle) -> records.Subject:

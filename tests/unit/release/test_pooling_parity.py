@@ -26,4 +26,4 @@ def test_an_engine_is_asked_for_what_its_task_reads(task: str, asked: Any, monke
     render = promote._renderer("s", SimpleNamespace(name="m", task=task))  # type: ignore[arg-type]
     said = ({"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Ho"})
     assert render(Conversation("c", said)).ids == (1,)
-    assert seen == [("/tokenize", {"model": "m", **asked})]
+    assert seen == [("/tokenize", {"model": "m", **asked, "return_token_strs": True})]

@@ -95,8 +95,9 @@ _ROWS = (
                    effective=False),
     InstructionRow("POLICY", "name", _LAYER, "appended", "A rule of the stage that turns warnings into errors.",
                    "POLICY locked", unset=True),
-    InstructionRow("EXPECT", "metric op value | [`not`] kind operand", _ANYWHERE, "appended",
-                   "In a stage a gate for its promotion; in a test a check of the last answer.",
+    InstructionRow("EXPECT", "metric op value [`ADVISORY`] | [`not`] kind operand", _ANYWHERE, "appended",
+                   "In a stage a gate for its promotion, which stops nothing if it is advisory; in a test a check of "
+                   "the last answer.",
                    "EXPECT ttft.p95 <= 500ms", unset=True),
     InstructionRow("STAGE", "name [`EXTENDS` stage] {", _FILE, "error",
                    "Overrides for one stage: `experiment`, `dev`, `prod`, or one that extends another.",

@@ -26,7 +26,7 @@ from modelkit.release.identity import Actor, Git, actor_and_git
 from modelkit.release.verdict import Verdict
 
 __all__ = ["Actor", "Artifact", "EngineSubject", "Evidence", "Gate", "Git", "Kind", "Override", "Record", "Records",
-           "Subject", "Written", "actor_and_git", "now", "runner"]
+           "Subject", "Written", "actor_and_git", "now", "runner", "write_once"]
 
 Kind = Literal["promote", "rollback", "approve", "reject", "hold", "release"]
 
@@ -164,7 +164,7 @@ class Records:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._alone():
                 self._presume_last(record.prev)
-                _write_once(path, data)
+                write_once(path, data)
                 self._point(f"sha256:{identity}", record)
         except OSError as error:
             raise Failure("record-not-written", f"the promotion record could not be written: {error.strerror}",
@@ -197,7 +197,7 @@ class Records:
         return None
 
     def _point(self, identity: str, record: Record) -> None:
-        _write_once(self.folder / "HEAD", f"{identity} {record.subject.ir if record.subject else '-'}\n".encode())
+        write_once(self.folder / "HEAD", f"{identity} {record.subject.ir if record.subject else '-'}\n".encode())
 
     def _presume_last(self, prev: str | None) -> None:
         if (last := self.head()) != prev:
@@ -230,7 +230,8 @@ def _file_name(name: str) -> str:
     return name.replace("/", "--")
 
 
-def _write_once(path: Path, data: bytes) -> None:
+def write_once(path: Path, data: bytes) -> None:
+    """A file that is there whole, or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
         file.write(data)

@@ -1,0 +1,109 @@
+"""What gates are told: what is promoted, by whom, and the functions that measure it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from modelkit.language.modelfile import Modelfile
+from modelkit.release.history import History
+from modelkit.release.identity import Actor
+from modelkit.release.record import Override, Subject
+from modelkit.release.verdict import Verdict
+
+
+class TestsResult(Protocol):
+    """The result of the file's tests."""
+
+    @property
+    def verdict(self) -> Verdict: ...
+    @property
+    def passed(self) -> int: ...
+    @property
+    def total(self) -> int: ...
+    def as_json(self) -> Any: ...
+
+
+class Bench(Protocol):
+    """The result of a load: metrics by the names of EXPECT, in base units."""
+
+    @property
+    def metrics(self) -> Mapping[str, float]: ...
+    @property
+    def samples(self) -> int: ...
+    @property
+    def saturated(self) -> bool: ...
+    def as_json(self) -> Any: ...
+
+
+class Score(Protocol):
+    """The result of one evaluation. `samples` are the scores of single questions by their ids, where they are known:
+    with those of what runs now they make pairs."""
+
+    @property
+    def value(self) -> float: ...
+    @property
+    def samples(self) -> Mapping[str, float]: ...
+    def as_json(self) -> Any: ...
+
+
+class Parity(Protocol):
+    """The result of a comparison of prompts."""
+
+    @property
+    def compared(self) -> int: ...
+    @property
+    def tokens(self) -> int: ...
+    @property
+    def differences(self) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True)
+class Soaked:
+    """How long a stage has run what it runs: seconds, and how often its engine was started again meanwhile."""
+
+    seconds: float
+    restarts: int = 0
+    since: str = ""  # UTC, as records spell it
+
+
+@dataclass(frozen=True)
+class Measures:
+    """How things are found out. What is None cannot be found out here; `absent` says why, by the gate's kind.
+
+    Each may raise Failure (or OSError, or httpx's errors): the gate's verdict is `error` then, never `fail`.
+    """
+
+    lint: Callable[[], Sequence[str]] | None = None  # the errors
+    lock: Callable[[], str | None] | None = None  # why it is stale
+    supply: Callable[[], Mapping[str, str | None]] | None = None  # by policy: what offends against it
+    lost: Callable[[], Sequence[str]] | None = None  # settings that the engine cannot honour
+    soaked: Callable[[], Soaked | None] | None = None  # None: the stage before does not run
+    memory: Callable[[], float | None] | None = None  # bytes at most; None: not known
+    parity: Callable[[], Parity] | None = None
+    tests: Callable[[], TestsResult] | None = None
+    bench: Callable[[], Bench] | None = None
+    evaluate: Callable[[str], Score] | None = None  # an evaluation by its name, of the candidate
+    baseline: Callable[[str], Score | None] | None = None  # and of what runs now; None: nothing runs
+    absent: Mapping[str, str] = field(default_factory=dict)
+    asked: Mapping[str, str] = field(default_factory=dict)  # digests of what is asked, by kind: the tests' cases …
+
+
+@dataclass(frozen=True)
+class GateContext:
+    """A promotion that is judged. `history` is that of the stage `target`, `subject` what shall serve there."""
+
+    modelfile: Modelfile
+    source: str
+    target: str
+    subject: Subject
+    history: History
+    actor: Actor
+    measures: Measures
+    overrides: tuple[Override, ...] = ()
+    authors: frozenset[str] = frozenset()  # identities; who wrote it does not approve of it
+    max_age: float | None = None  # seconds that evidence counts; None: the kind's own
+    fresh: bool = False  # measure anew, whatever evidence there is
+    signers: frozenset[str] | None = None  # ids of records whose signature is good; None: claims count
+    on_step: Callable[[str], None] = lambda _: None

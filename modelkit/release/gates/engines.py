@@ -1,0 +1,119 @@
+"""The gates that ask the engines of both stages."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+
+from modelkit.release.gates.asking import Asked
+from modelkit.release.gates.context import Bench, GateContext, Score
+from modelkit.release.gates.files import Found, absent
+
+# Requests that a percentile needs, so that at least one is expected beyond it; less says nothing about a tail.
+_LEAST = {"p50": 10, "p90": 10, "p95": 20, "p99": 100}
+_LEAST_ELSE = 10
+_Z = 1.645  # one-sided 95 %: worse than what runs now only when chance is no good excuse
+_LEAST_PAIRS = 20
+
+
+def parity(gate: Asked, context: GateContext) -> Found:
+    if context.measures.parity is None:
+        return absent(gate, context)
+    report = context.measures.parity()
+    seen = {"conversations": str(report.compared), "tokens": str(report.tokens),
+            "differences": str(len(report.differences))}
+    if report.differences:
+        names = [str(getattr(one, "conversation", one)) for one in report.differences]
+        return Found("fail", {**seen, "first": names[:8]}, _json(report))
+    if not report.compared:
+        return Found("inconclusive", {**seen, "why": "nothing was compared"})
+    return Found("pass", seen, _json(report))
+
+
+def tests(gate: Asked, context: GateContext) -> Found:
+    """The part that passes, against the limit. A test that broke makes it an error: it says nothing of the model."""
+    if context.measures.tests is None:
+        return absent(gate, context)
+    report = context.measures.tests()
+    if not report.total:
+        return Found("inconclusive", {"why": "the file has no tests"})
+    rate = report.passed / report.total
+    flaky = [str(one) for one in getattr(report, "flaky", ())]
+    seen = {"passed": str(report.passed), "total": str(report.total), "rate": decimal(rate),
+            **({"flaky": flaky} if flaky else {})}
+    if report.verdict in ("error", "inconclusive", "skipped"):
+        return Found(report.verdict, seen, report.as_json())
+    return Found("pass" if gate.met(rate) else "fail", seen, report.as_json())
+
+
+def slo(gate: Asked, context: GateContext) -> Found:
+    """A metric of one load. Too few requests, or a load that the engine could not keep up with, decide nothing."""
+    if context.measures.bench is None:
+        return absent(gate, context)
+    result = context.measures.bench()
+    value = result.metrics.get(gate.metric)
+    if value is None or not math.isfinite(value):
+        return Found("inconclusive", {"why": f"the load did not measure {gate.metric}"}, result.as_json())
+    seen = {gate.metric: decimal(value), "samples": str(result.samples)}
+    if why := _undecided(gate.metric, result):
+        return Found("inconclusive", {**seen, "why": why}, result.as_json())
+    return Found("pass" if gate.met(value) else "fail", seen, result.as_json())
+
+
+def _undecided(metric: str, result: Bench) -> str | None:
+    least = _LEAST.get(metric.rpartition(".")[2], _LEAST_ELSE)
+    if result.samples < least:
+        return f"{result.samples} requests are too few: {least} at least"
+    return "the load was more than the engine keeps up with" if result.saturated else None
+
+
+def evaluation(gate: Asked, context: GateContext) -> Found:
+    """A floor, and not worse than what runs now: paired by question where both sides have the same questions."""
+    if context.measures.evaluate is None:
+        return absent(gate, context)
+    name = gate.metric.removeprefix("eval.")
+    score = context.measures.evaluate(name)
+    seen: dict[str, object] = {"score": decimal(score.value), "samples": str(len(score.samples))}
+    if not math.isfinite(score.value):
+        return Found("inconclusive", {**seen, "why": "there is no score"}, score.as_json())
+    now = context.measures.baseline(name) if context.measures.baseline else None
+    result = {"candidate": score.as_json(), "now": now.as_json() if now else None}
+    if not gate.met(score.value):
+        return Found("fail", seen, result)
+    if now is None:
+        return Found("pass", {**seen, "now": "nothing runs"}, result)
+    worse, said = _worse(score, now)
+    return Found("fail" if worse else "pass", {**seen, **said}, result)
+
+
+def _worse(score: Score, now: Score) -> tuple[bool, dict[str, str]]:
+    """Is the mean of paired differences below nought beyond chance? The interval is the normal one of a mean
+    (one-sided 95 %), for 20 pairs or more; with fewer, only what is worse in the mean and in no pair better counts."""
+    shared = sorted(score.samples.keys() & now.samples.keys())
+    said = {"now": decimal(now.value), "pairs": str(len(shared))}
+    if not shared:
+        return False, {**said, "why": "no question is known on both sides: not compared"}
+    differences = [score.samples[one] - now.samples[one] for one in shared]
+    mean = math.fsum(differences) / len(differences)
+    said["difference"] = decimal(mean)
+    if len(shared) < _LEAST_PAIRS:
+        return mean < 0 and max(differences) <= 0 and sum(one < 0 for one in differences) >= 5, said
+    spread = math.sqrt(math.fsum((one - mean) ** 2 for one in differences) / (len(differences) - 1))
+    high = mean + _Z * spread / math.sqrt(len(differences))
+    return high < 0, {**said, "at_most": decimal(high)}
+
+
+def decimal(value: float) -> str:
+    """A number as records spell it: six digits, no exponent."""
+    return re.sub(r"\.?0+$", "", text) if "." in (text := format(Decimal(f"{value:.6g}"), "f")) else text
+
+
+def _json(report: object) -> object:
+    as_json = getattr(report, "as_json", None)
+    if callable(as_json):
+        return as_json()
+    return {"compared": getattr(report, "compared", None), "tokens": getattr(report, "tokens", None),
+            "differences": [str(one) for one in getattr(report, "differences", ())]}
+
+

@@ -16,7 +16,6 @@ from modelkit.release.bench.loads import Closed, Load
 from modelkit.release.bench.result import LATENCIES, PERCENTILES, BenchResult, Sample, enough, times
 
 
-
 class Change(BaseModel):
     """One metric of two runs. `ratio` is now to then, between `low` and `high` at 95 %."""
 

@@ -60,7 +60,7 @@ class Run:
         EngineLog.begin(self.project)
         await self._gate.bind(settings.host, settings.port, settings.key_hashes, settings.hosts)
         numbers = itertools.count(1)
-        self._fleets = {modelfile: Fleet(place, self._make, self._observe, numbers)
+        self._fleets = {modelfile: Fleet(place, self._make, self._observe, numbers, self.timing.drain)
                         for modelfile, place in self._gate.slots(settings.modelfiles or ("",)).items()}
         self._reaper = Reaper(self.run_id, self.timing.orphan_grace, self._lock.fd)
         try:
@@ -124,7 +124,13 @@ class Run:
                 return await self._fleet_for(request, bundle).start(ask, bundle, request["environ"])
             case "switch":
                 fleet = self._fleet_of(request["generation"])
-                return await fleet.switch(request["generation"], self._seconds(request), ask.say)
+                return await fleet.switch(request["generation"], self._seconds(request), ask.say,
+                                          keep_warm=float(request.get("keep_warm") or 0))
+            case "split" | "mirror":
+                return await self._fleet_of(request["generation"]).share(ask.op, ask, request["generation"],
+                                                                         _part(request))
+            case "counts":
+                return self._counts(request["generation"])
             case "stop":
                 return await self._fleet_of(request["generation"]).stop(request["generation"], self._seconds(request))
             case "status":
@@ -218,10 +224,24 @@ class Run:
                 "name": generation.bundle.plan.name, "modelfile": self._modelfile_of(generation), "phase": state.phase,
                 "pid": engines[0]["pid"] if engines else None, "since": state.since, "uptime": generation.uptime,
                 "restarts": generation.restarts, "socket": state.socket, "routed": state.id in self._routed,
+                **self._beside(generation),
                 "in_flight": self._gate.in_flight(generation), "rss": sum(about["rss"] for about in processes),
                 "wanted": generation.bundle.replicas, "ready": generation.ready, "replicas": engines,
                 "balancer": next((about for about in processes if not about["replica"]), None),
                 "failure": failure_as_json(generation.failure) if generation.failure else None}
+
+    def _beside(self, generation: Generation) -> Message:
+        """What it gets although it does not serve, and for how many seconds it is kept ready; None: nothing, not."""
+        fleet = self._fleet_of(generation.id)
+        shares = fleet.shares.of(generation)
+        return {"split": shares.get("split"), "mirror": shares.get("mirror"),
+                "warm": fleet.warm.seconds_left(generation)}
+
+    def _counts(self, number: int) -> Message:
+        generation = next((g for g in self._generations() if g.id == number), None)
+        if generation is None:
+            raise Failure("no-such-generation", f"there is no generation {number}")
+        return {"run_id": self.run_id, "generation": number, "at": time.time(), **generation.counts()}
 
     def _identities(self) -> Iterator[Identity]:
         for generation in self._generations():
@@ -304,6 +324,16 @@ def _process(kept: Kept, sizes: Mapping[int, int]) -> Message:
             "uptime": kept.uptime, "restarts": about.restarts, "socket": about.socket,
             "rss": sizes.get(about.pid, 0) if about.pid else 0,
             "failure": failure_as_json(kept.failure) if kept.failure else None}
+
+
+def _part(request: Message) -> float | None:
+    """The `share` asked for: 0 to 1, or None. Raises Failure for anything else."""
+    said = request["share"]
+    if said is None:
+        return None
+    if not isinstance(said, int | float) or isinstance(said, bool) or not 0 <= said <= 1:
+        raise Failure("usage", f"a share is a number from 0 to 1, not {said!r}")
+    return float(said)
 
 
 def _bundle(request: Message) -> Bundle:

@@ -14,9 +14,11 @@ Headers = list[tuple[bytes, bytes]]
 _ONCE = frozenset({b"host", b"content-length", b"content-type", b"transfer-encoding", b"authorization", b"x-api-key",
                    b"expect", b"x-request-id"})
 # Between two neighbours only (RFC 9110, 7.6.1), and what a browser adds about itself.
+VERSION = b"x-modelkit-version"  # which side of a split to ask
+SESSION = b"x-session-id"
 _NEVER = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
                     b"te", b"trailer", b"upgrade", b"http2-settings", b"origin", b"cookie"})
-_SPECIAL = dict.fromkeys(_ONCE, True) | dict.fromkeys(_NEVER, False)
+_SPECIAL = dict.fromkeys(_ONCE, True) | dict.fromkeys((*_NEVER, VERSION), False)
 _OURS = b"x-modelkit-"
 _CONNECTION_WORDS = frozenset({b"", b"close", b"keep-alive", b"upgrade", b"http2-settings", b"te"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@,;~-]{1,128}").fullmatch

@@ -36,11 +36,11 @@ def engine_side(ask: Ask, model: str, task: str = "chat") -> Callable[[Conversat
     return render
 
 
-def llama_server_side(ask: Ask, *, adds_special: bool = False) -> Callable[[Conversation], Rendering]:
+def llama_server_side(ask: Ask, *, adds_special: bool = True) -> Callable[[Conversation], Rendering]:
     """What a plain llama-server reads: it renders and tokenizes in two steps (`/apply-template`, `/tokenize`).
 
-    Its own chat route tokenizes the rendered prompt with `add_special` and `parse_special` set, and leaves out a BOS
-    that the template wrote already (tools/server, `tokenize_input_prompts` and `common_chat_format_single`): so here.
+    Its own chat route tokenizes the rendered prompt with `add_special` and `parse_special`, and leaves out a BOS
+    that the template wrote already (llama.cpp b11434: tools/server, common/chat.cpp): so here.
     """
 
     def render(said: Conversation) -> Rendering:

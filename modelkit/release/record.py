@@ -28,7 +28,7 @@ from modelkit.release.verdict import Verdict
 __all__ = ["Actor", "Artifact", "EngineSubject", "Evidence", "Gate", "Git", "Kind", "Override", "Record", "Records",
            "Subject", "Written", "actor_and_git", "now", "runner", "write_once"]
 
-Kind = Literal["promote", "rollback", "approve", "reject", "hold", "release"]
+Kind = Literal["promote", "refuse", "rollback", "approve", "reject", "hold", "release"]
 
 
 class _Part(BaseModel):
@@ -134,7 +134,7 @@ class Records:
     def __init__(self, modelfile: Path, model: str, stage: str) -> None:
         self.model, self.stage = model, stage
         self.root = modelfile.resolve().parent / "promotions"
-        self.folder = self.root / _file_name(model) / _file_name(stage)
+        self.folder = self.root / file_name(model) / file_name(stage)
 
     def head(self) -> str | None:
         """The id of the last record; None before the first. Raises Failure when HEAD does not name a record."""
@@ -226,7 +226,7 @@ def runner(tool: str) -> dict[str, str]:
     return {"modelkit": tool, "host_fp": node, "python": platform.python_version()}
 
 
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     return name.replace("/", "--")
 
 

@@ -7,12 +7,9 @@ import re
 from decimal import Decimal
 
 from modelkit.release.gates.asking import Asked
-from modelkit.release.gates.context import Bench, GateContext, Score
+from modelkit.release.gates.context import GateContext, Score
 from modelkit.release.gates.files import Found, absent
 
-# Requests that a percentile needs, so that at least one is expected beyond it; less says nothing about a tail.
-_LEAST = {"p50": 10, "p90": 10, "p95": 20, "p99": 100}
-_LEAST_ELSE = 10
 _Z = 1.645  # one-sided 95 %: worse than what runs now only when chance is no good excuse
 _LEAST_PAIRS = 20
 
@@ -32,40 +29,35 @@ def parity(gate: Asked, context: GateContext) -> Found:
 
 
 def tests(gate: Asked, context: GateContext) -> Found:
-    """The part that passes, against the limit. A test that broke makes it an error: it says nothing of the model."""
+    """The part that passes, against the limit. What broke or was left out may have passed or not: where that decides,
+    the gate is undecided, too."""
     if context.measures.tests is None:
         return absent(gate, context)
     report = context.measures.tests()
     if not report.total:
         return Found("inconclusive", {"why": "the file has no tests"})
-    rate = report.passed / report.total
-    flaky = [str(one) for one in getattr(report, "flaky", ())]
-    seen = {"passed": str(report.passed), "total": str(report.total), "rate": decimal(rate),
-            **({"flaky": flaky} if flaky else {})}
-    if report.verdict in ("error", "inconclusive", "skipped"):
-        return Found(report.verdict, seen, report.as_json())
-    return Found("pass" if gate.met(rate) else "fail", seen, report.as_json())
+    passed, failed, broke = (report.count(verdict) for verdict in ("pass", "fail", "error"))
+    least, most = passed / report.total, 1 - failed / report.total
+    seen = {"passed": str(passed), "total": str(report.total), "rate": decimal(least),
+            **({"errors": str(broke)} if broke else {}), **({"flaky": list(report.flaky)} if report.flaky else {})}
+    if gate.met(least) != gate.met(most):
+        return Found("error" if broke else "inconclusive", seen, report.as_json())
+    return Found("pass" if gate.met(least) else "fail", seen, report.as_json())
 
 
 def slo(gate: Asked, context: GateContext) -> Found:
-    """A metric of one load. Too few requests, or a load that the engine could not keep up with, decide nothing."""
+    """One limit of the load, as the benchmark judges it: too few requests, or too many to keep up with, show nothing.
+    """
     if context.measures.bench is None:
         return absent(gate, context)
     result = context.measures.bench()
-    value = result.metrics.get(gate.metric)
-    if value is None or not math.isfinite(value):
-        return Found("inconclusive", {"why": f"the load did not measure {gate.metric}"}, result.as_json())
-    seen = {gate.metric: decimal(value), "samples": str(result.samples)}
-    if why := _undecided(gate.metric, result):
-        return Found("inconclusive", {**seen, "why": why}, result.as_json())
-    return Found("pass" if gate.met(value) else "fail", seen, result.as_json())
-
-
-def _undecided(metric: str, result: Bench) -> str | None:
-    least = _LEAST.get(metric.rpartition(".")[2], _LEAST_ELSE)
-    if result.samples < least:
-        return f"{result.samples} requests are too few: {least} at least"
-    return "the load was more than the engine keeps up with" if result.saturated else None
+    held = next((one for one in result.limits if one.limit.text == gate.threshold), None)
+    if held is None:
+        return Found("inconclusive", {"why": f"the load does not measure {gate.metric}"}, result.as_json())
+    seen = {"samples": str(len(result.samples)),
+            **({gate.metric: decimal(held.observed)} if held.observed is not None else {}),
+            **({"why": held.why} if held.why else {})}
+    return Found(held.verdict, seen, result.as_json())
 
 
 def evaluation(gate: Asked, context: GateContext) -> Found:

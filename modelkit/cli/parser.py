@@ -7,6 +7,7 @@ from typing import Any
 
 from modelkit import __version__
 from modelkit.cli.exchange_words import add_exchange_commands
+from modelkit.cli.measuring_words import add_measuring_commands
 from modelkit.cli.model_words import add_model_commands, arg_flag, lock_flags
 
 _DESCRIPTION = "One Modelfile from laptop to production: llama.cpp for dev, vLLM for prod, one OpenAI API."
@@ -76,6 +77,7 @@ def build() -> argparse.ArgumentParser:
         add(commands)
     add_exchange_commands(commands)
     add_model_commands(commands)
+    add_measuring_commands(commands)
     return parser
 
 
@@ -142,6 +144,9 @@ def _plan(commands: Subcommands) -> None:
     _stage(parser)
     _address(parser)
     lock_flags(parser)
+    parser.add_argument("--exit-code", action="store_true", help="1 if `up` would change something, or what runs was "
+                        "changed behind modelkit's back")
+    parser.add_argument("--out", metavar="PLAN", help="keep the plan in a file, for `up --plan`")
 
 
 def _render(commands: Subcommands) -> None:
@@ -208,6 +213,8 @@ def _up(commands: Subcommands) -> None:
     lock_flags(parser)
     parser.add_argument("-d", "--detach", action="store_true", help="leave it running and return")
     parser.add_argument("--wait", action="store_true", help="with --detach: return when it is ready, or failed")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would do, and do nothing")
+    parser.add_argument("--plan", metavar="PLAN", help="do what `plan --out` kept; stop if it is stale, and say why")
     parser.add_argument("--here", action="store_true", help="run it as a process, as the unit of PLATFORM systemd does")
     _yes(parser)
 
@@ -245,6 +252,7 @@ def _down(commands: Subcommands) -> None:
     parser.add_argument("--drain", type=_seconds, default=30.0, metavar="SECONDS",
                         help="how long requests in flight may take to finish (default: 30)")
     parser.add_argument("--all", action="store_true", help="every project of this user")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would do, and do nothing")
     _yes(parser)
 
 

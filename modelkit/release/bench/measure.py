@@ -51,7 +51,7 @@ async def measure(client: Chat, workload: Workload, load: Load | None = None, *,
     """
     load, extent = load or Closed(concurrency=4), extent or Extent()
     ready = await workload.ready(client)
-    run = _Run(client, ready, extent, extent.before(load), f"{load}", on_progress)
+    run = _Run(client, ready, extent, extent.before(load), f"measuring, {load}", on_progress)
     try:
         await (run.closed(load) if isinstance(load, Closed) else run.open(load, seed))
     except* Failure as failures:

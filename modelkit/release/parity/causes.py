@@ -215,8 +215,11 @@ def settled(found: Sequence[tuple[Conversation, tuple[Cause, ...]]], equal: Iter
         lone = _feature_of([said for said, causes in found if causes[-1].kind in _OF_TEMPLATES], fine)
         if lone is not None:
             fold(Cause(lone), *_OF_TEMPLATES, *(("refused",) if lone == "tools" else ()))
-        elif last["template"] >= 0.3 * count:
+        elif last["template"] >= 0.3 * count or last["preamble"]:
             fold(Cause("template"), *(kind for kind in last if kind not in ("refused",)))
+    if 2 * last["newline"] > count:
+        fold(Cause("newline", None, next(c[-1].detail for _, c in found if c[-1].kind == "newline")),
+             "parts", "trimmed", "tool-json")
     if last["preamble"]:
         fold(Cause("preamble"), "system-prompt")
     if last["normalization"] and last["splitting"]:

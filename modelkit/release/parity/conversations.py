@@ -49,7 +49,7 @@ def _features(said: Conversation) -> Iterator[str]:
         yield "reasoning"
     if not said.add_generation_prompt:
         yield "no generation prompt"
-    if "system" in roles or "developer" in roles:
+    if roles[:1] in (["system"], ["developer"]):
         yield "system"
     if any(isinstance(one.get("content"), list) for one in said.messages):
         yield "parts"

@@ -119,7 +119,8 @@ def _generation(said: Conversation, left: str, right: str) -> Finding | None:
 def _thinking(said: Conversation, left: str, right: str) -> Finding | None:
     one, other = _around(left, right)
     if (_THINK.findall(one) != _THINK.findall(other)) and (found := _THINK.search(one) or _THINK.search(other)):
-        return ("reasoning" if "reasoning" in said.features else "thinking"), repr(found[0])
+        ends = left.startswith(right) or right.startswith(left)
+        return ("reasoning" if "reasoning" in said.features and not ends else "thinking"), repr(found[0])
     return None
 
 
@@ -161,7 +162,7 @@ def _trimmed(said: Conversation, left: str, right: str) -> Finding | None:
 
 def _head(said: Conversation, left: str, right: str) -> Finding | None:
     """What differs stands before the client's first message, and all that follows is equal."""
-    first = next((text for text, role in _contents(said) if role != "system"), None)
+    first = next((text for text, role in _contents(said) if role not in ("system", "developer")), None)
     if first is None:
         start, other = _between(left, right)
         ends = bool(left.removesuffix(start)) and _suffix(left, right) > 0

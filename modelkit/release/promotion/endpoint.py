@@ -45,7 +45,7 @@ class Endpoint(Protocol):
         """Route new requests to it. What served before drains, and stays ready for so many seconds."""
 
     def stop(self, generation: int, drain: float = 0) -> None:
-        """Stop one; if it is routed, requests are told to come again from then on."""
+        """Stop one, with so many seconds for requests in flight; if it is routed, new ones wait for the next."""
 
     def split(self, generation: int, share: float | None) -> None:
         """From now on it gets this part (0 to 1) of new conversations; None takes that back."""

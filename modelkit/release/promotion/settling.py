@@ -16,7 +16,7 @@ def settle(journal: Journal, records: Records, endpoint: Endpoint) -> Written | 
     back. Called again, and at any point killed, it ends in the same place.
     """
     records.settle()
-    intent = journal.intent()
+    intent = journal.intent()  # of any stage of this Modelfile
     if intent is None:
         return None
     routed, written = endpoint.routed(), None
@@ -24,7 +24,8 @@ def settle(journal: Journal, records: Records, endpoint: Endpoint) -> Written | 
         engine = endpoint.running(intent.before) or endpoint.start(intent.before)
         endpoint.switch(engine.generation, 0.0)
     elif routed is not None and intent.record is not None and routed.bundle_digest == intent.after.digest:
-        written = _write(records, intent.record)
+        written = _write(Records(records.root.parent / "Modelfile", intent.record.model, intent.record.to),
+                         intent.record)
         journal.keep(written.id, intent.after)
     journal.clear()
     return written

@@ -50,12 +50,13 @@ def asked(modelfile: Modelfile, stage: str) -> tuple[Asked, ...]:
         Asked("lock", "lock", threshold="current"),
         Asked("supply", "supply", threshold=", ".join(supply) or None, policies=supply),
         Asked("params", "params", required="strict" in policies, threshold="nothing lost"),
-        *of("soak", "approval", "fit"),
+        *of("soak", "approval"),
         Asked("parity", "parity", threshold="token ids identical"),
         *([] if tests or not modelfile.tests else
           [Asked("tests", "tests", threshold="tests >= 100%", metric="tests", value=1.0)]),
         *of("tests"),
         *of(*others),
+        *of("fit"),  # last: what it takes after it has worked
     )
 
 

@@ -23,7 +23,6 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
     Kind("lint", "files", "`check` finds no error in the Modelfile."),
     Kind("lock", "files", "The lock answers the Modelfile, and pins by digest what the stage runs.", overridable=False),
     Kind("supply", "files", "What the stage runs obeys its POLICY lines.", overridable=False),
-    Kind("fit", "files", "The engine fits into the memory of its machine."),
     Kind("params", "files", "No setting is lost on the stage's engine."),
     Kind("soak", "files", "What is promoted ran long enough in the stage before, without a restart."),
     Kind("approval", "files", "Enough people other than the author approved of exactly this."),
@@ -32,4 +31,5 @@ KINDS: dict[str, Kind] = {row.name: row for row in (
     Kind("eval", "engines", "An evaluation's score is high enough, and not below that of what runs now.",
          max_age=30 * _DAY),
     Kind("slo", "engines", "Latencies, throughput and errors keep their limits.", max_age=_DAY),
+    Kind("fit", "engines", "The engine keeps to the memory that it may take."),
 )}

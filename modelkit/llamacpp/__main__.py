@@ -155,9 +155,9 @@ def application(engine: Any, config: Config, profile: Profile) -> Contract:
     others: tuple[Any, ...] = ()
     try:
         if config.task == "chat":
-            text = Path(config.chat_template).read_text("utf-8") if config.chat_template else None
+            text = Path(config.chat_template).read_text("utf-8") if config.chat_template \
+                else engine.model.chat_template()
             chat = chat_of(text, engine, profile)
-            text = engine.model.chat_template() if text is None else text
         else:
             from modelkit.llamacpp import pooling_routes
 
@@ -169,12 +169,8 @@ def application(engine: Any, config: Config, profile: Profile) -> Contract:
 
 
 def chat_of(text: str | None, engine: Any, profile: Profile) -> Any:
-    """Who reads conversations, by the Modelfile's template `text` or else the model's own."""
     from modelkit.llamacpp.chat import Chat
-    from modelkit.llamacpp.template import Template, own_template
-
-    if text is None:
-        text = own_template(engine.model.chat_template(), engine.vocabulary)
+    from modelkit.llamacpp.template import Template
 
     see = engine.projector.read if engine.projector is not None else None
     return Chat(Template.of(text, engine.vocabulary), engine.vocabulary, profile, see=see)

@@ -29,17 +29,6 @@ class Vocabulary(Protocol):
     pieces: Sequence[bytes]
     bos: int | None
     eos: int | None
-    adds_bos: bool
-
-
-def own_template(text: str | None, vocabulary: Vocabulary) -> str | None:
-    """A GGUF's own template as prod gets it (`models.convert.tokenizer.complete_chat_template`): one that does not
-    name BOS has it written in front where the tokenizer begins texts with it, since llama.cpp's own server adds it.
-    """
-    if text is None or vocabulary.bos is None or not vocabulary.adds_bos:
-        return text
-    named = "bos_token" in text or vocabulary.pieces[vocabulary.bos].decode("utf-8", "replace") in text
-    return text if named else "{{ bos_token }}" + text
 
 
 class Template:

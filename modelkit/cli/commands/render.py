@@ -94,10 +94,7 @@ def _template(plan: Plan, found: Found) -> str:
         raise Failure("model-missing", f"{plan.reference} is not on this machine, and its chat template with it",
                       f"modelkit pull {plan.modelfile}")
     assert model.chat_template is not None, "planning refuses a model without one"
-    own = model.chat_template
-    silent = model.bos is not None and model.bos not in own and "bos_token" not in own
-    of_gguf = found.base is not None and found.base.form == "gguf"  # of a folder, engines render what is written
-    return "{{ bos_token }}" + own if of_gguf and model.adds_bos and silent else own
+    return model.chat_template
 
 
 def _prompt(plan: Plan, found: Found, template: str, request: dict[str, Any]) -> str:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from modelkit.contract.errors import ContractError
-from modelkit.llamacpp.template import Template, own_template
-from modelkit.models.convert.tokenizer import complete_chat_template
-from tests.unit.llamacpp.vocabularies import Bytes
+from modelkit.llamacpp.template import Template
 
 HI = [{"role": "user", "content": "hi"}]
 
@@ -149,24 +146,3 @@ def test_nobody_gets_out_of_the_sandbox(text: str) -> None:
 ])
 def test_whether_it_wants_contents_in_parts(text: str, wanted: str) -> None:
     assert Template(text).content_format == wanted
-
-
-@pytest.mark.parametrize(("text", "adds", "whole"), [
-    ("{{ messages }}", True, "{{ bos_token }}{{ messages }}"), ("{{ messages }}", False, "{{ messages }}"),
-    ("{{- bos_token }}x", True, "{{- bos_token }}x"), ("a<|start|>x", True, "a<|start|>x"), (None, True, None),
-])
-def test_a_models_own_template_begins_here_as_in_the_form_that_prod_loads(text: str | None, adds: bool,
-                                                                          whole: str | None) -> None:
-    here = Bytes()
-    here.adds_bos = adds
-    assert own_template(text, here) == whole
-    header = {"tokenizer.chat_template": text, "tokenizer.ggml.add_bos_token": adds}
-    there: Any = SimpleNamespace(header=SimpleNamespace(get=lambda key, kind: header[key]), model="gpt2",
-                                 named={"bos": here.bos}.get, tokens=[one.decode("latin-1") for one in here.pieces])
-    assert complete_chat_template(there) == whole
-
-
-def test_a_model_without_a_bos_token_begins_with_none() -> None:
-    here = Bytes()
-    here.bos = None
-    assert own_template("{{ messages }}", here) == "{{ messages }}"

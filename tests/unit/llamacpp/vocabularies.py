@@ -15,9 +15,7 @@ class Bytes:
         self.size = len(self.pieces)
         self.control = frozenset(range(self.size - len(_CONTROL), self.size))
         self.visible = tuple(b"" if one in self.control else piece for one, piece in enumerate(self.pieces))
-        self.eos, self.eot = self.id("<|end|>"), self.id("<|eot|>")
-        self.bos: int | None = self.id("<|start|>")
-        self.adds_bos = True
+        self.eos, self.bos, self.eot = self.id("<|end|>"), self.id("<|start|>"), self.id("<|eot|>")
         self.ends = frozenset((self.eos, self.eot))
 
     def id(self, text: str) -> int:

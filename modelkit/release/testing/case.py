@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 Severity = Literal["block", "warn"]
@@ -87,6 +87,21 @@ class Case:
     def alone(self) -> bool:
         """Whether what else the engine does at the time can decide it: exact texts, and times."""
         return any(check.kind in ("equals", "latency") for check in self.checks)
+
+
+def with_answers(turns: Sequence[Turn], checks: Sequence[Check] = ()) -> tuple[Turn, ...]:
+    """The turns, and asked ones where the conversation leaves the model room for an answer, the last with `checks`.
+
+    Whoever speaks after a user is answered first; several tools' results are one answer to the calls before them.
+    """
+    found: list[Turn] = []
+    for index, turn in enumerate(turns):
+        before = turns[index - 1].role if index else None
+        if turn.role != "assistant" and (before == "user" or (before == "tool" and turn.role != "tool")):
+            found.append(Turn("assistant"))
+        found.append(turn)
+    last = found.pop() if found and found[-1].asked else Turn("assistant")
+    return (*found, replace(last, checks=(*last.checks, *checks)))
 
 
 FIELDS: Mapping[str, str] = {

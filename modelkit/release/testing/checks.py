@@ -81,6 +81,8 @@ def shown(text: str, longest: int = 200) -> str:
 def _texts(holds: Callable[[str, str], bool], what: str) -> Callable[[Any, Seen], Outcome]:
     def check(operand: Any, seen: Seen) -> Outcome:
         answer, fold = seen.answer.text.strip(), bool(operand.get("ignore_case"))
+        if not operand["texts"]:
+            return Outcome("fail", f"nothing is recorded here yet (--update); the answer is {shown(answer)}")
         found = [holds(_cased(answer, fold), _cased(text, fold)) for text in operand["texts"]]
         good = any(found) if operand.get("match") == "any" else all(found)
         wanted = operand["texts"][found.index(False)] if not good else ""

@@ -86,7 +86,7 @@ class Conversation:
         self.answers.append(_spelled(answer))
         seen = Seen(tuple(self.messages), answer, self.manner.stops, self.case.tools)
         for check in turn.checks:
-            self.checked.append(Checked(check, await judge(check, seen, self.examiners)))
+            self.checked.append(Checked(check, await judge(check, seen, self.examiners), answer.text))
         results = _results(after)
         if results and not answer.tool_calls:
             raise _Unanswerable(f"a tool's result comes next, and the answer calls no tool: {shown(answer.text)}")

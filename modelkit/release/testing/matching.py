@@ -15,6 +15,10 @@ from typing import Any
 
 _MEMORY = 2 * 1024**3  # bytes of address space
 
+# What checks `format`s is not used, since formats assert nothing by default; importing it can take seconds
+# (rfc3987_syntax 1.1 compiles a grammar), and jsonschema does without what is not installed.
+sys.modules.update(dict.fromkeys(("rfc3987_syntax", "isoduration"), None))  # type: ignore[arg-type]
+
 
 def _pattern(pattern: str, text: str) -> dict[str, Any]:
     try:

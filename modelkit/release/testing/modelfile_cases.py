@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from modelkit.failure import Failure
 from modelkit.language.kinds import Duration
 from modelkit.language.modelfile import Assertion, Message, Modelfile, Said, Test
 from modelkit.language.source import Span
-from modelkit.release.testing.case import Call, Case, Check, Place, Turn, request_fields
+from modelkit.release.testing.case import Call, Case, Check, Place, Turn, request_fields, with_answers
 from modelkit.release.testing.files import read_schema, read_tools
 
 NEARLY = 0.8
@@ -34,30 +34,26 @@ class _Reader:
 
     def case(self) -> Case:
         test = self._test
-        turns = [turn for index, said in enumerate(test.turns) for turn in self._turn(index, said)]
-        turns.append(Turn("assistant", checks=tuple(self._check(said) for said in test.expectations)))
+        turns = with_answers([self._turn(index, said) for index, said in enumerate(test.turns)],
+                             [self._check(said) for said in test.expectations])
         tools: tuple[Mapping[str, Any], ...] = ()
         if test.tools is not None:
             tools = read_tools(self._folder / test.tools.value, self._place(test.tools.span))
         parameters = request_fields({name: said.value for name, said in test.parameters.items()})
         if test.stop:
             parameters["stop"] = [said.value for said in test.stop]
-        return Case(test.title, self._place(test.span), tuple(turns), tools, parameters, test.repeat,
+        return Case(test.title, self._place(test.span), turns, tools, parameters, test.repeat,
                     test.repeat if test.must_pass is None else test.must_pass)
 
-    def _turn(self, index: int, said: Said[Message]) -> Iterator[Turn]:
-        """The turn, after an asked one where the conversation leaves the model room for an answer."""
+    def _turn(self, index: int, said: Said[Message]) -> Turn:
         message = said.value
         before = self._test.turns[index - 1].value.role if index else None
         if message.role == "tool" and before in (None, "system"):
             raise self._wrong(said.span, "this `TOOL` answers nobody", "let a `USER` turn stand before it")
-        if message.role != "assistant" and (before == "user" or (before == "tool" and message.role != "tool")):
-            yield Turn("assistant")
         follows = self._test.turns[index + 1].value.role if index + 1 < len(self._test.turns) else None
         if message.role == "assistant" and follows == "tool":
-            yield Turn("assistant", calls=self._calls(said))
-        else:
-            yield Turn(message.role, message.content)
+            return Turn("assistant", calls=self._calls(said))
+        return Turn(message.role, message.content)
 
     def _calls(self, said: Said[Message]) -> tuple[Call, ...]:
         hint = 'write the call as JSON: `ASSISTANT {"name": "weather", "arguments": {"city": "Oslo"}}`'

@@ -16,10 +16,11 @@ _LONGEST = 4000  # characters of a text in a report
 
 @dataclass(frozen=True)
 class Checked:
-    """One check of one answer."""
+    """One check of one answer; `answer` is its text, empty where there was none."""
 
     check: Check
     outcome: Outcome
+    answer: str = ""
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,10 @@ async def run_tests(cases: Iterable[Case], client: Asker, options: Options | Non
     async with AsyncExitStack() as stack:
         matcher = await stack.enter_async_context(Matcher())
         run = _Run(client, options, Examiners(matcher, options.examiners), on_progress)
-        attempts = await run.all(cases)
+        try:
+            attempts = await run.all(cases)
+        except BaseExceptionGroup as group:  # one fault of ours, or of the disk that answers are kept on
+            raise group.exceptions[0] from None
     results = tuple(CaseResult(case, tuple(attempts[index]), needed_of(case, options))
                     for index, case in enumerate(cases))
     return TestReport(results, _conditions(cases, options), time.monotonic() - began)

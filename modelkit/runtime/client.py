@@ -105,9 +105,24 @@ class Client:
         """
         return difference(self._request("counts", generation=generation), since)
 
-    def stop(self, generation: int, on_event: OnEvent | None = None, *, drain: float | None = None) -> Message:
-        """Drain and stop one generation."""
-        return self._request("stop", on_event, generation=generation, drain=drain)
+    def stop(self, generation: int, on_event: OnEvent | None = None, *, drain: float | None = None,
+             hold: bool = False) -> Message:
+        """Drain and stop one generation.
+
+        Of the one that serves, requests get a 503 from now on; with `hold` they wait until another one has the
+        address, or this client goes away: for two that do not fit beside each other.
+        """
+        return self._request("stop", on_event, generation=generation, drain=drain, hold=hold)
+
+    def restore(self, on_event: OnEvent | None = None) -> list[Message]:
+        """Where nothing serves, start what served when the last run died (a kill, a reboot); `down` has it forgotten.
+
+        Returns what was started, each as `apply` does; nothing where something serves or nothing is known. Raises
+        Failure when it can't start any more.
+        """
+        from modelkit.runtime.environment import passed_on
+
+        return list(self._request("restore", on_event, environ=passed_on(os.environ))["restored"])
 
     def status(self) -> Message:
         """What runs: `endpoint routed uptime …` and a list of `generations`."""

@@ -69,7 +69,7 @@ class Fleet:
         self._gate, self._make, self._observe = gate, make, observe
         self._numbers, self._drain = numbers, drain
         self._changing = asyncio.Lock()
-        self._orders: dict[tuple[str, int, bool], Order] = {}
+        self._orders: dict[tuple[str, int, bool, bool], Order] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._listeners: dict[int, Say] = {}
         self._waking: asyncio.Task[Any] | None = None
@@ -81,10 +81,13 @@ class Fleet:
         return not self.generations and not self._orders
 
     async def apply(self, ask: Ask, bundle: Bundle, environment: Mapping[str, str], *, allow_switch: bool,
-                    keep: bool, drain: float) -> Message:
-        """Make this bundle the one that serves. Equal and ready: nothing happens. Under way: wait with the others."""
+                    keep: bool, drain: float, restoring: bool = False) -> Message:
+        """Make this bundle the one that serves. Equal and ready: nothing happens. Under way: wait with the others.
+
+        `restoring`: whatever serves stays.
+        """
         self._presume_open()
-        wanted = Order(bundle, allow_switch=allow_switch, drain=drain)
+        wanted = Order(bundle, allow_switch=allow_switch, drain=drain, restoring=restoring)
         joined = wanted.key in self._orders
         order = self._orders.setdefault(wanted.key, wanted)
         if not joined:
@@ -153,16 +156,27 @@ class Fleet:
             self.shares.set(kind, candidate, part, ask)
             return self._about(candidate, kind)
 
-    async def stop(self, number: int, drain: float) -> Message:
-        """Stop one generation; when it is the one that serves, requests are refused from now on."""
+    async def stop(self, ask: Ask, number: int, drain: float, *, hold: bool = False) -> Message:
+        """Stop one generation; when it is the one that serves, requests are refused from now on.
+
+        With `hold` they wait until there is another one, or who asked goes away.
+        """
         generation = self._known(number)
         if generation is self.routed:
             self.routed = None
             self.shares.clear("what served was stopped")
-            self._gate.shut()
+            if hold:
+                self._gate.sleep(lambda: None)
+                ask.gone.add_done_callback(lambda _: self._no_more_hold())
+            else:
+                self._gate.shut()
         self.warm.release(generation)
         await asyncio.shield(self._later(self._retire(generation, drain)))
         return {"generation": number}
+
+    def _no_more_hold(self) -> None:
+        if self.routed is None and not self.closing:
+            self._gate.shut()
 
     def unload_idle(self) -> None:
         """Stop what serves if nobody has asked it anything for as long as its `keep_alive`; the address stays."""
@@ -247,6 +261,8 @@ class Fleet:
             order.say({"event": "waiting", "reason": "another change of this project is under way"})
         async with self._changing:
             now, wanted = self.routed, order.bundle
+            if now is not None and order.restoring:
+                return self._about(now, "unchanged")
             if now is not None and now.digest == wanted.digest:
                 if now.asleep:  # with the next request it is as it is wanted now
                     now.bundle = wanted

@@ -17,9 +17,10 @@ if TYPE_CHECKING:
 class Order:
     """One `apply` under way. Whoever asks for the same meanwhile joins it."""
 
-    def __init__(self, bundle: Bundle, *, allow_switch: bool, drain: float) -> None:
+    def __init__(self, bundle: Bundle, *, allow_switch: bool, drain: float, restoring: bool) -> None:
         self.bundle, self.allow_switch, self.drain = bundle, allow_switch, drain
-        self.key = (bundle.digest, bundle.replicas, allow_switch)
+        self.restoring = restoring  # only if nothing serves when its turn comes
+        self.key = (bundle.digest, bundle.replicas, allow_switch, restoring)
         self.asks: list[Ask] = []
         self.kept = False  # goes on when nobody waits for it any more
         self.decided = False  # the address has changed hands

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
-from modelkit.runtime import state
+from modelkit.runtime import served, state
 from modelkit.runtime.control import Ask, Connection, Control
 from modelkit.runtime.edge import family
 from modelkit.runtime.fleet import Fleet
@@ -49,6 +49,8 @@ class Run:
         self._control = Control(self._handle)
         self._keys = set(settings.key_hashes)
         self._watchers: set[Ask] = set()
+        self._remembered: dict[str, tuple[int, int]] = {}  # what was written down of what serves
+        self._meant_to_end = False
         self._owners: set[Connection] = set()
         self._leave, self._hurry = asyncio.Event(), asyncio.Event()
         self._drain = self.timing.drain
@@ -103,6 +105,8 @@ class Run:
         self._log.close()
         self._reaper.dismiss()
         if self._lock.in_place():
+            if self._meant_to_end:
+                served.forget(self.project)
             clear(self.project)
 
     async def _handle(self, ask: Ask) -> Message:
@@ -132,7 +136,10 @@ class Run:
             case "counts":
                 return self._counts(request["generation"])
             case "stop":
-                return await self._fleet_of(request["generation"]).stop(request["generation"], self._seconds(request))
+                return await self._fleet_of(request["generation"]).stop(
+                    ask, request["generation"], self._seconds(request), hold=bool(request.get("hold")))
+            case "restore":
+                return await self._restore(ask)
             case "status":
                 return await self._status()
             case "plan":
@@ -144,6 +151,7 @@ class Run:
                 return await self._tell(ask)
             case "down":
                 self._drain = self._seconds(request)
+                self._meant_to_end = True
                 self._told_to_leave("asked to", fast=bool(request["fast"]))
                 return await asyncio.shield(self._ended)
         raise Failure("unknown-request", f"this supervisor knows no `{ask.op}`",
@@ -156,6 +164,22 @@ class Run:
             ask, bundle, request["environ"], keep=bool(request.get("keep")),
             allow_switch=bool(request.get("allow_switch")), drain=self._seconds(request))
         return result | {"endpoint": self._gate.endpoint}
+
+    async def _restore(self, ask: Ask) -> Message:
+        """Where nothing serves, what served when the last run died serves again."""
+        wanted = served.read(self.project)
+        results = [await fleet.apply(ask, wanted[modelfile], ask.request["environ"], allow_switch=False, keep=True,
+                                     drain=self._seconds(ask.request), restoring=True)
+                   for modelfile, fleet in self._fleets.items() if fleet.routed is None and modelfile in wanted]
+        return {"restored": [result for result in results if result["outcome"] != "unchanged"]}
+
+    def _remember(self) -> None:
+        """Write down what serves, for `restore`, when that has changed."""
+        now = {modelfile: fleet.routed for modelfile, fleet in self._fleets.items() if fleet.routed is not None}
+        known = {modelfile: (generation.id, generation.bundle.replicas) for modelfile, generation in now.items()}
+        if now and known != self._remembered:
+            served.write(self.project, {modelfile: generation.bundle for modelfile, generation in now.items()})
+            self._remembered = known
 
     def _fleet_for(self, request: Message, bundle: Bundle) -> Fleet:
         """Where a bundle belongs. Raises Failure for a Modelfile that is none of ours, and for a name that is taken."""
@@ -200,6 +224,7 @@ class Run:
         def lost(_: Any) -> None:
             self._owners.discard(connection)
             if not self._owners:
+                self._meant_to_end = True
                 self._told_to_leave("its owner went away")
 
         if connection not in self._owners:
@@ -223,7 +248,8 @@ class Run:
         return {"id": state.id, "stage": state.stage, "engine": state.engine, "digest": state.digest,
                 "name": generation.bundle.plan.name, "modelfile": self._modelfile_of(generation), "phase": state.phase,
                 "pid": engines[0]["pid"] if engines else None, "since": state.since, "uptime": generation.uptime,
-                "restarts": generation.restarts, "socket": state.socket, "routed": state.id in self._routed,
+                "restarts": generation.restarts, "load_seconds": generation.load_seconds,
+                "socket": state.socket, "routed": state.id in self._routed,
                 **self._beside(generation),
                 "in_flight": self._gate.in_flight(generation), "rss": sum(about["rss"] for about in processes),
                 "wanted": generation.bundle.replicas, "ready": generation.ready, "replicas": engines,
@@ -282,6 +308,7 @@ class Run:
         if self._lock.in_place():
             try:
                 state.write(self.project.state, self._state())
+                self._remember()
             except OSError as error:
                 say(f"cannot write the state: {error}")  # the engines' markers are enough to find them
 

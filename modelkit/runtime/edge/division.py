@@ -13,11 +13,12 @@ import json
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from modelkit.runtime.edge.request import SESSION, Request
+from modelkit.runtime.edge.request import Request
 
 if TYPE_CHECKING:
     from modelkit.runtime.edge.upstream import Backend
 
+SESSION = b"x-session-id"
 _TALKS = {b"/v1/chat/completions": "messages", b"/v1/messages": "messages", b"/v1/messages/count_tokens": "messages",
           b"/v1/responses": "input"}
 _NAMED = ("user", "safety_identifier")
@@ -45,7 +46,7 @@ class Part(NamedTuple):
 
 def who(request: Request, body: bytes, peer: str) -> bytes:
     """Whose request this is, as words to be hashed."""
-    if session := request.fields.get(SESSION):
+    if session := request.forwarded_value(SESSION):
         return b"session " + session
     client = request.fields.get(b"authorization") or request.fields.get(b"x-api-key") or peer.encode()
     said = _read(body)

@@ -15,7 +15,6 @@ _ONCE = frozenset({b"host", b"content-length", b"content-type", b"transfer-encod
                    b"expect", b"x-request-id"})
 # Between two neighbours only (RFC 9110, 7.6.1), and what a browser adds about itself.
 VERSION = b"x-modelkit-version"  # which side of a split to ask
-SESSION = b"x-session-id"
 _NEVER = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
                     b"te", b"trailer", b"upgrade", b"http2-settings", b"origin", b"cookie"})
 _SPECIAL = dict.fromkeys(_ONCE, True) | dict.fromkeys((*_NEVER, VERSION), False)
@@ -79,6 +78,11 @@ class Request:
         self.forwarded = [piece for name, value in headers
                           if (lower := name.lower()) not in words and lower not in _SPECIAL
                           and not lower.startswith(_OURS) for piece in (name, b": ", value, b"\r\n")]
+
+    def forwarded_value(self, name: bytes) -> bytes | None:
+        """The first value of a header that the engine gets too, by its name in lower case."""
+        names = self.forwarded[::4]
+        return next((self.forwarded[4 * at + 2] for at, one in enumerate(names) if one.lower() == name), None)
 
     def for_engine(self, request_id: bytes, length: int) -> bytes:
         """The head that the engine gets: our own framing and id, no keys, HEAD as GET (engines don't all know it)."""

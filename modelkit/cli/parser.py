@@ -9,6 +9,8 @@ from modelkit import __version__
 from modelkit.cli.exchange_words import add_exchange_commands
 from modelkit.cli.measuring_words import add_measuring_commands
 from modelkit.cli.model_words import add_model_commands, arg_flag, lock_flags
+from modelkit.cli.promotion_words import add_promotion_commands
+from modelkit.cli.record_words import add_record_commands
 
 _DESCRIPTION = "One Modelfile from laptop to production: llama.cpp for dev, vLLM for prod, one OpenAI API."
 _FILE = "a Modelfile, or a folder that holds one (default: the Modelfile of this folder)"
@@ -72,12 +74,14 @@ def build() -> argparse.ArgumentParser:
     parser = _Parser(prog="modelkit", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
     commands = Subcommands(parser)
-    for add in (_init, _check, _fmt, _parse, _plan, _render, _explain, _diff, _up, _ps, _status, _logs, _down, _chat,
-                _env, _promote, _engine, _doctor, _lsp, _version):
+    for add in (_init, _check, _fmt, _parse, _ci, _plan, _render, _explain, _diff, _up, _ps, _status, _logs, _down,
+                _chat, _env, _engine, _doctor, _lsp, _version):
         add(commands)
     add_exchange_commands(commands)
+    add_promotion_commands(commands)
     add_model_commands(commands)
     add_measuring_commands(commands)
+    add_record_commands(commands)
     return parser
 
 
@@ -135,6 +139,26 @@ def _parse(commands: Subcommands) -> None:
     parser.add_argument("--as", dest="dialect", choices=["ollama"], default="ollama",
                         help="whose reading: Ollama's own commands, or its rejection")
     parser.add_argument("files", metavar="FILE", nargs="+", help="a Modelfile")
+
+
+def _ci(commands: Subcommands) -> None:
+    parser = commands.add("ci", "ci", "check, lay out, lock, plan and compare stages: everything that needs no engine",
+                          example="modelkit ci --base origin/main --comment-file comment.md")
+    _file(parser, many=True)
+    parser.add_argument("--base", metavar="COMMIT", help="say what changes in each stage against this branch or commit")
+    parser.add_argument("--between", metavar=("FROM", "TO"), nargs=2, default=["dev", "prod"],
+                        help="the stages whose difference and parity are shown (default: dev prod)")
+    parser.add_argument("--skip", metavar="STEP", action="append", default=[], choices=[*CI_STEPS],
+                        help=f"leave a step out: {', '.join(CI_STEPS)}; may be repeated")
+    parser.add_argument("--fail-on", choices=["error", "warning", "info"], default="error",
+                        help="which findings of `check` fail it (default: error)")
+    parser.add_argument("--comment-file", metavar="FILE", help="write it as Markdown, for a pull request; with "
+                        "$GITHUB_STEP_SUMMARY it goes there, too")
+    lock_flags(parser)
+
+
+CI_STEPS = ("check", "layout", "lock", "plan", "flags", "parity")
+"""What `modelkit ci` does, in that order."""
 
 
 def _plan(commands: Subcommands) -> None:
@@ -268,16 +292,6 @@ def _env(commands: Subcommands) -> None:
                           example='eval "$(modelkit env)"')
     arg_flag(parser)
     _file(parser)
-
-
-def _promote(commands: Subcommands) -> None:
-    parser = commands.add("promote", "promote", "move the address to another stage once both mean the same",
-                          example="modelkit promote dev prod")
-    parser.add_argument("source", metavar="FROM", help="the stage that serves")
-    parser.add_argument("target", metavar="TO", help="the stage that shall serve")
-    _file(parser)
-    _address(parser)
-    lock_flags(parser)
 
 
 def _engine(commands: Subcommands) -> None:

@@ -94,11 +94,15 @@ def read(records: Records) -> History:
     return History(records, head, tuple(reversed(chain)), tuple(entries.values()), tuple(strays), cursor)
 
 
-def all_of(modelfile: Path, model: str) -> tuple[History, ...]:
-    """The histories of all stages that a model has records of, by name."""
+def stages_of(modelfile: Path, model: str) -> tuple[str, ...]:
+    """The stages that a model has records of, by name."""
     root = Records(modelfile, model, "any").folder.parent
-    stages = sorted(one.name for one in root.iterdir() if one.is_dir()) if root.is_dir() else []
-    return tuple(read(Records(modelfile, model, stage)) for stage in stages)
+    return tuple(sorted(one.name for one in root.iterdir() if one.is_dir())) if root.is_dir() else ()
+
+
+def all_of(modelfile: Path, model: str) -> tuple[History, ...]:
+    """The histories of all of them."""
+    return tuple(read(Records(modelfile, model, stage)) for stage in stages_of(modelfile, model))
 
 
 def _entry(path: Path) -> Entry | Stray:

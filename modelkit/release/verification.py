@@ -60,10 +60,10 @@ def _chain(history: History, expected: str | None) -> Iterator[Problem]:
         by = f"{history.chain[0].path.name} follows it" if history.chain else "HEAD names it"
         yield Problem("missing", head, f"record {history.missing} is not here as it was written: {by}")
     if history.chain:
-        words = (history.records.folder / "HEAD").read_text("utf-8").split()
         subject = history.chain[-1].record.subject
-        if words[1] != (subject.ir if subject else "-"):
-            yield Problem("head", head, "HEAD does not name the subject of its record")
+        wanted = f"{history.head} {subject.ir if subject else '-'}\n".encode()
+        if (history.records.folder / "HEAD").read_bytes() != wanted:
+            yield Problem("head", head, "HEAD is not spelled as its record is")
     follows = Counter(entry.record.prev for entry in (*history.chain, *history.others))
     for entry in history.others:
         fork = follows[entry.record.prev] > 1

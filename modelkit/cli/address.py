@@ -15,6 +15,7 @@ from modelkit.release.promotion.counts import Counts, Histogram
 from modelkit.release.promotion.endpoint import Running
 
 if TYPE_CHECKING:
+    from modelkit.planning.plan import Plan
     from modelkit.platforms.bundle import Bundle
     from modelkit.runtime.client import Client
 
@@ -45,14 +46,19 @@ class Address:
     def bundle(self, generation: int) -> Bundle | None:
         """Rendered again from its plan; None where that gives other words than those that it was started with."""
         from modelkit import platforms
-        from modelkit.planning.plan import Plan
 
         found = self.look(generation)
         with suppress(Failure, ValueError):
-            made = platforms.render(Plan.model_validate(self._client.plan(generation)))
+            made = platforms.render(self.plan(generation))
             if found is not None and made.digest == found.bundle_digest:
                 return made
         return None
+
+    def plan(self, generation: int) -> Plan:
+        """What it was planned as."""
+        from modelkit.planning.plan import Plan
+
+        return Plan.model_validate(self._client.plan(generation))
 
     def start(self, bundle: Bundle) -> Running:
         with self._interruptible():

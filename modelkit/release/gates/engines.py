@@ -22,7 +22,10 @@ def parity(gate: Asked, context: GateContext) -> Found:
             "differences": str(len(report.differences))}
     if report.differences:
         names = [str(getattr(one, "conversation", one)) for one in report.differences]
-        return Found("fail", {**seen, "first": names[:8]}, _json(report))
+        causes = [f"{one.cause.title(context.source, context.target)}: {one.cause.fix}"
+                  for one in getattr(report, "causes", ())[:3]]
+        return Found("fail", {**({"why": causes[0], "causes": causes} if causes else {}), **seen, "first": names[:8]},
+                     _json(report))
     if not report.compared:
         return Found("inconclusive", {**seen, "why": "nothing was compared"})
     return Found("pass", seen, _json(report))

@@ -15,24 +15,27 @@ from modelkit.release.promotion.journal import Journal
 
 @dataclass(frozen=True)
 class Way:
-    """Back from `live` to `entry`, whose engine was started as `bundle`."""
+    """Back from `live` to `entry`, whose engine was started as `bundle`; `out` is the version to be kept out."""
 
     live: Entry
     entry: Entry
     bundle: Bundle
+    out: str | None = None
 
 
-def way_back(history: History, to: str | None, journal: Journal, store: Store,
-             kept_out: Callable[[str], bool] = lambda _: False) -> Way:
+def way_back(history: History, to: str | None, journal: Journal, store: Store, *,
+             kept_out: Callable[[str], bool] = lambda _: False, serving: str | None = None) -> Way:
     """The record named `to`, or the last one that ran something other than what is live and is not kept out.
 
-    Raises Failure (exit 2) when there is none, or when something of it is gone; it lists what is available.
+    `serving` is the `ir` of what has the address: where that was never promoted, what is live by the records is the
+    way back. Raises Failure (exit 2) when there is none, or when something of it is gone; it lists what is available.
     """
     stage, live = history.records.stage, history.live
     if live is None:
         raise Failure("nothing-promoted", f"nothing was ever promoted to stage `{stage}`, so there is no way back",
                       hint="`modelkit history` shows the stages that have records")
-    entry = _named(history, to) if to else _before(history, live, kept_out)
+    now = serving or _ir(live)
+    entry = _named(history, to) if to else _before(history, now, kept_out)
     if entry is None:
         raise Failure("nothing-before", f"before what is live in stage `{stage}` there was nothing to go back to",
                       hint="`modelkit history` lists its records, `--to RECORD` names one")
@@ -43,9 +46,9 @@ def way_back(history: History, to: str | None, journal: Journal, store: Store,
                       hint="check its commit out and `modelkit promote` again, or `--to` one of those above"
                       if (others := available(history, journal, store)) else
                       f"check out commit {entry.record.git.commit[:12]} and `modelkit promote` again"
-                      if entry.record.git and entry.record.git.commit else None,
+                      if entry.record.git and entry.record.git.commit else "`modelkit promote` that version again",
                       detail=tuple(f"available: {one.id[7:15]}  {one.record.at}" for one in others))
-    return Way(live, entry, bundle)
+    return Way(live, entry, bundle, now if now != _ir(entry) else None)
 
 
 def available(history: History, journal: Journal, store: Store) -> tuple[Entry, ...]:
@@ -85,8 +88,10 @@ def _named(history: History, word: str) -> Entry:
     return entry
 
 
-def _before(history: History, live: Entry, kept_out: Callable[[str], bool]) -> Entry | None:
-    now = live.record.subject.ir if live.record.subject else None
+def _before(history: History, now: str | None, kept_out: Callable[[str], bool]) -> Entry | None:
     return next((one for one in reversed(history.serving)
-                 if one.record.subject is not None and one.record.subject.ir != now
-                 and not kept_out(one.record.subject.ir)), None)
+                 if (ir := _ir(one)) is not None and ir != now and not kept_out(ir)), None)
+
+
+def _ir(entry: Entry) -> str | None:
+    return entry.record.subject.ir if entry.record.subject else None

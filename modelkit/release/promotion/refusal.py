@@ -9,7 +9,7 @@ from modelkit.release.record import Gate, Written
 from modelkit.release.verdict import EXIT_CODES, Verdict
 
 _CODES = {"fail": "promotion-refused", "error": "promotion-broken"}
-_WORDS = {"fail": "refuse the candidate", "error": "could not judge the candidate"}
+_WORDS = {"fail": "the candidate is refused", "error": "the candidate could not be judged"}
 _HINTS = {"fail": "mend what they found; `--override GATE --reason … --until DATE` takes it on yourself",
           "error": "mend the check: it says nothing about the model"}
 _HINT = "give it what it needs to decide: more requests, more time, an engine; or override it with a reason"
@@ -24,7 +24,8 @@ class Refused(Failure):
         names = ", ".join(one.id for one in stopping)
         super().__init__(
             _CODES.get(verdict, "promotion-undecided"),
-            f"{names} {_WORDS.get(verdict, 'did not decide')}; stage `{stage}` stays as it was",
+            f"{_WORDS.get(verdict, 'nothing is decided about the candidate')} ({names}); what served stage `{stage}` "
+            "stays",
             hint=_HINTS.get(verdict, _HINT), detail=tuple(line for one in stopping for line in lines(one)),
             exit_code=EXIT_CODES[verdict],
             data={"verdict": verdict, "gates": [one.model_dump(mode="json") for one in gates],
@@ -41,6 +42,5 @@ def lines(gate: Gate) -> Iterator[str]:
         if name in ("why", "error") or "." in name:
             continue
         if isinstance(value, list | tuple):
-            yield from (f"  {one}" for one in value)
-        else:
-            yield f"  {name}: {value}"
+            value = ("; " if name == "causes" else ", ").join(map(str, value))
+        yield f"  {name}: {value}"

@@ -41,6 +41,5 @@ def lines(gate: Gate) -> Iterator[str]:
     for name, value in gate.observed.items():
         if name in ("why", "error") or "." in name:
             continue
-        if isinstance(value, list | tuple):
-            value = ("; " if name == "causes" else ", ").join(map(str, value))
-        yield f"  {name}: {value}"
+        several = isinstance(value, list | tuple)
+        yield f"  {name}: {('; ' if name == 'causes' else ', ').join(map(str, value)) if several else value}"

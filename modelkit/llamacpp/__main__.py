@@ -161,7 +161,7 @@ def application(engine: Any, config: Config, profile: Profile) -> Contract:
         else:
             from modelkit.llamacpp import pooling_routes
 
-            others = (lambda metrics: pooling_routes.router(engine, metrics),)
+            others = (lambda metrics: pooling_routes.routes(engine, metrics),)
         return Contract(app.application(engine, chat, config, profile, state=state(engine, config, text),
                                         others=others), profile)
     except (OSError, ValueError) as error:

@@ -9,8 +9,10 @@ from modelkit import __version__
 from modelkit.cli.exchange_words import add_exchange_commands
 from modelkit.cli.measuring_words import add_measuring_commands
 from modelkit.cli.model_words import add_model_commands, arg_flag, lock_flags
+from modelkit.cli.parity_words import add_parity_command
 from modelkit.cli.promotion_words import add_promotion_commands
 from modelkit.cli.record_words import add_record_commands
+from modelkit.cli.testing_words import add_testing_commands
 
 _DESCRIPTION = "One Modelfile from laptop to production: llama.cpp for dev, vLLM for prod, one OpenAI API."
 _FILE = "a Modelfile, or a folder that holds one (default: the Modelfile of this folder)"
@@ -81,6 +83,8 @@ def build() -> argparse.ArgumentParser:
     add_promotion_commands(commands)
     add_model_commands(commands)
     add_measuring_commands(commands)
+    add_testing_commands(commands)
+    add_parity_command(commands)
     add_record_commands(commands)
     return parser
 

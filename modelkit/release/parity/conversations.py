@@ -100,3 +100,44 @@ def _tools(test: Test, modelfile: Modelfile) -> tuple[dict[str, Any], ...]:
         raise Failure("bad-tools", f"{test.tools.value} is no list of tools",
                       '[{"type": "function", "function": {"name": …}}]')
     return tuple(one if "function" in one else {"type": "function", "function": one} for one in said)
+
+
+def read_conversations(path: Path) -> tuple[Conversation, ...]:
+    """Those of a JSON file: a list of objects with `messages` and, if there are any, `name`, `tools`, `variables` and
+    `add_generation_prompt`. Raises Failure for anything else."""
+    try:
+        if path.stat().st_size > 8 * _LARGEST:
+            raise Failure("too-large", f"{path} is larger than 8 MiB")
+        said = json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise Failure("unreadable", f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except (ValueError, RecursionError) as error:
+        raise Failure("bad-conversations", f"{path} is not JSON: {error}", _FORM) from None
+    if not isinstance(said, list) or not said:
+        raise Failure("bad-conversations", f"{path} is no list of conversations", _FORM)
+    return tuple(_read(one, f"{path.name} {number}", path) for number, one in enumerate(said, 1))
+
+
+_FORM = '[{"name": "greeting", "messages": [{"role": "user", "content": "Hello"}]}]'
+_KINDS: Mapping[str, type | tuple[type, ...]] = {"name": str, "messages": list, "tools": list, "variables": dict,
+                                                 "add_generation_prompt": bool}
+
+
+def _read(said: Any, name: str, path: Path) -> Conversation:
+    if isinstance(said, list):
+        said = {"messages": said}
+    if not isinstance(said, dict) or not said.get("messages"):
+        raise Failure("bad-conversations", f"{path}: conversation {name.rpartition(' ')[2]} has no messages", _FORM)
+    for key, value in said.items():
+        if key not in _KINDS:
+            raise Failure("bad-conversations", f"{path}: {name} has the unknown field `{key}`",
+                          "it may have " + ", ".join(_KINDS))
+        if not isinstance(value, _KINDS[key]):
+            raise Failure("bad-conversations", f"{path}: `{key}` of {name} is of the wrong kind", _FORM)
+    if not all(isinstance(one, dict) and isinstance(one.get("role"), str) for one in said["messages"]):
+        raise Failure("bad-conversations", f"{path}: each message of {name} must be an object with a `role`", _FORM)
+    if not all(isinstance(one, dict) and isinstance(one.get("function"), dict) and "name" in one["function"]
+               for one in said.get("tools", ())):
+        raise Failure("bad-conversations", f"{path}: each tool of {name} must have a `function` with a `name`")
+    return Conversation(said.get("name", name), tuple(said["messages"]), tuple(said.get("tools", ())),
+                        said.get("variables", {}), said.get("add_generation_prompt", True))

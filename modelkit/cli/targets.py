@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import os
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
 
 from modelkit.cli import project
@@ -37,8 +39,8 @@ def add_words(parser: argparse.ArgumentParser, *, file: bool = True, stage: bool
         parser.add_argument("file", metavar="FILE", nargs="?", default=argparse.SUPPRESS, help=_FILE)
     parser.add_argument("-f", "--file", dest="file", metavar="FILE", help="the same" if file else _FILE)
     if stage:
-        parser.add_argument("-s", "--stage", help="ask the engine of this stage that runs here, routed or not "
-                            "(default: $MODELKIT_STAGE, else the stage that serves)")
+        parser.add_argument("-s", "--stage", help="ask the engine of this stage that runs here, routed or not; "
+                            "with --url, the stage that is there (default: $MODELKIT_STAGE, else what serves)")
         parser.add_argument("--url", help="ask this OpenAI endpoint instead, such as http://host:8000/v1")
     parser.add_argument("--model", metavar="NAME", help="the model's name at --url (default: the Modelfile's NAME)")
     parser.add_argument("--api-key-env", metavar="NAME", help="the environment variable that holds the key for --url "
@@ -53,9 +55,7 @@ def target_of(arguments: Namespace, terminal: Terminal) -> Target:
 def asked_of(arguments: Namespace, terminal: Terminal) -> Asked:
     """The same, with what is known of an engine that runs here. Raises Failure."""
     if arguments.url:
-        if arguments.stage:
-            raise Failure("usage", "`-s` asks what runs here, `--url` another address: say one of them")
-        return Asked(at_url(arguments.url, arguments, terminal))
+        return Asked(at_url(arguments.url, arguments, terminal), arguments.stage or os.environ.get("MODELKIT_STAGE"))
     for name in ("model", "api_key_env"):
         if getattr(arguments, name, None):
             raise Failure("usage", f"`--{name.replace('_', '-')}` goes with `--url`")
@@ -92,6 +92,48 @@ def running(path: Path, stage: str | None) -> Asked:
         plan = Plan.model_validate(client.plan(found["id"]))
     target = Target("http://engine/v1", str(found["name"]), socket=str(found["socket"]))
     return Asked(target, str(found["stage"]), plan, str(found["digest"]))
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What an endpoint says of itself. `width`: conversations at once; `said`: the document, empty if it has none."""
+
+    dialect: Literal["modelkit", "openai"]
+    width: int | None = None
+    said: dict[str, Any] = field(default_factory=dict)
+
+
+def spoken(asked: Asked) -> Spoken:
+    """Whether modelkit's contract answers there, and how wide the engine behind it is. Raises no Failure: who does not
+    say is asked as OpenAI's endpoint is."""
+    if asked.plan is not None:
+        return Spoken("modelkit", asked.plan.max_concurrency)
+    import urllib3
+
+    from modelkit.contract.effective import PATH, Effective
+
+    target = asked.target
+    headers = {"Authorization": f"Bearer {target.key}"} if target.key else {}
+    try:
+        answer = urllib3.request("GET", target.base_url.removesuffix("/v1") + PATH, headers=headers, timeout=10,
+                                 retries=False, redirect=False)
+        document = json.loads(answer.data)
+        return Spoken("modelkit", Effective.from_json(document).max_concurrency, document)
+    except (urllib3.exceptions.HTTPError, ValueError, TypeError, AttributeError):
+        return Spoken("openai")
+
+
+def identity(asked: Asked) -> str | None:
+    """A digest of the very model that answers there: its weights', or of what an engine elsewhere says that it has;
+    None where it does not say."""
+    if asked.plan is not None:
+        weights = asked.plan.weights
+        return weights.digest if weights is not None else None
+    said = spoken(asked).said
+    if not said.get("model"):
+        return None
+    known = {name: said.get(name) for name in ("model", "revision", "template", "adapters")}
+    return "sha256:" + hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
 
 
 def _generation(generations: list[dict[str, Any]], path: Path, stage: str | None) -> dict[str, Any]:

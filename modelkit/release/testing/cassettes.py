@@ -21,10 +21,12 @@ from modelkit.language.layers import effective
 from modelkit.language.modelfile import Modelfile
 from modelkit.release.client import Answer, ToolCall
 from modelkit.release.testing.conversation import Asker
+from modelkit.release.testing.similarity import Poster
 
 SCHEMA = "modelkit.cassettes/1"
 _LARGEST = 16 * 1024 * 1024  # bytes of one kept answer
 _INDEX = "cassettes.json"
+_NOT_RECORDED = "this was not recorded: run once with --record, and keep the folder"
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Recorded:
     model: str
     engine: str | None = None
     digest: str | None = None
+    profile: dict[str, Any] | None = None  # of the plan, where an engine of this machine was asked
 
     def as_json(self) -> dict[str, Any]:
         return {"schema": SCHEMA, **asdict(self)}
@@ -79,6 +82,24 @@ class Recorder:
 
 
 @dataclass
+class PostRecorder:
+    """An embeddings endpoint whose answers are kept."""
+
+    poster: Poster
+    folder: Path
+    written: set[str]
+    service: str = "embeddings"
+
+    async def post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        status, answer = await self.poster.post(path, body)
+        if status == 200:
+            digest = digest_of(self.service, body)
+            _write(self.folder / f"{digest}.json", json.dumps({"request": body, "answer": answer}, sort_keys=True))
+            self.written.add(digest)
+        return status, answer
+
+
+@dataclass
 class Player:
     """An asker that gives the kept answers, and an error for what was never asked."""
 
@@ -86,17 +107,25 @@ class Player:
     service: str = "model"
 
     async def chat(self, body: dict[str, Any]) -> Answer:
-        path = self.folder / f"{digest_of(self.service, body)}.json"
         try:
-            with path.open("rb") as file:
-                data = file.read(_LARGEST + 1)
-            if len(data) > _LARGEST:
-                raise ValueError("it is larger than 16 MiB")
-            return _answer(json.loads(data)["answer"])
+            return _answer(self._kept(body))
         except FileNotFoundError:
-            return Answer(status=404, error="this was not recorded: run once with --record, and keep the folder")
+            return Answer(status=404, error=_NOT_RECORDED)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            return Answer(status=400, error=f"{path.name} is no recorded answer: {error}")
+            return Answer(status=400, error=f"what was recorded cannot be read: {error}")
+
+    async def post(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        try:
+            return 200, self._kept(body)
+        except (OSError, ValueError, KeyError, TypeError):
+            return 404, {"error": {"message": _NOT_RECORDED}}
+
+    def _kept(self, body: dict[str, Any]) -> Any:
+        with (self.folder / f"{digest_of(self.service, body)}.json").open("rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ValueError("it is larger than 16 MiB")
+        return json.loads(data)["answer"]
 
 
 def begin(folder: Path, recorded: Recorded) -> None:

@@ -1,4 +1,4 @@
-"""A judge model: does an answer satisfy a sentence? Asked an odd number of times, greedily, for a structured verdict."""
+"""A judge model: does an answer satisfy a sentence? Asked an odd number of times, greedily, for a set verdict."""
 
 from __future__ import annotations
 

@@ -53,11 +53,14 @@ def sampling(case: Case, number: int, options: Options) -> dict[str, Any]:
     choice is then neutral. A repetition's seed is the case's or the options', plus its number.
     """
     fields = {**NEUTRAL, **options.defaults}
+    if options.dialect == "modelkit":
+        fields.pop("max_tokens", None)  # its contract has it as a default, cut to the context
     if not case.samples:
         fields |= {"temperature": 0.0, "top_p": 1.0, "top_k": 0, "min_p": 0.0}
     fields |= case.parameters
     fields["seed"] = fields.get("seed", options.seed) + number
-    if options.dialect == "openai":
+    if options.dialect == "openai":  # which knows no Modelfile: its stop strings are sent, too
+        fields = {**({"stop": list(options.stops[:4])} if options.stops else {}), **fields}
         fields = {name: value for name, value in fields.items() if name in _OPENAI}
     return fields
 

@@ -81,7 +81,7 @@ async def matcher() -> AsyncIterator[Matcher]:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize(("kind", "operand", "said", "verdict"), CASES,
                          ids=[f"{n}-{case[0]}" for n, case in enumerate(CASES)])
-async def test_a_check_finds_what_it_says(matcher: Matcher, kind: str, operand: Any, said: Answer, verdict: str) -> None:
+async def test_a_check_finds(matcher: Matcher, kind: str, operand: Any, said: Answer, verdict: str) -> None:
     seen, examiners = Seen((), said, stops=("User:",)), Examiners(matcher)
     found = await judge(Check(kind, operand, PLACE, kind), seen, examiners)
     assert found.verdict == verdict

@@ -190,17 +190,20 @@ class _Measuring:
         return compare(talks, side(self._source, self._from), side(self._target, self._to))
 
     def _cases(self) -> tuple[Any, ...]:
-        from modelkit.release.testing import cases_of
+        from modelkit.release.testing import suite_of
 
-        return cases_of(self._modelfile)
+        return suite_of(self._modelfile).cases
 
     def _tests(self) -> TestReport:
         from modelkit.release.client import Client
-        from modelkit.release.testing import Options, run_tests
+        from modelkit.release.testing import options_of, run_tests
+
+        plan = self._target
+        options = options_of(self._modelfile, plan.stage, profile=plan.profile, width=plan.max_concurrency)
 
         async def ask() -> TestReport:
             async with Client(self._engine()) as client:
-                return await run_tests(self._cases(), client, Options(), self._progress("tests"))
+                return await run_tests(self._cases(), client, options, self._progress("tests"))
 
         return asyncio.run(ask())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,16 +42,10 @@ class Address:
         return next((_running(one) for one in self._generations()
                      if one["digest"] == bundle.digest and one["phase"] == "ready"), None)
 
-    def bundle(self, generation: int) -> Bundle | None:
-        """Rendered again from its plan; None where that gives other words than those that it was started with."""
-        from modelkit import platforms
+    def bundle(self, generation: int) -> Bundle:
+        from modelkit.platforms.bundle import Bundle
 
-        found = self.look(generation)
-        with suppress(Failure, ValueError):
-            made = platforms.render(self.plan(generation))
-            if found is not None and made.digest == found.bundle_digest:
-                return made
-        return None
+        return Bundle.from_json(self._client.bundle(generation))
 
     def plan(self, generation: int) -> Plan:
         """What it was planned as."""

@@ -132,6 +132,10 @@ class Client:
         """The plan that a generation was started for."""
         return self._request("plan", generation=generation)
 
+    def bundle(self, generation: int) -> Message:
+        """The bundle that a generation was started from, as `Bundle.as_json`."""
+        return self._request("bundle", generation=generation)
+
     def own(self) -> None:
         """From now on the run ends with this connection: everything drains and stops."""
         self._request("own")

@@ -206,6 +206,10 @@ class Fleet:
         """What a generation was started for."""
         return self._known(number).bundle.plan.model_dump(mode="json", by_alias=False)
 
+    def bundle(self, number: int) -> Message:
+        """That, and how it was launched."""
+        return self._known(number).bundle.as_json()
+
     async def down(self, hurry: asyncio.Event) -> None:
         """Stop everything. With `hurry` set, now or while this runs, engines are killed without a SIGTERM."""
         self.closing = True

@@ -144,6 +144,8 @@ class Run:
                 return await self._status()
             case "plan":
                 return self._fleet_of(request["generation"]).plan(request["generation"])
+            case "bundle":
+                return self._fleet_of(request["generation"]).bundle(request["generation"])
             case "own":
                 self._own(ask.connection)
                 return {}

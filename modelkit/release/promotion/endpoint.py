@@ -32,8 +32,8 @@ class Endpoint(Protocol):
     def look(self, generation: int) -> Running | None:
         """One engine as it is now; None when it is gone."""
 
-    def bundle(self, generation: int) -> Bundle | None:
-        """What it was started with; None where that cannot be told exactly any more."""
+    def bundle(self, generation: int) -> Bundle:
+        """What it was started with."""
 
     def running(self, bundle: Bundle) -> Running | None:
         """The ready engine of this very bundle, if there is one, routed or not."""

@@ -101,7 +101,7 @@ class Promotion:
         old = self.endpoint.bundle(before.generation) if before else None
         self.journal.intend(Intent(None, self.wanted.target, old))
         try:
-            left, right = self._engines(before, old)
+            left, right = self._engines(before)
             self._passed(self.checks.engines(left, right), asked=True)
             self.on_step("smoke: one answer through the candidate")
             self._one(self.checks.smoke(right))
@@ -111,13 +111,10 @@ class Promotion:
         finally:
             self._undo()
 
-    def _engines(self, before: Running | None, old: Bundle | None) -> tuple[Running | None, Running]:
+    def _engines(self, before: Running | None) -> tuple[Running | None, Running]:
         source, target = self.wanted.source, self.wanted.target
         if self.wanted.mode == "side-by-side" or before is None:
             return self._running(source), self._running(target)
-        if old is None:
-            raise Failure("swap-without-return", "what serves was started by another release of modelkit, so it could "
-                          "not be brought back", hint="`modelkit up` starts it anew first; or make room for both")
         self.on_step(f"{before.stage}: drains and stops, to make room")
         self.endpoint.stop(before.generation, self.wanted.drain)
         return None, self._running(target)

@@ -44,7 +44,7 @@ class Rollback:
             engine = self.endpoint.running(bundle)
             if engine is None:
                 self.on_step(f"{bundle.plan.stage}: {bundle.plan.engine_name} starts as it was")
-                self._make_room(before, old)
+                self._make_room(before)
                 engine = self.endpoint.start(bundle)
                 started = engine.generation
             gate = self.smoke(engine)
@@ -54,13 +54,9 @@ class Rollback:
         finally:
             self._undo(started)
 
-    def _make_room(self, before: Running | None, old: Bundle | None) -> None:
-        if self.mode == "side-by-side" or before is None:
-            return
-        if old is None:
-            raise Failure("swap-without-return", "what serves could not be brought back if this failed",
-                          hint="make room for both, or `modelkit down` first")
-        self.endpoint.stop(before.generation, self.drain)
+    def _make_room(self, before: Running | None) -> None:
+        if self.mode == "swap" and before is not None:
+            self.endpoint.stop(before.generation, self.drain)
 
     def _switch(self, before: Running | None, engine: Running, gate: Gate, old: Bundle | None) -> Done:
         self.journal.intend(Intent(self.story("rollback", (gate,), self.reason), self.way.bundle, old))

@@ -68,7 +68,7 @@ class Fake:
             return None
         return replace(self._running(generation), restarts=int(generation in self.crashed))
 
-    def bundle(self, generation: int) -> Bundle | None:
+    def bundle(self, generation: int) -> Bundle:
         return self.engines[generation]
 
     def running(self, bundle: Bundle) -> Running | None:

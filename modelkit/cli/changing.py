@@ -186,7 +186,7 @@ def _locked(stages: Stages, stage: str) -> str | None:
 
 def _refusal(stages: Stages, stage: str, found: Found, plan: Plan) -> str | None:
     """Why the stage would not begin, if it would not."""
-    from modelkit.cli.stages import presume_policies
+    from modelkit.cli.policies import presume_policies
 
     try:
         stages.presume_possible(plan)

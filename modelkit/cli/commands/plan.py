@@ -96,7 +96,10 @@ def _address(plan: Plan) -> str:
 def _template(plan: Plan) -> str:
     if plan.task != "chat":
         return "none: texts are read as they are"
-    return "the Modelfile's" if plan.chat_template else "the model's own"
+    setting = plan.setting("template")
+    if setting is not None and setting.origin.kind != "model":
+        return "the Modelfile's"
+    return "the model's own" if plan.chat_template is None else "the model's own, as every engine gets it"
 
 
 def _why(plan: Plan, name: str) -> str:

@@ -103,7 +103,7 @@ _ROWS = (
                    "Overrides for one stage: `experiment`, `dev`, `prod`, or one that extends another.",
                    "STAGE dev {\n  ENGINE llama.cpp\n}", block=True),
     InstructionRow("TEST", '"title" {', _FILE, "error", "A golden conversation and what its last answer must be like.",
-                   'TEST "greets" {\n  USER Say hello.\n  EXPECT contains "ello"\n}', block=True, effective=False),
+                   'TEST "greets" {\n  USER Say hello.\n  EXPECT contains "ello"\n}', block=True),
     InstructionRow("USER", "text", _TEST, "appended", "A turn of the user.", "USER What is the capital of France?"),
     InstructionRow("ASSISTANT", "text", _TEST, "appended", "An earlier answer, given.", "ASSISTANT It is Paris."),
     InstructionRow("TOOL", "text", _TEST, "appended", "What a tool returned.", 'TOOL {"celsius": 21}'),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
-from math import ceil, log2
 from typing import Any
 
 STEPS = 16
 """Buckets in each doubling of a time: their bounds are 4.4 % apart."""
 SHORTEST = 0.0001  # seconds; bucket 0 ends here, bucket n at SHORTEST * 2 ** (n / STEPS)
+_BOUNDS = [SHORTEST * 2 ** (n / STEPS) for n in range(STEPS * 27)]  # the last holds all from three hours
 
 _ENGINE_FAILED = frozenset({"engine_stopped", "bad_engine_response"})
 
@@ -16,19 +17,22 @@ _ENGINE_FAILED = frozenset({"engine_stopped", "bad_engine_response"})
 class Spread:
     """How times are spread: fine enough for percentiles to be compared, and of a size that does not grow."""
 
-    __slots__ = ("buckets", "total")
+    __slots__ = ("counts", "total")
 
     def __init__(self) -> None:
-        self.buckets: dict[int, int] = {}
+        self.counts = [0] * (len(_BOUNDS) + 1)
         self.total = 0.0
 
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
     def observe(self, seconds: float) -> None:
-        at = ceil(log2(seconds / SHORTEST) * STEPS) if seconds > SHORTEST else 0
-        self.buckets[at] = self.buckets.get(at, 0) + 1
+        self.counts[bisect_left(_BOUNDS, seconds)] += 1
         self.total += seconds
 
     def as_json(self) -> dict[str, Any]:
-        return {"sum": self.total, "buckets": {str(at): count for at, count in sorted(self.buckets.items())}}
+        return {"sum": self.total, "buckets": {str(at): count for at, count in enumerate(self.counts) if count}}
 
 
 class Tally:
@@ -43,11 +47,11 @@ class Tally:
     def note(self, status: int, outcome: str, seconds: float, first: float | None) -> None:
         """One request is over: its status, `ok` or why its answer has no end, and when its stream began."""
         self.requests += 1
-        if status >= 500 or outcome in _ENGINE_FAILED:
+        if status < 400 and outcome == "ok":  # first: nearly all there are
+            self.duration.observe(seconds)
+        elif status >= 500 or outcome in _ENGINE_FAILED:
             self.errors += 1
             return
-        if outcome == "ok" and status < 400:
-            self.duration.observe(seconds)
         elif status < 400 or outcome in ("client_gone", "stalled", "cut"):
             self.abandoned += 1
         else:

@@ -29,7 +29,7 @@ def test_how_requests_end(status: int, outcome: str, counted: str) -> None:
     said = {name: getattr(tally, name) for name in ("errors", "refused", "abandoned")}
     assert said == {name: int(name == counted) for name in said}
     assert tally.requests == 1
-    assert sum(tally.duration.buckets.values()) == (counted == "good")
+    assert tally.duration.count == (counted == "good")
 
 
 @pytest.mark.parametrize("shape", ["narrow", "wide", "long tail"])
@@ -50,7 +50,7 @@ def test_percentiles_are_within_three_percent(shape: str) -> None:
 def test_any_time_has_a_bucket(seconds: float) -> None:
     spread = Spread()
     spread.observe(seconds)
-    assert sum(spread.buckets.values()) == 1
+    assert spread.count == 1
 
 
 def look(tallies: Tallies, at: float, *, run: str = "r", generation: int = 1) -> dict[str, Any]:

@@ -126,7 +126,7 @@ async def test_half_an_answer_is_an_error_and_a_stream_has_its_first_byte() -> N
         tally = engine.upstream.tallies.mirrored
         assert (await made.ask(post(talk()))).status == 200
         await until(lambda: tally.requests == 1)
-        assert (tally.errors, sum(tally.ttft.buckets.values()), sum(tally.duration.buckets.values())) == (0, 1, 1)
+        assert (tally.errors, tally.ttft.count, tally.duration.count) == (0, 1, 1)
         assert (await made.ask(post(talk()))).status == 200
         await until(lambda: tally.requests == 2)
         assert tally.errors == 1

@@ -27,6 +27,8 @@ def add_parity_command(commands: Subcommands) -> None:
         parser.add_argument(f"--{which}-key-env", metavar="NAME", help="the environment variable with its key "
                             "(default: MODELKIT_API_KEY)")
     how = parser.add_mutually_exclusive_group()
+    how.add_argument("--start", action="store_true", help="start a stage that does not run beside what serves, and "
+                     "stop it afterwards")
     how.add_argument("--files", action="store_true", help="ask no engine: read templates and tokenizers from the files")
     how.add_argument("--render", action="store_true", help="for a stage of vLLM that does not run, start vLLM's "
                      "renderer (no GPU, no weights)")

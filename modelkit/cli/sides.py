@@ -53,15 +53,39 @@ class Sides:
         return Side(target.base_url, "url", _of_address(target), target)
 
     def of_stage(self, stage: str) -> Side:
-        """The stage as it runs here; where it does not, vLLM's renderer if asked for, else its files."""
+        """The stage as it runs here; where it does not, an engine or vLLM's renderer if asked for, else its files."""
         assert self._stages is not None
         arguments, path = self._arguments, Path(self._stages.modelfile.path)
         if not arguments.files and (running := _running(path, stage)) is not None:
             target, task = running
             return Side(stage, "engine", _of_engine(target, task), target)
-        if not arguments.files and arguments.render and (plan := self._stages.plan(stage)).engine_name == "vllm":
+        if arguments.start:
+            return self._started(stage, path)
+        if arguments.render and (plan := self._stages.plan(stage)).engine_name == "vllm":
             return self._rendered(stage, plan.name)
         return self._of_files(stage)
+
+    def _started(self, stage: str, path: Path) -> Side:
+        """An engine beside what serves, for as long as the command goes on; a supervisor of its own ends with it."""
+        from modelkit.cli.commands.up import Narrator
+        from modelkit.release.client import Target
+        from modelkit.runtime.client import connect
+
+        assert self._stages is not None
+        with self._terminal.progress() as progress:
+            (bundle,) = self._stages.prepare((stage,), progress, self._terminal)
+        if (before := connect(project.project_of(path))) is not None:
+            before.close()
+        client = self._stack.enter_context(project.supervisor(path, bundle, self._terminal))
+        if before is None:
+            self._stack.callback(client.down, 0)
+        self._terminal.note(f"{stage}: {bundle.plan.engine_name}")
+        narrate = Narrator(self._terminal)
+        started = client.start(bundle, narrate)
+        if before is not None:
+            self._stack.callback(client.stop, started["generation"], drain=0)
+        target = Target("http://engine/v1", bundle.plan.name, socket=str(started["socket"]))
+        return Side(stage, "engine", _of_engine(target, bundle.plan.task), target)
 
     def _rendered(self, stage: str, name: str) -> Side:
         from modelkit.cli.renderer import renderer

@@ -54,7 +54,8 @@ CAUSES: Mapping[str, Row] = {
     "date": Row("the template writes a date, and the two days differ",
                 "take `strftime_now` out of the template, or say the date as a template variable"),
     "system-prompt": Row("the default system prompt differs",
-                         "say `SYSTEM` in the Modelfile: it then holds on both stages"),
+                         "say one `SYSTEM` for both stages, outside of the STAGE blocks: it takes the place of the "
+                         "template's own"),
     "preamble": Row("what stands before the conversation differs",
                     "`MESSAGE` examples and the template's own preamble must be those of both stages"),
     "parts": Row("contents in several parts are joined differently", "let clients send contents as one text"),

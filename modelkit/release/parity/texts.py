@@ -167,8 +167,7 @@ def _head(said: Conversation, left: str, right: str) -> Finding | None:
         start, other = _between(left, right)
         ends = bool(left.removesuffix(start)) and _suffix(left, right) > 0
         return ("system-prompt", _pair(start, other)) if ends and "system" not in said.features else None
-    one, other_at = left.find(first), right.find(first)
-    if one < 0 or other_at < 0 or left[one:] != right[other_at:]:
+    if first not in left[len(left) - _suffix(left, right) :]:
         return None
     pair = _pair(*_between(left, right))
     return ("preamble" if "system" in said.features else "system-prompt"), pair

@@ -12,8 +12,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from modelkit.contract.profile import Profile
 from modelkit.models.convert.tokenizer import tokenizer_json
 from modelkit.models.convert.vocabulary import read_vocabulary
@@ -35,7 +33,8 @@ CHATML = """{{ bos_token }}{%- if messages[0].role != 'system' %}{{ '<|im_start|
 {{- message.content }}{%- for call in message.tool_calls or [] %}{{ '<tool_call>' + (call.function | tojson)
 + '</tool_call>' }}{%- endfor %}{{ '<|im_end|>\\n' }}{%- endfor %}
 {%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}
-{%- if enable_thinking is defined and not enable_thinking %}{{ '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"""
+{%- if enable_thinking is defined and not enable_thinking %}
+{{- '<think>\\n\\n</think>\\n\\n' }}{%- endif %}{%- endif %}"""
 
 HEADERS = """{{ bos_token }}{%- if tools %}{{ '<|start_header_id|>tools<|end_header_id|>\\n\\n' }}
 {%- for tool in tools %}{{ tool | tojson }}{%- endfor %}{{ '<|eot_id|>' }}{%- endif %}
@@ -107,10 +106,6 @@ def _made(data: bytes) -> str:
         file.write(data)
         file.flush()
         return tokenizer_json(read_vocabulary(read_header(Path(file.name))))
-
-
-def rebuilt(said: dict[str, Any]) -> Tokenizer:
-    return Tokenizer.from_str(json.dumps(said))
 
 
 __all__ = ["CHATML", "HEADERS", "INSTRUCTIONS", "TEMPLATES", "TURNS", "Stage", "replace"]

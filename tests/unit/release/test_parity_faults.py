@@ -76,7 +76,7 @@ def shuffled(tokens: list[str]) -> list[str]:
     return [*tokens[:8], *reversed(tokens[8:])]
 
 
-SYSTEM = replace(BASE, system="Be terse.")
+SYSTEM = replace(BASE, system="Answer in one short sentence. Hello.")
 
 FAULTS: dict[str, tuple[Stage, Stage, str]] = {
     "another template": (BASE, replace(BASE, template=HEADERS), "template"),
@@ -110,7 +110,8 @@ FAULTS: dict[str, tuple[Stage, Stage, str]] = {
                             "system-prompt"),
     "examples on one stage": (BASE, replace(BASE, examples=(
         {"role": "user", "content": "ping"}, {"role": "assistant", "content": "pong"})), "preamble"),
-    "a date": (edited("You are Tiny.", "Today is 26 Jul 2026."), edited("You are Tiny.", "Today is 27 Jul 2026."), "date"),
+    "a date": (edited("You are Tiny.", "Today is 26 Jul 2026."), edited("You are Tiny.", "Today is 27 Jul 2026."),
+               "date"),
     "an ISO date": (edited("# Tools", "# Tools of 2026-07-26"), edited("# Tools", "# Tools of 2026-07-27"), "date"),
     "blanks in JSON": (BASE, edited("tool | tojson", "tool | tojson(separators=(',', ':'))"), "tool-json"),
     "indented JSON": (BASE, edited("tool | tojson", "tool | tojson(indent=2)"), "tool-json"),
@@ -126,8 +127,8 @@ FAULTS: dict[str, tuple[Stage, Stage, str]] = {
     "thinking not read": (BASE, edited("not enable_thinking", "false"), "thinking"),
     "thinking off on one stage": (BASE, replace(BASE, variables={"enable_thinking": False}), "thinking"),
     "reasoning forgotten": (BASE, edited("message.reasoning_content is string", "false"), "reasoning"),
-    "a role refused": (BASE, edited("{%- for message in messages %}", "{%- for message in messages %}{%- if message.role "
-                                    "== 'system' and not loop.first %}{{ raise_exception('no') }}{%- endif %}"),
+    "a role refused": (BASE, edited("{%- for message in messages %}", "{%- for message in messages %}{%- if message."
+                                    "role == 'system' and not loop.first %}{{ raise_exception('no') }}{%- endif %}"),
                        "refused"),
     "late system prompts dropped": (BASE, edited(
         "{{- message.content }}", "{{- message.content if message.role != 'system' or loop.first else '' }}"),

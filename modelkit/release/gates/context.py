@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from modelkit.language.modelfile import Modelfile
+from modelkit.release.evaluation.score import Score
 from modelkit.release.history import History
 from modelkit.release.identity import Actor
 from modelkit.release.record import Override, Subject
@@ -51,17 +52,6 @@ class Bench(Protocol):
     def limits(self) -> Sequence[Held]: ...
     @property
     def samples(self) -> Sequence[Any]: ...
-    def as_json(self) -> Any: ...
-
-
-class Score(Protocol):
-    """The result of one evaluation. `samples` are the scores of single questions by their ids, where they are known:
-    with those of what runs now they make pairs."""
-
-    @property
-    def value(self) -> float: ...
-    @property
-    def samples(self) -> Mapping[str, float]: ...
     def as_json(self) -> Any: ...
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import re
 from decimal import Decimal
 
+from modelkit.release.evaluation.score import Score, paired
 from modelkit.release.gates.asking import Asked
-from modelkit.release.gates.context import GateContext, Score
+from modelkit.release.gates.context import GateContext
 from modelkit.release.gates.files import Found, absent
+from modelkit.release.verdict import Verdict
 
-_Z = 1.645  # one-sided 95 %: worse than what runs now only when chance is no good excuse
-_LEAST_PAIRS = 20
+_MARGIN = 0.05  # of a score: so much less than what runs now is let pass
 
 
 def parity(gate: Asked, context: GateContext) -> Found:
@@ -64,39 +64,36 @@ def slo(gate: Asked, context: GateContext) -> Found:
 
 
 def evaluation(gate: Asked, context: GateContext) -> Found:
-    """A floor, and not worse than what runs now: paired by question where both sides have the same questions."""
+    """A floor, and not worse than what runs now, question by question."""
     if context.measures.evaluate is None:
         return absent(gate, context)
     name = gate.metric.removeprefix("eval.")
     score = context.measures.evaluate(name)
-    seen: dict[str, object] = {"score": decimal(score.value), "samples": str(len(score.samples))}
-    if not math.isfinite(score.value):
-        return Found("inconclusive", {**seen, "why": "there is no score"}, score.as_json())
-    now = context.measures.baseline(name) if context.measures.baseline else None
-    result = {"candidate": score.as_json(), "now": now.as_json() if now else None}
+    seen: dict[str, object] = {"score": decimal(score.value), "questions": str(len(score.questions))}
+    if score.verdict != "pass":
+        return Found("error", {**seen, "why": f"{score.unscored} questions were not answered"}, score.as_json())
     if not gate.met(score.value):
-        return Found("fail", seen, result)
+        return Found("fail", seen, {"candidate": score.as_json()})
+    now = context.measures.baseline(name) if context.measures.baseline else None
     if now is None:
-        return Found("pass", {**seen, "now": "nothing runs"}, result)
-    worse, said = _worse(score, now)
-    return Found("fail" if worse else "pass", {**seen, **said}, result)
+        return Found("pass", {**seen, "now": "nothing else runs"}, {"candidate": score.as_json()})
+    verdict, said = _beside(now, score)
+    return Found(verdict, {**seen, **said}, {"candidate": score.as_json(), "now": now.as_json()})
 
 
-def _worse(score: Score, now: Score) -> tuple[bool, dict[str, str]]:
-    """Is the mean of paired differences below nought beyond chance? The interval is the normal one of a mean
-    (one-sided 95 %), for 20 pairs or more; with fewer, only what is worse in the mean and in no pair better counts."""
-    shared = sorted(score.samples.keys() & now.samples.keys())
-    said = {"now": decimal(now.value), "pairs": str(len(shared))}
-    if not shared:
-        return False, {**said, "why": "no question is known on both sides: not compared"}
-    differences = [score.samples[one] - now.samples[one] for one in shared]
-    mean = math.fsum(differences) / len(differences)
-    said["difference"] = decimal(mean)
-    if len(shared) < _LEAST_PAIRS:
-        return mean < 0 and max(differences) <= 0 and sum(one < 0 for one in differences) >= 5, said
-    spread = math.sqrt(math.fsum((one - mean) ** 2 for one in differences) / (len(differences) - 1))
-    high = mean + _Z * spread / math.sqrt(len(differences))
-    return high < 0, {**said, "at_most": decimal(high)}
+def _beside(now: Score, score: Score) -> tuple[Verdict, dict[str, str]]:
+    """Worse beyond chance fails. What is worse nowhere passes, and so does what can only be a little worse; else there
+    are too few questions to tell."""
+    said, found = {"now": decimal(now.value)}, paired(now, score)
+    if now.verdict != "pass" or found is None:
+        return "inconclusive", {**said, "why": "what runs now did not answer the same questions"}
+    said |= {"pairs": str(found.count), "difference": decimal(found.difference),
+             "interval": f"{decimal(found.low)} to {decimal(found.high)}"}
+    if found.verdict == "worse":
+        return "fail", said
+    if not found.worse or found.low >= -_MARGIN:
+        return "pass", said
+    return "inconclusive", {**said, "why": "too few questions to tell whether it is worse"}
 
 
 def decimal(value: float) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from modelkit.language.check import compile_source
 from modelkit.language.modelfile import Modelfile
 from modelkit.language.source import Source
 from modelkit.release import history
+from modelkit.release.evaluation.score import Question, Score, scored
 from modelkit.release.gates import KINDS, GateContext, Measures, Soaked, asked, run_gates
 from modelkit.release.gates.running import _JUDGES
 from modelkit.release.identity import Actor
@@ -66,15 +67,6 @@ class Bench:
 
     def as_json(self) -> Any:
         return {"limits": len(self.limits)}
-
-
-@dataclass
-class Score:
-    value: float
-    samples: Mapping[str, float] = field(default_factory=dict)
-
-    def as_json(self) -> Any:
-        return {"value": self.value}
 
 
 @dataclass
@@ -205,29 +197,35 @@ def test_a_limit_is_judged_by_the_load(tmp_path: Path) -> None:
     assert "299" in gates["e2e.p99"].observed["why"]
 
 
-def paired(count: int, worse: int, better: int = 0) -> tuple[Score, Score]:
-    now = {str(one): 0.0 if one >= count - better else 1.0 for one in range(count)}
-    new = {str(one): 0.0 if one < worse else 1.0 for one in range(count)}
-    return Score(sum(new.values()) / count, new), Score(sum(now.values()) / count, now)
+def score(values: list[float | None]) -> Score:
+    return scored("mine", "includes", [Question(id=str(at), score=one) for at, one in enumerate(values)], tool="t")
+
+
+def pair(count: int, worse: int, better: int) -> tuple[Score, Score]:
+    """What runs now, and what is worse in some questions and better in others."""
+    return (score([float(at < count - better) for at in range(count)]),
+            score([float(at >= worse) for at in range(count)]))
 
 
 @pytest.mark.parametrize(("count", "worse", "better", "wanted"), [
-    (100, 0, 0, "pass"), (100, 1, 1, "pass"), (100, 8, 0, "fail"), (100, 8, 7, "pass"), (100, 2, 0, "pass"),
-    (10, 4, 0, "pass"), (10, 5, 0, "fail"), (10, 5, 1, "pass")])
+    (100, 0, 0, "pass"), (20, 0, 0, "pass"), (100, 1, 1, "pass"), (100, 8, 0, "fail"), (100, 8, 7, "inconclusive"),
+    (1000, 8, 7, "pass"), (10, 1, 0, "inconclusive"), (10, 8, 0, "fail"), (10, 0, 3, "pass")])
 def test_an_evaluation_may_not_be_worse_than_what_runs_beyond_chance(tmp_path: Path, count: int, worse: int,
                                                                      better: int, wanted: Verdict) -> None:
-    new, now = paired(count, worse, better)
+    now, new = pair(count, worse, better)
     found = measured(context(tmp_path, "  EXPECT eval.mine >= 0.1"), evaluate=lambda name: new,
                      baseline=lambda name: now)
     (gate,) = run_gates(found, only=["eval.mine"]).gates
     assert (gate.verdict, gate.observed["pairs"]) == (wanted, str(count))
 
 
-@pytest.mark.parametrize(("value", "now", "wanted"), [
-    (0.7, None, "pass"), (0.5, None, "fail"), (0.7, Score(0.9), "pass"), (float("nan"), None, "inconclusive")])
-def test_an_evaluation_has_a_floor(tmp_path: Path, value: float, now: Score | None, wanted: Verdict) -> None:
-    found = measured(context(tmp_path, "  EXPECT eval.mine >= 0.6"), evaluate=lambda name: Score(value),
-                     baseline=lambda name: now)
+@pytest.mark.parametrize(("values", "now", "wanted"), [
+    ([1.0, 1.0], None, "pass"), ([1.0, 0.0], None, "fail"), ([1.0, None], None, "error"),
+    ([1.0, 1.0], [None, 1.0], "inconclusive")])
+def test_an_evaluation_has_a_floor(tmp_path: Path, values: list[float | None], now: list[float | None] | None,
+                                   wanted: Verdict) -> None:
+    found = measured(context(tmp_path, "  EXPECT eval.mine >= 0.6"), evaluate=lambda name: score(values),
+                     baseline=lambda name: score(now) if now else None)
     assert verdict(found, "eval.mine") == wanted
 
 

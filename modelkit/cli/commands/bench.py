@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelkit.cli import project, targets
+from modelkit.cli.measured import subject, write_out
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 from modelkit.release.verdict import EXIT_CODES
@@ -34,7 +34,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     limits = _limits(arguments, asked, terminal)
     workload = _workload(arguments)
     runs = _measured(arguments, asked, workload, limits, terminal)
-    document = BenchDocument(subject=_subject(asked, arguments), machine=this_machine(memory(), gpu_name()), runs=runs,
+    document = BenchDocument(subject=subject(asked, arguments), machine=this_machine(memory(), gpu_name()), runs=runs,
                              workload=workload.describe())
     _write(document, arguments, asked, terminal)
     changes = compare(before, document, tolerance=arguments.tolerance) if before else ()
@@ -114,32 +114,12 @@ def _measured(arguments: Namespace, asked: targets.Asked, workload: Workload, li
         return asyncio.run(work())
 
 
-def _subject(asked: targets.Asked, arguments: Namespace) -> Any:
-    from modelkit.models.digests import file_digest
-    from modelkit.release.bench.document import Subject
-
-    plan = asked.plan
-    if plan is None:
-        return Subject(model=asked.target.model, url=asked.target.base_url)
-    weights, quantize = plan.weights, plan.setting("quantize")
-    return Subject(
-        model=asked.target.model, stage=asked.stage, engine=plan.engine_name,
-        version=plan.engine.version if plan.engine else None, launch=asked.digest,
-        modelfile=file_digest(project.find(arguments.file)), weights=weights.digest if weights else None,
-        quantization=str(quantize.value) if quantize else plan.shape.precision or None)
-
-
 def _write(document: BenchDocument, arguments: Namespace, asked: targets.Asked, terminal: Terminal) -> None:
     """Into --out, and for a stage that runs here among its project's results, too."""
     from modelkit.places import place
     from modelkit.release.bench.document import keep
 
-    if arguments.out:
-        out = Path(arguments.out)
-        try:
-            out.write_text(json.dumps(document.as_json(), indent=1) + "\n", "utf-8")
-        except OSError as error:
-            raise Failure("unwritable", f"{out} cannot be written: {(error.strerror or str(error)).lower()}") from None
+    write_out(document.as_json(), arguments.out)
     if asked.plan is None:
         return
     try:

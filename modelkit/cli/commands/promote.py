@@ -166,8 +166,10 @@ class _Promoting:
                            f"{self.address.base_url}")
         say_gates(done.gates, self.terminal)
         self.terminal.data(f"  record   {done.record.path}")
-        if done.warm:
-            self.terminal.data(f"  back     modelkit rollback {plan.stage} --reason …   (at once for {done.warm:g} s)")
+        if self.history.live is not None:
+            warm = done.warm and done.before is not None and done.before.stage == plan.stage
+            how = f"at once for {done.warm:g} s" if warm else "it starts anew"
+            self.terminal.data(f"  back     modelkit rollback {plan.stage} --reason …   ({how})")
 
 
 def said_of(found: Room) -> str:

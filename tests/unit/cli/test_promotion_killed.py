@@ -35,12 +35,12 @@ class Told:
     def __init__(self, folder: Path) -> None:
         self.journal, self.records = Journal(folder / "journal"), Records(folder / "Modelfile", "bot", "prod")
 
-    def promote(self, up: Home, target: Bundle) -> Done:
+    def promote(self, up: Home, target: Bundle, source: Bundle = DEV) -> Done:
         with up.ensure() as client, self.journal.alone("promote"):
             address = Address(client, Path(MODELFILE), QUIET)
             self.settle(address)
-            return Promotion(Wanted(DEV, target, keep_warm=600), address, Judges(), storyteller(self.records, target),
-                             self.journal, self.records).run()
+            wanted, story = Wanted(source, target, keep_warm=600), storyteller(self.records, target)
+            return Promotion(wanted, address, Judges(), story, self.journal, self.records).run()
 
     def settle(self, address: Address) -> None:
         if address.routed() is None:
@@ -76,11 +76,12 @@ def length_of(work: Callable[[], object]) -> float:
 def test_a_killed_command_never_leaves_nothing(home: Home, told: Told) -> None:  # noqa: F811
     """At every point, also before the next command, the address answers."""
     told.promote(home, OLD)
-    seconds = length_of(partial(told.promote, home, NEW))
+    seconds = length_of(partial(told.promote, home, NEW, OLD))
     outcomes = set()
     for _ in range(20):
-        begun, wanted = serves(home), OLD if serves(home) == NEW.digest else NEW
-        command = aside(partial(told.promote, home, wanted))
+        begun = serves(home)
+        now, wanted = (NEW, OLD) if begun == NEW.digest else (OLD, NEW)
+        command = aside(partial(told.promote, home, wanted, now))
         time.sleep(POINTS.uniform(0, seconds * 1.1))
         kill(command.pid or -1)
         command.join()
@@ -105,11 +106,11 @@ def idle(home: Home) -> bool:  # noqa: F811
 
 @pytest.mark.parametrize("point", range(10))
 def test_a_killed_supervisor_comes_back_with_one_of_them(home: Home, told: Told, point: int) -> None:  # noqa: F811
-    told.promote(home, OLD)
+    told.promote(home, OLD, OLD)
     with home.connect() as client:
         supervisor = client.hello["pid"]
-    command = aside(partial(told.promote, home, NEW))
-    time.sleep(0.12 * point)
+    command = aside(partial(told.promote, home, NEW, OLD))
+    time.sleep(0.08 * point)
     os.kill(supervisor, 9)
     command.join(30)
     with home.ensure() as client:

@@ -119,7 +119,8 @@ def on_abort(say: Callable[[str], None]) -> None:
 _ABORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 _KEPT: list[Any] = []
 
-check(str(llama_cpp.__version__), low)
+VERSION = str(llama_cpp.__version__)
+check(VERSION, low)
 LOG = Log()
 LOG.install()
 low.llama_backend_init()

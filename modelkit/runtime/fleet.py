@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
 from modelkit.runtime.control import Ask
@@ -19,39 +18,9 @@ from modelkit.runtime.wire import Message
 
 if TYPE_CHECKING:
     from modelkit.platforms.bundle import Bundle
+    from modelkit.runtime.gate import SlotGate
 
 Say = Callable[[Message], None]
-
-
-class Gate(Protocol):
-    """What the fleet needs of the edge: its model's place there."""
-
-    def announce(self, bundle: Bundle) -> None:
-        """These models there are to be."""
-
-    def open(self, generation: Generation) -> None:
-        """New requests go to this one."""
-
-    def shut(self, reason: str | None = None) -> None:
-        """New requests are told to come again."""
-
-    def split(self, generation: Generation | None, share: float) -> None:
-        """This share of new conversations goes to a candidate; None takes it back."""
-
-    def mirror(self, generation: Generation | None, share: float) -> None:
-        """Copies of this share of new conversations go to a candidate, whose answers nobody gets; None ends it."""
-
-    def sleep(self, wake: Callable[[], None]) -> None:
-        """New requests wait, and each calls `wake`, until the gate is opened, or shut."""
-
-    def fail(self, reason: str) -> None:
-        """Those that wait are told this; the next one is welcome."""
-
-    def idle_seconds(self) -> float | None:
-        """For how long there has been no request; None while there is one."""
-
-    async def empty(self, directory: Path, seconds: float) -> None:
-        """Wait for the requests in flight on sockets there; end those that are still there after `seconds`."""
 
 
 class Fleet:
@@ -61,7 +30,7 @@ class Fleet:
     client went away.
     """
 
-    def __init__(self, gate: Gate, make: Callable[[Fleet, int, Bundle, Mapping[str, str]], Generation],
+    def __init__(self, gate: SlotGate, make: Callable[[Fleet, int, Bundle, Mapping[str, str]], Generation],
                  observe: Say, numbers: Iterator[int], drain: float) -> None:
         self.generations: dict[int, Generation] = {}
         self.routed: Generation | None = None

@@ -16,20 +16,19 @@ from typing import TYPE_CHECKING, Any
 from modelkit.failure import Failure
 from modelkit.runtime import served, state
 from modelkit.runtime.control import Ask, Connection, Control
-from modelkit.runtime.edge import family
 from modelkit.runtime.fleet import Fleet
 from modelkit.runtime.gate import EdgeGate
 from modelkit.runtime.generation import Generation, Surroundings
 from modelkit.runtime.identity import Identity, boot_id
-from modelkit.runtime.kept import Kept, Phase
 from modelkit.runtime.logs import EngineLog, Redaction, RotatingFile
 from modelkit.runtime.process import reap_adopted
 from modelkit.runtime.project import Lock, Project
 from modelkit.runtime.reaper import Reaper
 from modelkit.runtime.settings import Settings
+from modelkit.runtime.status import about, measures
 from modelkit.runtime.sweep import clear
 from modelkit.runtime.tree import kill_descendants, resident
-from modelkit.runtime.wire import PROTOCOL, Message, failure_as_json
+from modelkit.runtime.wire import PROTOCOL, Message
 
 if TYPE_CHECKING:
     from modelkit.platforms.bundle import Bundle
@@ -44,7 +43,8 @@ class Run:
         self._lock, self._who, self._boot = lock, Identity.own(), boot_id()
         self._began = time.monotonic()
         self._log = EngineLog(project)
-        self._gate = EdgeGate(RotatingFile(project.access_log), self._measures)
+        self._gate = EdgeGate(RotatingFile(project.access_log),
+                              lambda: measures((generation, fleet) for generation, fleet, _ in self._placed()))
         self._fleets: dict[str, Fleet] = {}  # by Modelfile
         self._control = Control(self._handle)
         self._keys = set(settings.key_hashes)
@@ -202,10 +202,12 @@ class Run:
                     next(iter(self._fleets.values())))
 
     def _generations(self) -> list[Generation]:
-        return sorted((g for fleet in self._fleets.values() for g in fleet.generations.values()), key=lambda g: g.id)
+        return [generation for generation, _, _ in self._placed()]
 
-    def _modelfile_of(self, generation: Generation) -> str:
-        return next((name for name, fleet in self._fleets.items() if generation.id in fleet.generations), "")
+    def _placed(self) -> list[tuple[Generation, Fleet, str]]:
+        """Each generation with its fleet and its Modelfile, the oldest first."""
+        return sorted(((generation, fleet, modelfile) for modelfile, fleet in self._fleets.items()
+                       for generation in fleet.generations.values()), key=lambda placed: placed[0].id)
 
     @property
     def _routed(self) -> tuple[int, ...]:
@@ -241,29 +243,9 @@ class Run:
                 "pid": self._who.pid, "endpoint": self._gate.endpoint, "since": self.since,
                 "uptime": time.monotonic() - self._began, "closing": self._leave.is_set(),
                 "routed": routed[0] if len(routed) == 1 else None,
-                "generations": [self._about(generation, sizes) for generation in self._generations()]}
-
-    def _about(self, generation: Generation, sizes: Mapping[int, int]) -> Message:
-        state = generation.state()
-        processes = [_process(kept, sizes) for kept in generation.processes()]
-        engines = [about for about in processes if about["replica"]]
-        return {"id": state.id, "stage": state.stage, "engine": state.engine, "digest": state.digest,
-                "name": generation.bundle.plan.name, "modelfile": self._modelfile_of(generation), "phase": state.phase,
-                "pid": engines[0]["pid"] if engines else None, "since": state.since, "uptime": generation.uptime,
-                "restarts": generation.restarts, "load_seconds": generation.load_seconds,
-                "socket": state.socket, "routed": state.id in self._routed,
-                **self._beside(generation),
-                "in_flight": self._gate.in_flight(generation), "rss": sum(about["rss"] for about in processes),
-                "wanted": generation.bundle.replicas, "ready": generation.ready, "replicas": engines,
-                "balancer": next((about for about in processes if not about["replica"]), None),
-                "failure": failure_as_json(generation.failure) if generation.failure else None}
-
-    def _beside(self, generation: Generation) -> Message:
-        """What it gets although it does not serve, and for how many seconds it is kept ready; None: nothing, not."""
-        fleet = self._fleet_of(generation.id)
-        shares = fleet.shares.of(generation)
-        return {"split": shares.get("split"), "mirror": shares.get("mirror"),
-                "warm": fleet.warm.seconds_left(generation)}
+                "generations": [
+                    about(generation, fleet, sizes, modelfile=modelfile, in_flight=self._gate.in_flight(generation))
+                    for generation, fleet, modelfile in self._placed()]}
 
     def _counts(self, number: int) -> Message:
         generation = next((g for g in self._generations() if g.id == number), None)
@@ -326,33 +308,9 @@ class Run:
                           redaction=Redaction(bundle.launch.env, self._keys), changed=fleet.changed,
                           noted=fleet.noted)
 
-    def _measures(self) -> list[str]:
-        """The engines' lines of /metrics."""
-        series = {(("stage", g.stage), ("model", g.bundle.plan.name), ("version", g.version),
-                   ("generation", str(g.id))): g for g in self._generations()}
-        return [
-            *family("modelkit_engine_up", "gauge", "Whether the engine is ready.",
-                    ((labels, int(g.phase is Phase.READY)) for labels, g in series.items())),
-            *family("modelkit_replicas", "gauge", "Engines that there are to be.",
-                    ((labels, g.bundle.replicas) for labels, g in series.items())),
-            *family("modelkit_replicas_ready", "gauge", "Engines that are ready.",
-                    ((labels, g.ready) for labels, g in series.items())),
-            *family("modelkit_engine_restarts_total", "counter", "Restarts after a crash.",
-                    ((labels, g.restarts) for labels, g in series.items())),
-            *family("modelkit_engine_load_seconds", "gauge", "From its start to ready, the last time.",
-                    ((labels, g.load_seconds) for labels, g in series.items()))]
-
     def _spawned(self, leader: Identity) -> None:
         self._reaper.knows(leader)
         self._observe({"event": "spawned", "pid": leader.pid})
-
-
-def _process(kept: Kept, sizes: Mapping[int, int]) -> Message:
-    about = kept.state()
-    return {"replica": about.replica, "phase": about.phase, "pid": about.pid, "since": about.since,
-            "uptime": kept.uptime, "restarts": about.restarts, "socket": about.socket,
-            "rss": sizes.get(about.pid, 0) if about.pid else 0,
-            "failure": failure_as_json(kept.failure) if kept.failure else None}
 
 
 def _part(request: Message) -> float | None:

@@ -40,6 +40,10 @@ class Shares:
         """What a generation gets."""
         return {kind: share.part for kind, share in self._held.items() if share.generation is generation}
 
+    def part(self, kind: Kind) -> float:
+        """How much somebody gets of this kind."""
+        return self._held[kind].part if kind in self._held else 0.0
+
     def set(self, kind: Kind, generation: Generation, part: float, ask: Ask) -> None:
         """From now on, in place of what there was of this kind."""
         share = self._held[kind] = Share(generation, part, ask)

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from modelkit.release.testing import TestReport
 
 _CLIENTS = 4  # of the load that latencies are measured under, where the stage answers so many at once
-_REQUESTS = 100
 
 
 def _digest_of(question: Callable[[], list[Any]]) -> str:
@@ -181,11 +180,14 @@ class Measuring:
         plan = self._target
         options = options_of(self._modelfile, plan.stage, profile=plan.profile, width=plan.max_concurrency)
 
-        async def ask() -> TestReport:
-            async with Client(self._engine()) as client:
-                return await run_tests(self._cases(), client, options, self._progress("tests"))
+        with self._terminal.progress("test") as progress:
 
-        return asyncio.run(ask())
+            async def ask() -> TestReport:
+                async with Client(self._engine()) as client:
+                    return await run_tests(self._cases(), client, options,
+                                           lambda done, total, name: progress(done, total, "testing"))
+
+            return asyncio.run(ask())
 
     def _bench(self) -> BenchResult:
         from modelkit.release.bench.loads import Closed
@@ -195,14 +197,15 @@ class Measuring:
         from modelkit.release.client import Client
 
         limits = self._limits()
-        requests = max((_REQUESTS, *(enough(one.metric) for one in limits)))
+        extent = Extent(max(enough(one.metric) for one in limits))
+        with self._terminal.progress("request") as progress:
 
-        async def ask() -> BenchResult:
-            async with Client(self._engine()) as client:
-                return await measure(client, Synthetic(), Closed(concurrency=self._clients()),
-                                     extent=Extent(requests), limits=limits)
+            async def ask() -> BenchResult:
+                async with Client(self._engine()) as client:
+                    return await measure(client, Synthetic(), Closed(concurrency=self._clients()), extent=extent,
+                                         limits=limits, on_progress=progress)
 
-        return asyncio.run(ask())
+            return asyncio.run(ask())
 
     def _evaluate(self, name: str) -> Score:
         return self._score(name, self._engine())
@@ -227,7 +230,8 @@ class Measuring:
         from modelkit.release.evaluation import find_task, run
 
         task = find_task(name, Path(self._modelfile.path).resolve().parent)
-        return run([task], target, concurrency=self._clients())[task.name]
+        with self._terminal.progress("question") as progress:
+            return run([task], target, concurrency=self._clients(), on_progress=progress)[task.name]
 
     def _limits(self) -> list[Any]:
         from modelkit.language.layers import effective
@@ -243,10 +247,3 @@ class Measuring:
         from modelkit.release.client import Target
 
         return Target("http://engine/v1", self._target.name, socket=self._to)
-
-    def _progress(self, what: str) -> Callable[[int, int, str], None]:
-        def say(done: int, total: int, name: str) -> None:
-            if done == total:
-                self._terminal.note(f"{what}: {total} done")
-
-        return say

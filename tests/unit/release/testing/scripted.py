@@ -35,7 +35,8 @@ def answer(text: str = "", **said: Any) -> Answer:
 
 @dataclass
 class Scripted:
-    """An asker without an engine. `script` by the last message's content; a list is used up, its last answer stays."""
+    """An asker without an engine. `script` by the last message's content; a function gets the request, a list is
+    used up and its last answer stays."""
 
     script: dict[str, Any]
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -43,6 +44,8 @@ class Scripted:
     async def chat(self, body: dict[str, Any]) -> Answer:
         self.asked.append(body)
         said = self.script[body["messages"][-1]["content"]]
+        if callable(said):
+            said = said(body)
         if isinstance(said, list):
             said = said.pop(0) if len(said) > 1 else said[0]
         return answer(said) if isinstance(said, str) else said

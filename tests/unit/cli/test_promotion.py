@@ -1,4 +1,4 @@
-"""`promote` and `rollback` through the command line: a real supervisor, stub engines, gates that say what they shall."""
+"""`promote` and `rollback` through the command line: a real supervisor, stub engines, gates that say what they must."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ from modelkit.release import history
 from modelkit.release.gates import GateContext, Measures
 from modelkit.release.promotion.subject import subject
 from modelkit.release.record import Actor, Records
-from modelkit.runtime.client import Project, project_id
+from modelkit.runtime.client import Client, Project, ensure, project_id
+from modelkit.runtime.edge import Access
 from tests.unit.runtime.conftest import home  # noqa: F401  (a fixture)
-from tests.unit.runtime.support import STUB, Home, post
+from tests.unit.runtime.support import FAST, STUB, Home, post
 
 TEXT = "NAME stub\nFROM ./weights.gguf\nPARAMETER temperature {}\n"
 Run = Callable[..., tuple[int, str, str]]
@@ -61,6 +62,11 @@ class Life:
         return GateContext(stages.modelfile, source.plan.stage, target.plan.stage, about, history.read(self.records),
                            Actor(name="Ann", source="env"), measures, more["overrides"], fresh=True)
 
+    def supervisor(self) -> Client:
+        """One at any port; it stays as long as somebody is connected."""
+        return ensure(self.home.project, host="127.0.0.1", port=0, access=Access(), timing=FAST,
+                      modelfiles=(str((self.folder / "Modelfile").resolve()),))
+
     @property
     def records(self) -> Records:
         return Records(self.folder / "Modelfile", "stub", "prod")
@@ -87,7 +93,7 @@ def life(tmp_path: Path, home: Home, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.setattr(Stages, "prepare", prepare)
     monkeypatch.setattr(gating, "context_of", made.context)
     monkeypatch.chdir(tmp_path)
-    with home.ensure():  # at any port; it stays as long as somebody is connected
+    with made.supervisor():
         yield made
 
 
@@ -143,7 +149,7 @@ def test_a_rollback_after_a_reboot_starts_what_served(life: Life, run: Run) -> N
     life.write(0.2)
     assert run("promote", "dev", "prod", "--keep-warm", "0")[0] == 0
     life.home.connect().down(0)
-    with life.home.ensure():
+    with life.supervisor():
         code, out, err = run("rollback", "prod", "--reason", "it was slower", "--dry-run")
         assert code == 0 and "would go back" in out, err
         code, out, err = run("rollback", "prod", "--reason", "it was slower")

@@ -289,6 +289,8 @@ class Fleet:
         return generation
 
     async def _hand_over(self, candidate: Generation, drain: float, say: Say, keep_warm: float = 0.0) -> Message:
+        if candidate.phase in (Phase.DRAINING, Phase.STOPPING, Phase.STOPPED):  # its time was over just now
+            self._presume_ready(candidate)
         before, self.routed = self.routed, candidate
         self.warm.release(candidate)
         self._follow(candidate)  # which may have died since it was ready
@@ -328,7 +330,11 @@ class Fleet:
             self._retire_later(candidate, self._drain)
 
     def _retire_later(self, generation: Generation, drain: float) -> None:
-        self._later(self._retire(generation, drain))
+        async def unless_it_serves() -> None:
+            if generation is not self.routed:  # somebody may have switched to it just now
+                await self._retire(generation, drain)
+
+        self._later(unless_it_serves())
 
     def _later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)

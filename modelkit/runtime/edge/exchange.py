@@ -250,9 +250,9 @@ class Exchange:
     def _answered_elsewhere(self) -> bool:
         """What a candidate did not begin to answer, what serves does: no client loses a request to a trial."""
         spare, failed = self.spare, self.backend
-        if spare is None or failed is None or (stable := spare[0].serving) in (None, failed):
+        stable = spare[0].serving if spare is not None else None
+        if spare is None or failed is None or stable is None or stable is failed or self.client.edge.closing:
             return False
-        assert stable is not None
         failed.upstream.tallies.served.note(502, "engine_stopped", 0.0, None)
         self._drop_link()
         failed.done(self)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import threading
@@ -10,10 +11,11 @@ from typing import Any
 
 import pytest
 
+from modelkit.cli.commands.ps import _rows
 from modelkit.failure import Failure
 from modelkit.platforms.bundle import Bundle
 from modelkit.runtime.client import Client
-from tests.unit.runtime.support import Home, aside, bundle, kill, post, within
+from tests.unit.runtime.support import Home, aside, bundle, get, kill, post, within
 
 WAIT = 30
 OLD, NEW = bundle(), bundle("--token-seconds", "0.001")
@@ -89,6 +91,18 @@ class TestKeptWarm:
         assert not within(0.5, lambda: len(generations(up)) == 1)
         assert up.switch(new)["outcome"] == "switched"
 
+    def test_back_at_the_very_end_of_its_time(self, home: Home) -> None:
+        up = home.up(OLD)
+        for seconds in (0.0005, 0.001, 0.002, 0.004):
+            before = up.status()["routed"]
+            with home.connect() as other:
+                up.switch(started(up, bundle("--token-seconds", str(seconds))), keep_warm=seconds)
+                with contextlib.suppress(Failure):
+                    other.switch(before, keep_warm=seconds)
+            assert ask(up)[0] == 200
+            assert within(WAIT, lambda: len(generations(up)) == 1)
+            assert ask(up)[0] == 200
+
     def test_one_is_kept_at_most(self, home: Home) -> None:
         up = home.up(OLD)
         up.switch(started(up), keep_warm=60)
@@ -124,6 +138,10 @@ class TestSplit:
         up.split(new, 0.5, events.append)
         assert sides(up) == {"stable", "candidate"}
         assert generations(up)[new]["split"] == 0.5
+        shares = [line.rpartition(" ")[2] for line in get(up.endpoint, "/metrics")[2].splitlines()
+                  if line.startswith("modelkit_share{")]
+        assert shares == ["0.5", "0.5"]
+        assert [row[3] for row in _rows(up.status())] == ["ready, serving", "ready, canary 50%"]
         up.split(new, 1.0)
         assert sides(up) == {"candidate"}
         counted = [up.counts(1, before), up.counts(new)]
@@ -223,6 +241,11 @@ def test_copies_are_counted_and_not_seen(home: Home) -> None:
     assert within(WAIT, lambda: up.counts(new)["mirrored"]["requests"] + up.counts(new)["mirrored"]["skipped"] == 20)
     counted = up.counts(new)
     assert (counted["mirrored"]["errors"], counted["served"]["requests"]) == (0, 0)
+    scraped = get(up.endpoint, "/metrics")[2].splitlines()
+    lines = {line.partition("{")[0]: line.rpartition(" ")[2] for line in scraped if 'generation="2"' in line}
+    assert lines["modelkit_mirrored_total"] == str(counted["mirrored"]["requests"])
+    assert lines["modelkit_mirrored_skipped_total"] == str(counted["mirrored"]["skipped"])
+    assert _rows(up.status())[1][3] == "ready, mirrored 100%"
     up.mirror(new, None)
     assert sides(up) == {None}
     assert up.counts(new, counted)["mirrored"]["requests"] == 0

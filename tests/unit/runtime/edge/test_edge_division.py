@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 from typing import Any
 
 import pytest
@@ -197,6 +198,43 @@ async def test_a_candidate_that_is_gone_costs_no_request() -> None:
         await engine.stop()
         assert {(await made.ask(post(talk(f"{n}")))).status for n in range(5)} == {200}
         assert engine.upstream.tallies.served.errors == 5
+
+
+async def test_whatever_changes_meanwhile_no_request_is_lost() -> None:
+    """Routes, shares and mirrors change at random, and candidates die at random before they answer."""
+    draw = random.Random(7)
+
+    async def moody(call: Call) -> None:
+        while draw.random() < 0.7:
+            await call.request()
+            await asyncio.sleep(draw.random() * 0.002)
+            await call.say(OK)
+        await call.request()
+
+    async with bench(always(OK)) as made:
+        stables = [made.engines[0], await made.engine(always(OK), "c" * 12)]
+        moodies = [await made.engine(moody, NEW), await made.engine(moody, "d" * 12)]
+
+        async def asks(number: int) -> set[int]:
+            async with made.client() as client:
+                return {(await client.ask(post(talk(f"{number} {turn}")))).status for turn in range(40)}
+
+        asking = [asyncio.create_task(asks(number)) for number in range(8)]
+        while not all(task.done() for task in asking):
+            match draw.randrange(4):
+                case 0:
+                    made.edge.route(draw.choice(stables).upstream, models=MODELS)
+                case 1:
+                    made.edge.split(draw.choice(moodies).upstream, draw.random(), models=MODELS)
+                case 2:
+                    made.edge.mirror(draw.choice(moodies).upstream, draw.random(), models=MODELS)
+                case _:
+                    draw.choice((made.edge.split, made.edge.mirror))(None)
+            await asyncio.sleep(0.003)
+        assert set().union(*[task.result() for task in asking]) == {200}
+        made.edge.mirror(None)
+        made.edge.split(None)
+        await until(lambda: sum(made.edge.in_flight.values()) == 0 and len(made.edge.in_flight) == 1)
 
 
 async def test_with_nothing_stable_its_end_is_said() -> None:

@@ -79,7 +79,8 @@ def _tail(old: str) -> str:
 def _quoted(text: str) -> str:
     """A YAML text in double quotes: JSON's, and what YAML would take for a line break is escaped, too."""
     quoted = json.dumps(text, ensure_ascii=False)
-    return "".join(one if one.isprintable() or one == " " else json.dumps(one)[1:-1] for one in quoted)
+    return "".join(one if one.isprintable() else f"\\u{ord(one):04x}" if ord(one) < 0x10000 else f"\\U{ord(one):08x}"
+                   for one in quoted)
 
 
 def _presume_said(golden: GoldenFile, text: str, new: Mapping[Place, str]) -> None:

@@ -117,21 +117,23 @@ def _longer(one: str, other: str) -> Side:
 
 
 def _begun(left: Rendering, right: Rendering, found: list[Cause]) -> tuple[Rendering, Rendering]:
-    """Both without the BOS that one has more."""
+    """Both without the BOS, or the two, that one has more."""
     sides: tuple[tuple[Side, Rendering, Rendering], ...] = (("left", left, right), ("right", right, left))
     for side, more, fewer in sides:
         if not more.ids or not is_special(more.spelled(0)):
             continue
-        shared = _shared(more.ids[1:], fewer.ids)
-        if shared <= _shared(more.ids, fewer.ids) or shared < min(3, len(fewer.ids)):
-            continue
-        token = more.spelled(0)
-        if fewer.ids[:1] == more.ids[:1]:
-            found.append(Cause("bos-doubled", side, f"{token!r} twice"))
-        else:
-            found.append(Cause("bos-missing", _OTHER[side], f"{token!r} (token {more.ids[0]})"))
-        cut = _without(more, slice(1, None))
-        return (cut, fewer) if side == "left" else (fewer, cut)
+        for extra in (1, 2):
+            shared = _shared(more.ids[extra:], fewer.ids)
+            if len(set(more.ids[:extra])) > 1 or shared <= _shared(more.ids, fewer.ids) \
+                    or shared < min(3, len(fewer.ids)):
+                continue
+            token = f"{more.spelled(0)!r} (token {more.ids[0]})"
+            doubled = extra > 1 or fewer.ids[:1] == more.ids[:1]
+            found.append(Cause("bos-doubled", side, token) if doubled else Cause("bos-missing", _OTHER[side], token))
+            cut = more
+            for _ in range(extra):
+                cut = _without(cut, slice(1, None))
+            return (cut, fewer) if side == "left" else (fewer, cut)
     return left, right
 
 

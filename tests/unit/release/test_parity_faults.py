@@ -85,6 +85,7 @@ FAULTS: dict[str, tuple[Stage, Stage, str]] = {
     "no BOS, other family": (replace(BASE, template=HEADERS), edited("{{ bos_token }}", "", replace(
         BASE, template=HEADERS)), "bos-missing"),
     "two BOS": (BASE, edited("{{ bos_token }}", "{{ bos_token }}{{ bos_token }}"), "bos-doubled"),
+    "three BOS": (BASE, edited("{{ bos_token }}", "{{ bos_token }}{{ bos_token }}{{ bos_token }}"), "bos-doubled"),
     "EOS at the end": (BASE, replace(BASE, template=CHATML + "{{ eos_token }}"), "eos-added"),
     "another end of a turn": (BASE, edited("<|im_end|>", "<|end|>"), "special-token"),
     "another eos_token": (edited("'<|im_end|>\\n' }}{%- endfor", "eos_token + '\\n' }}{%- endfor"),

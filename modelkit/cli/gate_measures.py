@@ -126,13 +126,15 @@ class Measuring:
 
         here = self._running()
         live = history.read(Records(Path(self._modelfile.path), self._source.name, self._source.stage)).live
-        restarts = int(here["restarts"]) if here else 0
-        if live is not None:
-            if live.record.subject is None or live.record.subject.ir != subject(self._modelfile, self._bundle).ir:
-                return None
-            since = history.moment(live.record.at)
-            return Soaked((datetime.now(UTC) - since).total_seconds(), restarts, live.record.at)
-        return Soaked(float(here["uptime"]), restarts) if here else None
+        running = Soaked(float(here["uptime"]), int(here["restarts"])) if here else None
+        if live is None or live.record.subject is None:
+            return running
+        if live.record.subject.ir != subject(self._modelfile, self._bundle).ir:
+            return None
+        passed = (datetime.now(UTC) - history.moment(live.record.at)).total_seconds()
+        if running is not None:
+            return Soaked(min(passed, running.seconds), running.restarts, live.record.at)
+        return Soaked(passed, since=live.record.at)
 
     def _running(self) -> dict[str, Any] | None:
         """The engine of the stage before, as it is now, under this project's supervisor."""

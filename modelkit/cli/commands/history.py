@@ -39,9 +39,9 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 
 
 def _model(path: Path, arguments: Namespace, terminal: Terminal) -> str:
-    """The model's name; a file with errors has a story, too, if only its name can be read."""
     quiet = Terminal(quiet=True, stderr=terminal.stderr)
-    return str(project.load(path, quiet, project.given(arguments, path)).name.value)
+    given = project.remembered(path) | project.given(arguments, path)
+    return str(project.load(path, quiet, given).name.value)
 
 
 def _list(told: list[History], arguments: Namespace, terminal: Terminal) -> int:

@@ -68,7 +68,8 @@ class Parity(Protocol):
 
 @dataclass(frozen=True)
 class Soaked:
-    """How long a stage has run what it runs: seconds, and how often its engine was started again meanwhile."""
+    """How long a stage has run what it runs: seconds since its engine was last started, and how often that was again.
+    """
 
     seconds: float
     restarts: int = 0

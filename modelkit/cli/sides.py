@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +29,7 @@ class Side:
     how: How
     render: Callable[[Conversation], Rendering]
     target: Target | None = None
+    profile: Mapping[str, Any] = field(default_factory=dict)  # what is known of how its answers are read
 
     def __str__(self) -> str:
         said = {"engine": "the engine that runs", "url": "asked at its address", "renderer": "vLLM's renderer",
@@ -57,8 +58,8 @@ class Sides:
         assert self._stages is not None
         arguments, path = self._arguments, Path(self._stages.modelfile.path)
         if not arguments.files and (running := _running(path, stage)) is not None:
-            target, task = running
-            return Side(stage, "engine", _of_engine(target, task), target)
+            target, profile = running
+            return Side(stage, "engine", _of_engine(target, profile.get("task", "chat")), target, profile)
         if arguments.start:
             return self._started(stage, path)
         if arguments.render and (plan := self._stages.plan(stage)).engine_name == "vllm":
@@ -85,7 +86,7 @@ class Sides:
         if before is not None:
             self._stack.callback(client.stop, started["generation"], drain=0)
         target = Target("http://engine/v1", bundle.plan.name, socket=str(started["socket"]))
-        return Side(stage, "engine", _of_engine(target, bundle.plan.task), target)
+        return Side(stage, "engine", _of_engine(target, bundle.plan.task), target, bundle.plan.profile)
 
     def _rendered(self, stage: str, name: str) -> Side:
         from modelkit.cli.renderer import renderer
@@ -114,15 +115,15 @@ class Sides:
             raise
 
 
-def _running(path: Path, stage: str) -> tuple[Target, str] | None:
-    """Whom to ask for a stage, and what it is served for; None where it does not run or is not ready."""
+def _running(path: Path, stage: str) -> tuple[Target, Mapping[str, Any]] | None:
+    """Whom to ask for a stage, and its profile; None where it does not run or is not ready."""
     try:
         asked = targets.running(path, stage)
     except Failure as failure:
         if failure.code in ("not-running", "not-ready"):
             return None
         raise
-    return asked.target, asked.plan.task if asked.plan else "chat"
+    return asked.target, asked.plan.profile if asked.plan else {}
 
 
 def _of_engine(target: Target, task: str) -> Callable[[Conversation], Rendering]:

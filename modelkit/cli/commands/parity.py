@@ -109,6 +109,18 @@ class _Counter:
         self._progress(self._done, self._total, self._label)
 
 
+def _plain(conversations: tuple[Conversation, ...]) -> list[Conversation]:
+    return [said for said in conversations if not said.tools and said.add_generation_prompt][:_ENOUGH]
+
+
+def _read_by_parsers(conversations: tuple[Conversation, ...], sides: tuple[Side, Side]) -> list[Conversation]:
+    """Conversations whose answers show whether both sides read calls and reasoning, where one has a parser."""
+    wanted = {feature for feature, parser in (("tools", "tool_parser"), ("thinking", "reasoning_parser"))
+              if any(side.profile.get(parser) for side in sides)}
+    return [said for said in conversations if said.features & wanted and said.messages[-1]["role"] == "user"
+            and not said.name.startswith("TEST ")]
+
+
 def _agreement(arguments: Namespace, terminal: Terminal, conversations: tuple[Conversation, ...],
                sides: tuple[Side, Side]) -> Agreement | None:
     """How the two answer, where both do; said where limits were given and it can't be measured."""
@@ -129,7 +141,7 @@ def _agreement(arguments: Namespace, terminal: Terminal, conversations: tuple[Co
                           hint=f"modelkit up -d --wait -s {silent}")
         return None
     own = [said for said in conversations if said.name.startswith("TEST ")]
-    asked = own or [said for said in conversations if not said.tools and said.add_generation_prompt][:_ENOUGH]
+    asked = [*(own or _plain(conversations)), *_read_by_parsers(conversations, sides)]
     if not own:
         terminal.note(f"no TEST in the file: {len(asked)} of the shipped conversations are answered")
 

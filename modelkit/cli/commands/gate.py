@@ -29,6 +29,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     from modelkit.cli.stages import Stages
     from modelkit.release.gates import run_gates
     from modelkit.release.identity import actor_and_git
+    from modelkit.release.record import now
 
     path = project.find(arguments.file)
     modelfile = project.load(path, terminal, project.remembered(path) | project.given(arguments, path))
@@ -44,8 +45,9 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     with _sockets(path, bundles, arguments.start, terminal) as sockets:
         context = context_of(stages, bundles[0], bundles[1], sockets=sockets, terminal=terminal, overrides=overrides,
                              fresh=arguments.fresh, max_age=arguments.max_age)
+        began = now()
         report = run_gates(context, only=arguments.only)
-    _show(context, report, terminal)
+    _show(context, report, began, terminal)
     return EXIT_CODES[report.verdict]
 
 
@@ -105,23 +107,24 @@ def _started(client: Client, bundle: Bundle, started: list[int], terminal: Termi
     return str(found["socket"])
 
 
-def _show(context: GateContext, report: GateReport, terminal: Terminal) -> None:
+def _show(context: GateContext, report: GateReport, began: str, terminal: Terminal) -> None:
     terminal.document({"schema": "modelkit.gates/1", "model": context.history.records.model, "from": context.source,
                        "to": context.target, "version": context.subject.ir, **report.as_json()})
     way = f"{context.source} -> {context.target}"
     terminal.data(f"{context.history.records.model}  {way}  version {context.subject.ir}")
-    terminal.table(("GATE", "VERDICT", "WANTED", "SEEN"), (_row(one, report) for one in report.gates))
+    terminal.table(("GATE", "VERDICT", "WANTED", "SEEN"), (_row(one, report, began) for one in report.gates))
     stopping = ", ".join(f"{one.id} ({one.verdict})" for one in report.stopping)
     terminal.data(f"{report.verdict}: {stopping}" if stopping else f"{report.verdict}: nothing stands against it")
 
 
-def _row(gate: Gate, report: GateReport) -> tuple[str, ...]:
+def _row(gate: Gate, report: GateReport, began: str) -> tuple[str, ...]:
     verdict: str = gate.verdict
     if any(one.gate == gate.id for one in report.overrides):
         verdict += ", overridden"
     elif not gate.required:
         verdict += ", advisory"
-    return gate.id, verdict, gate.threshold or "", seen(gate)
+    old = f", measured {gate.ended}" if gate.ended < began else ""
+    return gate.id, verdict, gate.threshold or "", seen(gate) + old
 
 
 def seen(gate: Gate) -> str:

@@ -10,6 +10,7 @@ from modelkit.language.modelfile import Modelfile
 from modelkit.release.evaluation.score import Score
 from modelkit.release.history import History
 from modelkit.release.identity import Actor
+from modelkit.release.parity import ParityReport
 from modelkit.release.record import Override, Subject
 from modelkit.release.verdict import Verdict
 
@@ -55,17 +56,6 @@ class Bench(Protocol):
     def as_json(self) -> Any: ...
 
 
-class Parity(Protocol):
-    """The result of a comparison of prompts."""
-
-    @property
-    def compared(self) -> int: ...
-    @property
-    def tokens(self) -> int: ...
-    @property
-    def differences(self) -> Sequence[Any]: ...
-
-
 @dataclass(frozen=True)
 class Soaked:
     """How long a stage has run what it runs: seconds since its engine was last started, and how often that was again.
@@ -89,7 +79,7 @@ class Measures:
     lost: Callable[[], Sequence[str]] | None = None  # settings that the engine cannot honour
     soaked: Callable[[], Soaked | None] | None = None  # None: the stage before does not run
     memory: Callable[[], float | None] | None = None  # bytes at most; None: not known
-    parity: Callable[[], Parity] | None = None
+    parity: Callable[[], ParityReport] | None = None
     tests: Callable[[], TestsResult] | None = None
     bench: Callable[[], Bench] | None = None
     evaluate: Callable[[str], Score] | None = None  # an evaluation by its name, of the candidate

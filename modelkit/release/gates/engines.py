@@ -17,18 +17,16 @@ _MARGIN = 0.05  # of a score: so much less than what runs now is let pass
 def parity(gate: Asked, context: GateContext) -> Found:
     if context.measures.parity is None:
         return absent(gate, context)
-    report = context.measures.parity()
-    seen = {"conversations": str(report.compared), "tokens": str(report.tokens),
-            "differences": str(len(report.differences))}
-    if report.differences:
-        names = [str(getattr(one, "conversation", one)) for one in report.differences]
-        causes = [f"{one.cause.title(context.source, context.target)}: {one.cause.fix}"
-                  for one in getattr(report, "causes", ())[:3]]
-        return Found("fail", {**({"why": causes[0], "causes": causes} if causes else {}), **seen, "first": names[:8]},
-                     _json(report))
+    report, sides = context.measures.parity(), (context.source, context.target)
+    seen: dict[str, object] = {"conversations": str(report.compared), "tokens": str(report.tokens),
+                               "differences": str(len(report.differences))}
     if not report.compared:
         return Found("inconclusive", {**seen, "why": "nothing was compared"})
-    return Found("pass", seen, _json(report))
+    if report.equal:
+        return Found("pass", seen, report.as_json(*sides))
+    causes = [one.cause.title(*sides) for one in report.causes]
+    return Found("fail", {**seen, "causes": causes, "first": [one.conversation for one in report.differences[:8]]},
+                 report.as_json(*sides))
 
 
 def tests(gate: Asked, context: GateContext) -> Found:
@@ -99,13 +97,3 @@ def _beside(now: Score, score: Score) -> tuple[Verdict, dict[str, str]]:
 def decimal(value: float) -> str:
     """A number as records spell it: six digits, no exponent."""
     return re.sub(r"\.?0+$", "", text) if "." in (text := format(Decimal(f"{value:.6g}"), "f")) else text
-
-
-def _json(report: object) -> object:
-    as_json = getattr(report, "as_json", None)
-    if callable(as_json):
-        return as_json()
-    return {"compared": getattr(report, "compared", None), "tokens": getattr(report, "tokens", None),
-            "differences": [str(one) for one in getattr(report, "differences", ())]}
-
-

@@ -18,6 +18,8 @@ from modelkit.release.evaluation.score import Question, Score, scored
 from modelkit.release.gates import KINDS, GateContext, Measures, Soaked, asked, run_gates
 from modelkit.release.gates.running import _JUDGES
 from modelkit.release.identity import Actor
+from modelkit.release.parity import Difference, ParityReport
+from modelkit.release.parity.causes import Cause
 from modelkit.release.record import Override
 from modelkit.release.verdict import Verdict
 from tests.unit.release.told import Story, subject
@@ -69,16 +71,15 @@ class Bench:
         return {"limits": len(self.limits)}
 
 
-@dataclass
-class Parity:
-    compared: int = 42
-    tokens: int = 1000
-    differences: tuple[str, ...] = ()
+def parity(compared: int = 42, *different: str) -> Callable[[], ParityReport]:
+    differences = tuple(Difference(one, 3, "Hi", "'a' (token 1)", "'b' (token 2)", 9, 9, (Cause("bos-missing", "left"),))
+                        for one in different)
+    return lambda: ParityReport(compared, 1000, differences)
 
 
 def context(folder: Path, stage: str = "  POLICY locked", text: str = TEST, **more: Any) -> GateContext:
     good = Measures(lint=lambda: (), lock=lambda: None, supply=lambda: {"api_key": None, "safetensors_only": None},
-                    lost=lambda: (), soaked=lambda: Soaked(7200), memory=lambda: 1e9, parity=Parity,
+                    lost=lambda: (), soaked=lambda: Soaked(7200), memory=lambda: 1e9, parity=parity(),
                     tests=lambda: Cases({"pass": 2}))
     fields = {"modelfile": modelfile(stage, text), "source": "dev", "target": "prod", "subject": subject("9"),
               "history": history.read(Story(folder).store), "measures": good,
@@ -136,8 +137,8 @@ def test_all_good_passes(tmp_path: Path) -> None:
     ("supply", {"supply": lambda: {"api_key": "no key"}}, "fail"),
     ("supply", {"supply": dict}, "inconclusive"),
     ("params", {"lost": lambda: ["mirostat"]}, "fail"),
-    ("parity", {"parity": lambda: Parity(differences=("bos",))}, "fail"),
-    ("parity", {"parity": lambda: Parity(0, 0)}, "inconclusive"),
+    ("parity", {"parity": parity(42, "plain")}, "fail"),
+    ("parity", {"parity": parity(0)}, "inconclusive"),
     ("parity", {"parity": None}, "skipped"),
     ("tests", {"tests": lambda: Cases({"pass": 1, "fail": 1})}, "fail"),
     ("tests", {"tests": lambda: Cases({"pass": 1, "error": 1})}, "error"),
@@ -168,7 +169,7 @@ def test_a_broken_test_counts_only_where_it_decides(tmp_path: Path, counts: dict
 
 @pytest.mark.parametrize("error", [Failure("engine-dead", "it died"), OSError("no route"), TimeoutError()])
 def test_a_check_that_breaks_is_an_error_and_no_verdict_on_the_model(tmp_path: Path, error: Exception) -> None:
-    def broken() -> Parity:
+    def broken() -> ParityReport:
         raise error
 
     found = measured(context(tmp_path), parity=broken)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -67,18 +68,19 @@ class Load:
 
     def _client(self, number: int) -> None:
         client = OpenAI(base_url=self._url, api_key=self._key, max_retries=0, timeout=120)
-        while not self._ended.is_set():
+        for turn in count():
+            if self._ended.wait(0.5):
+                return
             try:
                 stream = client.chat.completions.create(
-                    model="bot", stream=True, messages=[{"role": "user", "content": QUESTIONS[number]}],
-                    extra_headers={"X-Session-Id": f"client {number}"})
+                    model="bot", stream=True, messages=[{"role": "user", "content": QUESTIONS[number]}], max_tokens=12,
+                    extra_headers={"X-Session-Id": f"client {number}, conversation {turn}"})
                 finish = [choice.finish_reason for chunk in stream for choice in chunk.choices if choice.finish_reason]
                 self.whole += bool(finish)
                 if not finish:
                     self.wrong.append("a stream without an end")
             except Exception as error:
                 self.wrong.append(f"{type(error).__name__}: {error}")
-            time.sleep(0.2)
 
 
 def say(folder: Path, before: str, after: str) -> None:
@@ -109,8 +111,8 @@ def test_a_whole_life_under_load(folder: Path) -> None:
         assert served(folder) == good
 
         say(folder, "num_predict 1", "num_predict 40")
-        second = json_of("promote", "dev", "prod", str(folder), "--canary", "50,100", "--each", "5s",
-                         "--min-requests", "5")
+        second = json_of("promote", "dev", "prod", str(folder), "--canary", "50,100", "--each", "10s",
+                         "--min-requests", "3", "--max-ratio", "20")
         assert second["gates"][-1]["id"] == "canary"
         assert served(folder) != good
 

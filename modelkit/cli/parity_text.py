@@ -56,7 +56,8 @@ def say_agreement(terminal: Terminal, found: Agreement, left: str, right: str) -
         terminal.data(f"  divergence             {found.kl.value:.4f} nats a token, at least "
                       f"({found.kl.low:.4f} to {found.kl.high:.4f})")
     for one in sorted(found.fields, key=lambda each: not each.fault)[:_FIELDS]:
-        why = "a parser is missing or wrong" if one.fault else "differs"
+        why = "differs" if not one.fault else "is given by one side only" if one.field == "answer" \
+            else "is read by one side only, or wrongly: a parser is missing or wrong"
         terminal.data(f"  {one.conversation}: {one.field} {why}: {left} {one.left!r}, {right} {one.right!r}")
     if len(found.fields) > _FIELDS:
         terminal.data(f"  and {len(found.fields) - _FIELDS} more")

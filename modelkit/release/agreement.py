@@ -86,7 +86,7 @@ def _within(low: float, high: float, most: float) -> Verdict:
 
 @dataclass(frozen=True)
 class _Compared:
-    same: bool
+    same: bool | None  # None: there are no two answers
     top1: tuple[float, ...]
     kl: tuple[float, ...]
     fields: tuple[FieldDifference, ...] = ()
@@ -111,11 +111,11 @@ async def measure(conversations: Sequence[Conversation], left: Client, right: Cl
         return found
 
     found = await asyncio.gather(*map(one, asked))
-    good = [each for each in found if each.error is None]
+    good = [each for each in found if each.same is not None]
     top1, positions = [each.top1 for each in good], sum(len(each.top1) for each in good)
     return Agreement(
         len(good), positions, "forced" if pair.forces else "shared",
-        wilson(sum(each.same for each in good), len(good)), _share(top1), clustered([each.kl for each in good]),
+        wilson(sum(bool(each.same) for each in good), len(good)), _share(top1), clustered([each.kl for each in good]),
         tuple(each for one_ in found for each in one_.fields), tuple(each.error for each in found if each.error))
 
 
@@ -139,14 +139,14 @@ class _Pair:
         body.pop("add_generation_prompt")
         one, other = await asyncio.gather(self._left.chat(body), self._right.chat(body))
         if one.error is not None and other.error is not None and one.status == other.status == 400:
-            return _Compared(True, (), ())  # both refuse it: the same meaning
+            return _Compared(None, (), ())  # both refuse it: the same meaning
         if one.error is not None or other.error is not None:
             side, error = ("left", one.error) if one.error is not None else ("right", other.error)
             refuses = 400 in (one.status, other.status) and 200 in (one.status, other.status)
             if refuses:
-                return _Compared(False, (), (), (FieldDifference(
+                return _Compared(None, (), (), (FieldDifference(
                     said.name, "answer", *_said_of(one, other), fault=True),))
-            return _Compared(False, (), (), error=f"{said.name}: {side}: {error}")
+            return _Compared(None, (), (), error=f"{said.name}: {side}: {error}")
         pairs = await self._positions(said, one, other)
         tokens = [each["token"] for each in one.logprobs], [each["token"] for each in other.logprobs]
         same = (one.text, one.reasoning, one.tool_calls) == (other.text, other.reasoning, other.tool_calls)

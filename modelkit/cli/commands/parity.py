@@ -134,6 +134,8 @@ def _agreement(arguments: Namespace, terminal: Terminal, conversations: tuple[Co
         raise Failure("usage", "`--max-kl` and `--min-top1` are about answers, `--no-answers` wants none")
     left, right = sides
     one, other = left.target, right.target
+    if any(side.profile.get("task", "chat") != "chat" for side in sides):
+        return None
     if arguments.no_answers or one is None or other is None:
         if limited:
             silent = left.name if one is None else right.name

@@ -13,10 +13,12 @@ def main(request: dict[str, Any], say: Any) -> dict[str, Any]:
     _tell_progress(request["name"], say)
     model = _room("inspect_ai.model").get_model(
         f"openai-api/modelkit/{request['model']}", base_url=request["url"], api_key=os.environ["OPENAI_API_KEY"])
-    source = request["task"]
-    path = Path(source.partition("@")[0])
+    source, at, function = request["task"].partition("@")
+    path = Path(source)
     if path.suffix == ".py":
         os.chdir(path.parent)  # data sets are named beside the task
+        source = path.name  # Inspect takes no path from the root
+    source += at + function
     logs = _room("inspect_ai").eval(
         source, model=model, limit=request["limit"], max_connections=request["concurrency"],
         max_samples=request["concurrency"], display="none", fail_on_error=False, retry_on_error=2,

@@ -176,8 +176,9 @@ def _say(stage: str, verified: Verified, problems: tuple[Problem, ...], terminal
     signed = f", {len(verified.signed)} signed by {', '.join(sorted(set(verified.signed.values())))}" \
         if verified.signed else ", none of them signed: names are claims"
     if not problems:
-        terminal.data(f"stage {stage}: {verified.records} records and {verified.evidence} pieces of evidence are as "
-                      f"they were written{signed}")
+        records = f"{verified.records} {'record' if verified.records == 1 else 'records'}"
+        terminal.data(f"stage {stage}: {records} and {verified.evidence} pieces of evidence are as they were written"
+                      f"{signed}")
         return
     terminal.data(f"stage {stage}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}")
     for one in problems:

@@ -70,7 +70,7 @@ def soak(gate: Asked, context: GateContext) -> Found:
         return absent(gate, context)
     soaked = context.measures.soaked()
     if soaked is None:
-        return Found("inconclusive", {"why": f"stage `{context.source}` does not run what its file says"})
+        return Found("inconclusive", {"why": f"stage `{context.source}` does not run here as its file says"})
     seen = {"ran": str(timedelta(seconds=int(soaked.seconds))), "restarts": str(soaked.restarts),
             **({"since": soaked.since} if soaked.since else {})}
     return Found("pass" if gate.met(soaked.seconds) else "fail", seen)
@@ -106,7 +106,7 @@ def approvers(history: History, ir: str, signers: frozenset[str] | None = None) 
 
 def fit(gate: Asked, context: GateContext) -> Found:
     if context.measures.memory is None:
-        return Found("inconclusive", {"why": "this release does not measure memory"})
+        return absent(gate, context)
     used = context.measures.memory()
     if used is None:
         return Found("inconclusive", {"why": "the engine's memory is not known here"})

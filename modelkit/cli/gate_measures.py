@@ -51,22 +51,18 @@ class Measuring:
     def measures(self) -> Measures:
         from modelkit.release.gates import Measures
 
-        ready, both = self._to is not None, self._to is not None and self._from is not None
+        ready = self._to is not None
         return Measures(
             lint=self._lint, lock=self._lock, supply=self._supply, lost=self._lost, soaked=self._soaked,
             memory=self._memory if ready else None,
-            parity=self._parity if both else None, tests=self._tests if ready else None,
+            parity=self._parity if ready else None, tests=self._tests if ready else None,
             bench=cache(self._bench) if ready else None, evaluate=self._evaluate if ready else None,
             baseline=self._baseline if ready else None,
             absent=self._absent(), asked=self._asked())
 
     def _absent(self) -> dict[str, str]:
-        idle = [plan.stage for plan, socket in ((self._source, self._from), (self._target, self._to)) if not socket]
         why = f"stage `{self._target.stage}` does not run here"
-        pair = " and ".join(f"`{one}`" for one in idle)
-        return {"fit": why, "tests": why, "slo": why, "eval": why,
-                "parity": f"{'stages' if len(idle) > 1 else 'stage'} {pair} {'do' if len(idle) > 1 else 'does'} "
-                          "not run here"}
+        return {"fit": why, "tests": why, "slo": why, "eval": why, "parity": why}
 
     def _asked(self) -> dict[str, str]:
         """Digests of the questions: evidence for others is none. Times count on the machine that they were taken on."""
@@ -160,15 +156,21 @@ class Measuring:
         return float(found[0]) if found and found[0] else None
 
     def _parity(self) -> ParityReport:
+        """What the engines read; of a stage before that does not run, what its files say that it would."""
+        from modelkit.cli.rendered import files_of
         from modelkit.engines.call import call
         from modelkit.release.parity import compare
         from modelkit.release.parity.engine import engine_side
+        from modelkit.release.parity.files import files_side
+
+        talks = self._talks()
 
         def side(plan: Plan, socket: str | None) -> Any:
-            assert socket is not None
+            if socket is None:
+                return files_side(files_of(self._stages, plan.stage), talks)
             return engine_side(lambda path, body: call(socket, path, body), plan.name, plan.task)
 
-        return compare(self._talks(), side(self._source, self._from), side(self._target, self._to))
+        return compare(talks, side(self._source, self._from), side(self._target, self._to))
 
     def _cases(self) -> tuple[Any, ...]:
         from modelkit.release.testing import suite_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from modelkit.planning.plan import Plan
-from modelkit.release.changes.attributes import attributes
+from modelkit.release.changes.attributes import EDGE, attributes
 from modelkit.release.changes.types import Action, Change, Changes, Drifted, Op, Operation, Resource, State, Verb
 
 Mode = Literal["side-by-side", "swap"]
@@ -49,6 +49,8 @@ def bring_up(now: Side | None, wanted: Side, *, verb: Verb = "up", mode: Mode = 
     """From what has the address `now` to what is `wanted`. `lock` is what becomes of the lock, if it is written."""
     plan, draft = wanted.plan, Draft()
     changes = () if now is None else attributes(now.plan, plan)
+    if verb == "promote":  # the address stays: another one is refused
+        changes = tuple(one for one in changes if one.path.partition(".")[2] not in EDGE)
     refused = _refused(now, wanted, verb)
     busy = now is not None and verb == "up" and now.state.stage != wanted.state.stage
     prepared = () if busy else prepare(plan, draft)

@@ -88,6 +88,21 @@ def _promote(commands: Subcommands) -> None:
                         help="answers that each side needs before they are compared (default: 50)")
     trying.add_argument("--max-ratio", type=ratio, default=1.5, metavar="R",
                         help="errors or p95 times as many times those of what serves are worse (default: 1.5)")
+    clusters = parser.add_argument_group("clusters", "There a promotion is a change in a folder and a record, in Git.")
+    clusters.add_argument("--render", action="store_true", help="write both, and start nothing")
+    clusters.add_argument("-o", "--output", metavar="DIR", help="the folder, as `build -o` writes it")
+    clusters.add_argument("--strategy", choices=["rolling", "blue-green"], help="on kubernetes: blue-green writes an "
+                          "Argo Rollout (default: rolling)")
+    clusters.add_argument("--gate-image", metavar="IMAGE", help="with blue-green: an image that has modelkit, by "
+                          "digest; its Jobs hold the tests and EXPECTs with a version before it serves")
+    clusters.add_argument("--weight", type=percent, metavar="PERCENT", help="on kserve: the new version's part of the "
+                          "requests, from 1 to 100; the version before has the rest (default: 100)")
+
+
+def percent(text: str) -> int:
+    if not text.isdecimal() or not 0 < int(text) <= 100:
+        raise argparse.ArgumentTypeError(f"`{text}` is no part of the requests: it must be from 1 to 100")
+    return int(text)
 
 
 def _rollback(commands: Subcommands) -> None:

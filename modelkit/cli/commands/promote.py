@@ -36,6 +36,10 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     modelfile = project.load(path, terminal, project.remembered(path) | project.given(arguments, path))
     overrides = _overrides(arguments, path)
     stages = Stages(modelfile, arguments)
+    if arguments.render or arguments.output:
+        from modelkit.cli import gitops
+
+        return gitops.render(stages, arguments, overrides, terminal)
     if arguments.dry_run:
         return _dry_run(stages, arguments, terminal)
     with terminal.progress() as progress:

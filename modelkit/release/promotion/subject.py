@@ -10,6 +10,7 @@ from modelkit.language.layers import effective
 from modelkit.language.modelfile import Modelfile
 from modelkit.models import lock as locks
 from modelkit.models.digests import file_digest
+from modelkit.planning.meaning import meaning
 from modelkit.planning.plan import Plan, digest
 from modelkit.platforms.bundle import Bundle
 from modelkit.release import record as records
@@ -51,15 +52,3 @@ def _adapters(plan: Plan, lock: locks.Lock | None, locked: locks.LockedStage | N
         said = names.get(one.name)
         yield records.Artifact(id=f"adapter {one.name}", uri=said or one.name, revision=_revision(lock, said),
                                tree=one.digest, bytes=one.size)
-
-
-def meaning(plan: Plan) -> str:
-    """Digest of what a stage means, wherever it runs: no paths, no addresses."""
-    return digest({
-        "name": plan.name, "stage": plan.stage, "platform": plan.platform, "profile": plan.profile,
-        "engine": [plan.engine_name, plan.engine.version if plan.engine else None],
-        "weights": plan.weights.digest if plan.weights else None, "flags": list(plan.flags),
-        "context_length": plan.context_length, "max_concurrency": plan.max_concurrency,
-        "chat_template": plan.chat_template,
-        **({"adapters": [[one.name, one.digest] for one in plan.adapters]} if plan.adapters else {}),
-    })

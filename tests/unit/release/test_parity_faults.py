@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
-from modelkit.release.parity import Conversation, ParityReport, Rendering, compare, files, shipped_conversations
+from modelkit.release.parity import Conversation, Rendering, compare, files, shipped_conversations
 from tests.unit.release.parity_stages import CHATML, HEADERS, TEMPLATES, Stage, replace
 
 ALL = shipped_conversations()
 BASE = Stage()
-_KNOWN: dict[str, Callable[[Conversation], Rendering]] = {}
 _RENDERED: dict[str, list[Any]] = {}
 
 
@@ -31,12 +30,6 @@ def rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def side(stage: Stage, folder: Path) -> Callable[[Conversation], Rendering]:
     return files.files_side(stage.files(folder), ALL)
-
-
-def compared(left: Stage, right: Stage, folder: Path) -> ParityReport:
-    known = _KNOWN.get(repr(left)) or side(left, folder / "left")
-    _KNOWN[repr(left)] = known
-    return compare(ALL, known, side(right, folder / "right"))
 
 
 def edited(old: str, new: str, stage: Stage = BASE, count: int = -1) -> Stage:
@@ -139,13 +132,35 @@ FAULTS: dict[str, tuple[Stage, Stage, str]] = {
 
 @pytest.mark.parametrize("name", FAULTS)
 def test_a_planted_fault_is_called_by_its_name(name: str, tmp_path: Path) -> None:
+    """From whichever side one looks."""
     left, right, kind = FAULTS[name]
-    report = compared(left, right, tmp_path)
-    assert not report.equal
-    found = {one.cause.kind: one.conversations for one in report.causes}
-    assert set(found) == {kind}, found
-    for one in report.causes:
-        assert "{" not in one.cause.title("dev", "prod") + one.cause.fix.replace("{{ bos_token }}", "")
+    known, other = side(left, tmp_path / "left"), side(right, tmp_path / "right")
+    report, mirrored = compare(ALL, known, other), compare(ALL, other, known)
+    for seen, at in ((report, "right"), (mirrored, "left")):
+        found = {one.cause.kind: one.conversations for one in seen.causes}
+        assert set(found) == {kind}, found
+        if kind in SIDED:
+            assert {one.cause.side for one in seen.causes} == {at}
+        assert all("{" not in one.cause.title("dev", "prod") for one in seen.causes)
+    assert len(report.differences) == len(mirrored.differences)
+
+
+SIDED = ("bos-missing", "bos-doubled", "eos-added", "refused")
+
+
+@pytest.mark.parametrize(("names", "kinds"), [
+    (("no BOS", "another default system prompt"), {"bos-missing", "system-prompt"}),
+    (("no BOS", "blanks in JSON"), {"bos-missing", "tool-json"}),
+    (("blanks in JSON", "messages trimmed"), {"tool-json", "trimmed"})])
+def test_two_faults_have_two_names(names: tuple[str, str], kinds: set[str], tmp_path: Path) -> None:
+    texts = [FAULTS[name][1].template for name in names]
+    whole = texts[0]
+    for old, new in zip(CHATML.splitlines(), texts[1].splitlines(), strict=True):
+        whole = whole.replace(old, new) if old != new and old in whole else whole
+    if names == ("no BOS", "another default system prompt"):
+        whole = texts[0].replace("You are Tiny.", "You are Huge and helpful.")
+    report = compare(ALL, side(BASE, tmp_path / "a"), side(replace(BASE, template=whole), tmp_path / "b"))
+    assert {one.cause.kind for one in report.causes} == kinds
 
 
 def test_the_faults_are_many() -> None:

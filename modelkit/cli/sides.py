@@ -15,6 +15,7 @@ from modelkit.failure import Failure
 
 if TYPE_CHECKING:
     from modelkit.cli.stages import Stages
+    from modelkit.platforms.bundle import Bundle
     from modelkit.release.client import Target
     from modelkit.release.parity import Conversation, Rendering
 
@@ -41,9 +42,10 @@ class Sides:
     """Makes sides for one command; what it started ends with the stack."""
 
     def __init__(self, arguments: Namespace, terminal: Terminal, stack: ExitStack,
-                 conversations: Sequence[Conversation], stages: Stages | None) -> None:
+                 conversations: Sequence[Conversation], stages: Stages | None, *, names: Sequence[str]) -> None:
         self._arguments, self._terminal, self._stack = arguments, terminal, stack
-        self._conversations, self._stages = conversations, stages
+        self._conversations, self._stages, self._names = conversations, stages, names
+        self._bundles: dict[str, Bundle] = {}
 
     def of_url(self, which: str) -> Side:
         """The OpenAI endpoint of `--left-url` or `--right-url`, which tokenizes as vLLM and llama-server do. Raises
@@ -72,9 +74,7 @@ class Sides:
         from modelkit.release.client import Target
         from modelkit.runtime.client import connect
 
-        assert self._stages is not None
-        with self._terminal.progress() as progress:
-            (bundle,) = self._stages.prepare((stage,), progress, self._terminal)
+        bundle = self._bundle(stage, path)
         if (before := connect(project.project_of(path))) is not None:
             before.close()
         client = self._stack.enter_context(project.supervisor(path, bundle, self._terminal))
@@ -87,6 +87,16 @@ class Sides:
             self._stack.callback(client.stop, started["generation"], drain=0)
         target = Target("http://engine/v1", bundle.plan.name, socket=str(started["socket"]))
         return Side(stage, "engine", _of_engine(target, bundle.plan.task), target, bundle.plan.profile)
+
+    def _bundle(self, stage: str, path: Path) -> Bundle:
+        """Of all stages that are to be started at once: one that can't be says so before another has begun."""
+        assert self._stages is not None
+        if stage not in self._bundles:
+            idle = [name for name in self._names if _running(path, name) is None]
+            with self._terminal.progress() as progress:
+                made = self._stages.prepare(idle, progress, self._terminal)
+            self._bundles.update(zip(idle, made, strict=True))
+        return self._bundles[stage]
 
     def _rendered(self, stage: str, name: str) -> Side:
         from modelkit.cli.renderer import renderer

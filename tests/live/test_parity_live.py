@@ -131,6 +131,6 @@ def test_vllm_reads_and_answers_what_llama_cpp_does(tmp_path: Path) -> None:
     write(tmp_path, both="SYSTEM Be brief.", engine="vllm >=0.32,<0.33")
     said = parity(tmp_path, "--render")
     assert said["asked"] == {"left": "files", "right": "renderer"} and said["equal"]
-    said = parity(tmp_path, "--start", "--max-kl", "0.05", "--min-top1", "0.8")
+    said = parity(tmp_path, "--start", "--max-kl", "0.05", "--min-top1", "0.7")
     assert said["asked"] == {"left": "engine", "right": "engine"} and said["equal"]
     assert said["verdict"] == "pass" and said["answers"]["method"] == "forced"

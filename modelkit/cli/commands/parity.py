@@ -32,7 +32,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     conversations = _conversations(arguments, modelfile)
     with ExitStack() as stack:
         stages = Stages(modelfile, arguments) if modelfile is not None else None
-        made = Sides(arguments, terminal, stack, conversations, stages)
+        made = Sides(arguments, terminal, stack, conversations, stages,
+                     names=[name for name in names if name is not None])
         left, right = (made.of_stage(name) if name is not None else made.of_url(which)
                        for which, name in zip(("left", "right"), names, strict=True))
         for side in (left, right):

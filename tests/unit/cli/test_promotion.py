@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from modelkit.planning.plan import Engine, Plan, Weights
 from modelkit.platforms.bundle import Bundle
 from modelkit.release import history
 from modelkit.release.gates import GateContext, Measures
+from modelkit.release.parity import Difference, ParityReport
 from modelkit.release.promotion.subject import subject
 from modelkit.release.record import Actor, Records
 from modelkit.runtime.client import Client, Project, ensure, project_id
@@ -36,7 +36,7 @@ class Life:
     """One Modelfile whose stages run stub engines; its text's digest is the engine's version."""
 
     def __init__(self, folder: Path, home: Home) -> None:  # noqa: F811
-        self.folder, self.home, self.parity = folder, home, list[Any]()
+        self.folder, self.home, self.parity = folder, home, list[str]()
         (folder / "weights.gguf").write_bytes(b"weights")
         self.write(0.1)
 
@@ -56,7 +56,8 @@ class Life:
         return Bundle(plan, Launch(words, start_seconds=20, grace_seconds=3))
 
     def context(self, stages: Stages, source: Bundle, target: Bundle, **more: Any) -> GateContext:
-        report = SimpleNamespace(compared=42, tokens=1000, differences=self.parity, causes=())
+        different = tuple(Difference(one, 3, "Hi", "'a'", "'b'", 9, 9) for one in self.parity)
+        report = ParityReport(42, 1000, different)
         measures = Measures(lint=lambda: [], lock=lambda: None, supply=dict, lost=lambda: [], parity=lambda: report)
         about = subject(stages.modelfile, target)
         return GateContext(stages.modelfile, source.plan.stage, target.plan.stage, about, history.read(self.records),
@@ -155,6 +156,19 @@ def test_a_rollback_after_a_reboot_starts_what_served(life: Life, run: Run) -> N
         code, out, err = run("rollback", "prod", "--reason", "it was slower")
         assert code == 0 and "started as it was" in out, err
         assert life.serves() == ("prod", "0.1")
+
+
+def test_without_room_for_both_the_old_one_makes_place_and_comes_back(life: Life, run: Run) -> None:
+    assert run("promote", "dev", "prod")[0] == 0
+    life.write(0.2)
+    life.parity.append("a difference")
+    code, _, err = run("promote", "dev", "prod", "--mode", "swap")
+    assert code == 1 and "drains and stops, to make room" in err
+    assert life.serves() == ("prod", "0.1")
+    life.parity.clear()
+    code, out, err = run("promote", "dev", "prod", "--mode", "swap")
+    assert code == 0 and "(it starts anew)" in out, err
+    assert life.serves() == ("prod", "0.2")
 
 
 def test_an_override_is_in_the_record(life: Life, run: Run) -> None:

@@ -69,6 +69,11 @@ class Address:
         """Of the one that serves, new requests wait until another has the address, or this command ends."""
         self._client.stop(generation, self._narrate, drain=drain, hold=True)
 
+    def cool(self) -> None:
+        for one in self._generations():
+            if one.get("warm") is not None:
+                self._client.stop(one["id"], self._narrate, drain=0)
+
     def restore(self) -> None:
         """Bring back what served when the supervisor last died, if nothing serves. That it can't start is only said."""
         try:

@@ -47,6 +47,9 @@ class Endpoint(Protocol):
     def stop(self, generation: int, drain: float = 0) -> None:
         """Stop one, with so many seconds for requests in flight; if it is routed, new ones wait for the next."""
 
+    def cool(self) -> None:
+        """Stop what is only kept warm."""
+
     def split(self, generation: int, share: float | None) -> None:
         """From now on it gets this part (0 to 1) of new conversations; None takes that back."""
 

@@ -116,6 +116,7 @@ class Promotion:
         if self.wanted.mode == "side-by-side" or before is None:
             return self._running(source), self._running(target)
         self.on_step(f"{before.stage}: drains and stops, to make room")
+        self.endpoint.cool()
         self.endpoint.stop(before.generation, self.wanted.drain)
         return None, self._running(target)
 
@@ -161,8 +162,10 @@ class Promotion:
         written = settle(self.journal, self.records, self.endpoint)
         if written is None:
             raise Failure("switch-lost", "the candidate has the address no more", hint="`modelkit ps` says what serves")
-        same = before is None or before.generation == right.generation
-        return Done(right.generation, written, gates, None if same else before, 0.0 if same else self.wanted.keep_warm)
+        if before is None or before.generation == right.generation:
+            return Done(right.generation, written, gates)
+        warm = self.wanted.keep_warm if self.wanted.mode == "side-by-side" else 0.0
+        return Done(right.generation, written, gates, before, warm)
 
     def _undo(self) -> None:
         """Whatever happened: what was started and does not serve is stopped, something serves, the story is whole."""

@@ -56,6 +56,7 @@ class Rollback:
 
     def _make_room(self, before: Running | None) -> None:
         if self.mode == "swap" and before is not None:
+            self.endpoint.cool()
             self.endpoint.stop(before.generation, self.drain)
 
     def _switch(self, before: Running | None, engine: Running, gate: Gate, old: Bundle | None) -> Done:

@@ -91,6 +91,9 @@ class Fake:
         del self.engines[generation]
         self.route = None if self.route == generation else self.route
 
+    def cool(self) -> None:
+        pass
+
     def split(self, generation: int, share: float | None) -> None:
         self._note("split", self.engines[generation], str(share))
 

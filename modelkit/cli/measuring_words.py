@@ -47,8 +47,8 @@ def _bench(commands: Subcommands) -> None:
     parser.add_argument("--tolerance", metavar="SHARE", type=_share, default=0.05,
                         help="with --compare: changes that small are none (default: 5%%)")
     parser.add_argument("-o", "--out", metavar="FILE", help="write the result there, too, as JSON")
-    parser.add_argument("--with", dest="tool", choices=["guidellm", "vllm"],
-                        help="let this program make the load, and read its results")
+    parser.add_argument("--with", dest="tool", choices=["vllm"],
+                        help="let `vllm bench serve` make the load, and count its samples by our rules")
 
 
 def _eval(commands: Subcommands) -> None:

@@ -110,8 +110,37 @@ def _measured(arguments: Namespace, asked: targets.Asked, workload: Workload, li
             return await sweep(client, workload, _loads(arguments), extent=_extent(arguments), limits=limits,
                                seed=arguments.seed or 0, on_progress=progress)
 
+    if arguments.tool == "vllm":
+        return _by_vllm(arguments, asked, workload, limits, terminal)
     with terminal.progress("requests") as progress:
         return asyncio.run(work())
+
+
+def _by_vllm(arguments: Namespace, asked: targets.Asked, workload: Workload, limits: list[Limit], terminal: Terminal
+             ) -> tuple[BenchResult, ...]:
+    """The loads as `vllm bench serve` makes them."""
+    import os
+
+    from modelkit.release.bench import vllm_bench
+    from modelkit.release.bridge import bridged
+    from modelkit.release.client import Client
+    from modelkit.runtime import environments
+    from modelkit.runtime.environment import passed_on
+
+    if (found := environments.find("vllm")) is None:
+        raise Failure("tool-missing", "vLLM is not installed", hint="modelkit engine install vllm")
+
+    async def ready() -> Workload:
+        async with Client(asked.target) as client:
+            return await workload.ready(client)
+
+    fitted, runs = asyncio.run(ready()), []
+    with bridged(asked.target) as target:
+        for load in _loads(arguments):
+            terminal.note(f"vllm bench serve, {load}")
+            runs.append(vllm_bench.measure(found.command, target, fitted, load, extent=_extent(arguments),
+                                           limits=limits, environment=passed_on(os.environ)))
+    return tuple(runs)
 
 
 def _write(document: BenchDocument, arguments: Namespace, asked: targets.Asked, terminal: Terminal) -> None:

@@ -57,7 +57,7 @@ class BenchResult(BaseModel):
     notes: tuple[str, ...] = ()
     limits: tuple[Held, ...] = ()
     verdict: Verdict = "pass"
-    tool: Literal["modelkit", "guidellm", "vllm"] = "modelkit"
+    tool: Literal["modelkit", "vllm"] = "modelkit"
 
     def as_json(self) -> dict[str, Any]:
         return self.model_dump(mode="json")

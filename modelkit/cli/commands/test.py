@@ -91,12 +91,14 @@ class _Held:
             found = targets.spoken(asked)
             dialect, width, profile = found.dialect, found.width, asked.plan.profile if asked.plan else None
         try:
-            options = options_of(modelfile, stage, profile=profile, width=arguments.concurrency or width,
+            options = options_of(modelfile, stage, profile=profile, width=width,
                                  dialect="modelkit" if dialect == "modelkit" else "openai",
                                  repeat=arguments.repeat, seed=arguments.seed, retries=arguments.retries,
                                  timeout=float(arguments.timeout))
         except KeyError:
             raise Failure("unknown-stage", f"{modelfile.path} has no stage `{stage}`") from None
+        if arguments.concurrency:
+            options = replace(options, concurrency=arguments.concurrency)
         if asked is not None and dialect != "modelkit":
             terminal.note("nobody there speaks modelkit's contract: the model is asked as it is, without the "
                           "Modelfile's system prompt and messages")

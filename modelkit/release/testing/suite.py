@@ -14,7 +14,7 @@ from modelkit.release.testing.golden import GoldenFile, golden_files, presume_na
 from modelkit.release.testing.modelfile_cases import cases_of
 from modelkit.release.testing.runner import Dialect, Options
 
-_UNKNOWN, _MOST = 4, 64  # requests at once: where the engine's width is not known, and at most
+_UNKNOWN, _MOST = 4, 64  # conversations at once: where the engine's width is not known, and at most
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,10 @@ def suite_of(modelfile: Modelfile) -> Suite:
 
 def options_of(modelfile: Modelfile, stage: str, *, profile: Mapping[str, Any] | None = None,
                width: int | None = None, dialect: Dialect = "modelkit", **others: Any) -> Options:
-    """How the model of a stage is asked: its own sampling, as many requests at once as its engine has places (`width`).
+    """How the model of a stage is asked: with its own sampling, `profile`'s where its plan is known.
 
-    `profile` is its plan's, where there is one.
+    `width` is how many conversations its engine takes at once. A few more are sent, so that one waits whenever a place
+    becomes free.
     """
     said = effective(modelfile, stage)
     if profile is not None:
@@ -52,5 +53,6 @@ def options_of(modelfile: Modelfile, stage: str, *, profile: Mapping[str, Any] |
     else:
         defaults = request_fields({name: one.value for name, one in said.parameters.items()})
     stops = tuple(one.value for one in said.stop)
-    return Options(concurrency=max(1, min(width or _UNKNOWN, _MOST)), dialect=dialect, defaults=defaults, stops=stops,
+    concurrency = min(width + max(1, width // 4), _MOST) if width else _UNKNOWN
+    return Options(concurrency=concurrency, dialect=dialect, defaults=defaults, stops=stops,
                    **others)

@@ -53,7 +53,7 @@ def test_all_pass(run: Run, server: Server) -> None:
     code, out, err = run("test", "--url", server.url)
     assert code == 0, err
     assert "2 passed of 2" in out
-    assert "2 at once, 1 alone" in out
+    assert "3 at once, 1 alone" in out
     body = next(body for path, body, _ in server.asked if body["messages"][-1]["content"] == "2+2?")
     assert (body["temperature"], body["seed"], body["top_k"], body["min_p"], body["model"]) == (0.0, 0, 0, 0.0, "m")
     assert "stop" not in body  # the contract has it
@@ -73,7 +73,7 @@ def test_as_json(run: Run, server: Server) -> None:
     said = json.loads(out)
     assert code == 0
     assert (said["verdict"], said["passed"], said["total"]) == ("pass", 1, 1)
-    assert said["conditions"]["concurrency"] == 2
+    assert said["conditions"]["concurrency"] == 3
     assert said["cases"][0]["attempts"][0]["answers"] == ["4"]
 
 

@@ -178,6 +178,8 @@ def _of_tokens(left: Rendering, right: Rendering) -> Cause | None:
     if conflicts:
         one = min(conflicts)
         return Cause("vocabulary", None, f"token {one} is {known[one]!r} on one side and {seen[one]!r} on the other")
+    if (moved_piece := _renumbered(known, seen)) is not None:
+        return Cause("vocabulary", None, "{!r} is token {} on one side and {} on the other".format(*moved_piece))
     if left.prompt is not None and left.prompt == right.prompt and spelled != others:
         return Cause("normalization", None, "one text is spelled differently when its tokens are read back")
     pairs: tuple[tuple[Side, tuple[str, ...], tuple[str, ...]], ...] = (("right", a, b), ("left", b, a))
@@ -185,6 +187,14 @@ def _of_tokens(left: Rendering, right: Rendering) -> Cause | None:
         if only := [piece for piece in dict.fromkeys(has) if is_special(piece) and piece and piece not in lacks]:
             return Cause("special-token", side, f"{only[0]!r} is one token on one side and plain text on the other")
     return Cause("splitting") if left.written == right.written else None
+
+
+def _renumbered(known: Mapping[int, str], seen: Mapping[int, str]) -> tuple[str, int, int] | None:
+    """A piece that both have under different numbers, where most that both have are so."""
+    one, other = ({piece: number for number, piece in side.items() if not is_special(piece)} for side in (known, seen))
+    both = one.keys() & other.keys()
+    moved = sorted(piece for piece in both if one[piece] != other[piece])
+    return (moved[0], one[moved[0]], other[moved[0]]) if 2 * len(moved) > len(both) else None
 
 
 def _shared(one: Sequence[int], other: Sequence[int]) -> int:

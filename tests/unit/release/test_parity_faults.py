@@ -163,6 +163,12 @@ def test_two_faults_have_two_names(names: tuple[str, str], kinds: set[str], tmp_
     assert {one.cause.kind for one in report.causes} == kinds
 
 
+def test_one_conversation_is_enough_to_know_a_swapped_tokenizer(tmp_path: Path) -> None:
+    one = [said for said in ALL if said.name == "plain"]
+    report = compare(one, side(BASE, tmp_path / "a"), side(replace(BASE, pre=""), tmp_path / "b"))
+    assert [found.cause.kind for found in report.causes] == ["vocabulary"]
+
+
 def test_the_faults_are_many() -> None:
     assert len(FAULTS) >= 20
 

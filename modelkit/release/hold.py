@@ -51,7 +51,12 @@ def standing(history: History, moment: str, others: Iterable[History] = ()) -> S
 
 
 def presume_free(history: History, subject: Subject, moment: str, others: Iterable[History] = ()) -> None:
-    """Raise Failure (exit 1) when something keeps a subject out of a stage: who, when and why."""
+    """Raise Failure (exit 1) when something keeps a subject out of a stage: who, when and why; and when the records
+    are not whole, so that nobody knows."""
+    if history.missing is not None:  # a hold may have been among what is lost
+        raise Failure("history-broken", f"the records of stage `{history.records.stage}` are not whole: "
+                      f"{history.missing} is not here as it was written",
+                      hint="`modelkit history verify` says what is wrong; git has what was lost", exit_code=1)
     entry = standing(history, moment, others).against(subject.ir)
     if entry is None:
         return

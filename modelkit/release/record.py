@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from modelkit.release.verdict import Verdict
 
 __all__ = ["Actor", "Artifact", "EngineSubject", "Evidence", "Gate", "Git", "Kind", "Override", "Record", "Records",
            "Subject", "Written", "actor_and_git", "now", "runner", "write_once"]
+
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
 
 Kind = Literal["promote", "refuse", "rollback", "approve", "reject", "hold", "release"]
 
@@ -139,10 +142,10 @@ class Records:
     def head(self) -> str | None:
         """The id of the last record; None before the first. Raises Failure when HEAD does not name a record."""
         try:
-            words = (self.folder / "HEAD").read_text("utf-8").split()
+            words = (self.folder / "HEAD").read_text("utf-8", "replace").split()
         except FileNotFoundError:
             return None
-        if len(words) != 2 or not words[0].startswith("sha256:"):
+        if len(words) != 2 or not _ID.fullmatch(words[0]):
             raise Failure("record-head", f"{self.folder / 'HEAD'} does not name one record",
                           hint="resolve the merge conflict in it: keep the record that is live")
         return words[0]
@@ -203,6 +206,9 @@ class Records:
         if (last := self.head()) != prev:
             raise Failure("record-conflict", f"stage `{self.stage}` was changed meanwhile: its last record is "
                           f"{last}", hint="look at `modelkit history`, and begin again", exit_code=1)
+        if last is not None and not any(path.stem.endswith(last[7:15]) for path in self.files()):
+            raise Failure("record-missing", f"the last record of stage `{self.stage}`, {last}, is not here",
+                          hint="bring it back from git; `modelkit history verify` says what else is wrong", exit_code=1)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -78,6 +78,8 @@ def _standing(history: History, told: list[History], moment: str) -> Iterator[st
     """What counts now: what is live, on whose word, and what is kept out."""
     from modelkit.release.hold import standing
 
+    if history.missing or history.others or history.strays:
+        yield "not as it was written: `modelkit history verify` says what"
     if history.live is not None and history.live.record.subject is not None:
         yield f"live: version {history.live.record.subject.ir[7:19]} since {history.live.record.at}"
     for over in history.overrides(moment):

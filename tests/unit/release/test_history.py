@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from modelkit.failure import Failure
-from modelkit.release import history
+from modelkit.release import history, hold
 from modelkit.release.gates.evidence import Finding, Shelf
 from modelkit.release.record import Evidence, Gate, Record, Records
 from modelkit.release.verification import Verified, verify
@@ -64,7 +64,7 @@ def test_what_is_live_and_what_was(tmp_path: Path) -> None:
 
 
 def test_every_changed_byte_is_found(tmp_path: Path) -> None:
-    """Of records, evidence and HEAD, each byte by two other values, one of them of the same look."""
+    """Of records, evidence and HEAD, each byte by three other values, one of them no text."""
     told = story(tmp_path)
     files = [one for one in (tmp_path / "promotions").rglob("*") if one.is_file()]
     assert len(files) == 6
@@ -73,7 +73,7 @@ def test_every_changed_byte_is_found(tmp_path: Path) -> None:
         data = path.read_bytes()
         step = 17 if path.suffix == ".json" else 1
         for at in range(0, len(data), step):
-            for other in (data[at] ^ 1, 0x20):
+            for other in (data[at] ^ 1, 0x20, 0xFF):
                 if other == data[at]:
                     continue
                 path.write_bytes(data[:at] + bytes([other]) + data[at + 1 :])
@@ -171,6 +171,17 @@ def test_a_killed_writer_is_finished_by_the_next(tmp_path: Path) -> None:
     assert told.store.settle() == written.id
     assert not kinds(told)
     assert told.store.settle() is None
+
+
+def test_nothing_is_told_after_a_record_that_is_lost(tmp_path: Path) -> None:
+    told = story(tmp_path)
+    history.read(told.store).chain[-1].path.unlink()
+    with pytest.raises(Failure) as caught:
+        told.tell("promote", "3")
+    assert (caught.value.code, caught.value.exit_code) == ("record-missing", 1)
+    with pytest.raises(Failure) as caught:
+        hold.presume_free(history.read(told.store), subject("9"), "2026-06-01T00:00:00Z")
+    assert caught.value.code == "history-broken"
 
 
 def test_a_fork_is_not_settled_by_us(tmp_path: Path) -> None:

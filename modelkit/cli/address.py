@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelkit.cli.commands.up import Narrator
+from modelkit.cli.narrator import Narrator
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 from modelkit.release.promotion.counts import Counts, Histogram

@@ -70,7 +70,7 @@ class Sides:
 
     def _started(self, stage: str, path: Path) -> Side:
         """An engine beside what serves, for as long as the command goes on; a supervisor of its own ends with it."""
-        from modelkit.cli.commands.up import Narrator
+        from modelkit.cli.narrator import Narrator
         from modelkit.release.client import Target
         from modelkit.runtime.client import connect
 

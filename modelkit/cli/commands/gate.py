@@ -100,7 +100,7 @@ def _ready(client: Client, bundle: Bundle) -> str | None:
 
 
 def _started(client: Client, bundle: Bundle, started: list[int], terminal: Terminal) -> str:
-    from modelkit.cli.commands.up import Narrator
+    from modelkit.cli.narrator import Narrator
 
     found = client.start(bundle, Narrator(terminal))
     started.append(int(found["generation"]))

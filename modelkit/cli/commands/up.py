@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import changing, project
 from modelkit.cli.commands import deploy
+from modelkit.cli.narrator import Narrator
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
@@ -170,32 +171,6 @@ class _Owner:
         attached.set()
         if event["event"] == "phase" and event["phase"] in ("backoff", "failed"):
             Narrator(self._terminal)(event)
-
-
-class Narrator:
-    """Says what the supervisor does, one line a step."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal, self._last = terminal, ""
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        text = ""
-        if event["event"] == "phase":
-            text = f"{event['stage']}: {event['phase']}"
-            if (failure := event.get("failure")) is not None:
-                text += f": {failure['message']}"
-        elif event["event"] == "replica":
-            who = f"replica {event['replica']}" if event["replica"] else "balancer"
-            text = f"{event['stage']}: {who} {event['phase']}"
-            if (failure := event.get("failure")) is not None:
-                text += f": {failure['message']}"
-        elif event["event"] == "routed":
-            text = f"{event['stage']}: has the address"
-        elif event["event"] == "waiting":
-            text = event["reason"]
-        if text and text != self._last:
-            self._terminal.note(text)
-            self._last = text
 
 
 def _say_address(results: list[dict[str, Any]], bundles: list[Bundle], client: Client, terminal: Terminal) -> None:

@@ -120,6 +120,7 @@ def _by_vllm(arguments: Namespace, asked: targets.Asked, workload: Workload, lim
              ) -> tuple[BenchResult, ...]:
     """The loads as `vllm bench serve` makes them."""
     import os
+    import shutil
 
     from modelkit.release.bench import vllm_bench
     from modelkit.release.bridge import bridged
@@ -127,8 +128,12 @@ def _by_vllm(arguments: Namespace, asked: targets.Asked, workload: Workload, lim
     from modelkit.runtime import environments
     from modelkit.runtime.environment import passed_on
 
-    if (found := environments.find("vllm")) is None:
-        raise Failure("tool-missing", "vLLM is not installed", hint="modelkit engine install vllm")
+    program, environment = shutil.which("vllm"), environments.find("vllm")
+    if program is None and environment is not None:
+        program = environment.command
+    if program is None:
+        raise Failure("tool-missing", "vLLM is not installed", hint="put a `vllm` on PATH that was installed as "
+                      "`vllm[bench]`")
 
     async def ready() -> Workload:
         async with Client(asked.target) as client:
@@ -138,7 +143,7 @@ def _by_vllm(arguments: Namespace, asked: targets.Asked, workload: Workload, lim
     with bridged(asked.target) as target:
         for load in _loads(arguments):
             terminal.note(f"vllm bench serve, {load}")
-            runs.append(vllm_bench.measure(found.command, target, fitted, load, extent=_extent(arguments),
+            runs.append(vllm_bench.measure(program, target, fitted, load, extent=_extent(arguments),
                                            limits=limits, environment=passed_on(os.environ)))
     return tuple(runs)
 

@@ -9,6 +9,7 @@ says so. Warm-up requests are the first one's repetition.
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -96,4 +97,7 @@ def _run(words: Sequence[str], environment: Mapping[str, str]) -> None:
         raise Failure("bench-tool", f"cannot start {words[0]}: {(error.strerror or str(error)).lower()}") from None
     if done.returncode:
         lines = [line for line in done.stdout.splitlines() if line.strip()][-_LAST:]
+        if missing := re.search(r"No module named '(\w+)'", lines[-1] if lines else ""):
+            raise Failure("bench-tool", f"this vLLM lacks what `vllm bench` needs: {missing[1]}",
+                          hint="put a `vllm` on PATH that was installed as `vllm[bench]`")
         raise Failure("bench-tool", f"`vllm bench serve` ended with status {done.returncode}", detail=tuple(lines))

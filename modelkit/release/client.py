@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx
 
 _CONNECT, _READ = 10.0, 300.0  # seconds
+_LONGEST = 16 * 1024 * 1024  # bytes of one event
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,10 @@ class Client:
                     return Answer(status=response.status_code, error=f"{response.status_code}: {said}",
                                   seconds=time.perf_counter() - began)
                 async for event in _events(response):
-                    read.take(event)
+                    try:
+                        read.take(event)
+                    except (TypeError, AttributeError):
+                        raise ValueError(f"no part of an answer: {json.dumps(event)[:80]}") from None
         except (httpx.HTTPError, ValueError) as error:
             return read.answer(200 if read.begun else None, str(error) or type(error).__name__)
         return read.answer(200, read.error or (None if read.finish_reason else "the stream ended before the answer"))
@@ -140,6 +144,8 @@ class _Reading:
     def _choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta") or {}
         text, reasoning = delta.get("content"), delta.get("reasoning") or delta.get("reasoning_content")
+        if not isinstance(text or "", str) or not isinstance(reasoning or "", str):
+            raise TypeError
         calls = delta.get("tool_calls") or ()
         if text or reasoning or calls:
             now = time.perf_counter()
@@ -154,7 +160,7 @@ class _Reading:
             function = call.get("function") or {}
             name, arguments = self._calls.setdefault(call.get("index", 0), ("", []))
             self._calls[call.get("index", 0)] = (name or function.get("name") or "", arguments)
-            arguments.append(function.get("arguments") or "")
+            arguments.append("" + (function.get("arguments") or ""))
         self._logprobs.extend((choice.get("logprobs") or {}).get("content") or ())
         self.finish_reason = choice.get("finish_reason") or self.finish_reason
 
@@ -167,13 +173,30 @@ class _Reading:
 
 async def _events(response: httpx.Response) -> AsyncIterator[dict[str, Any]]:
     """The JSON objects of a stream of server-sent events. Raises ValueError for what is none."""
-    async for line in response.aiter_lines():
-        if not line.startswith("data:") or (data := line[5:].strip()) == "[DONE]":
+    async for line in _lines(response):
+        if not line.startswith(b"data:") or (data := line[5:].strip()) == b"[DONE]":
             continue
-        event = json.loads(data)
+        try:
+            event = json.loads(data)
+        except (ValueError, RecursionError):
+            event = None
         if not isinstance(event, dict):
-            raise ValueError(f"not an event: {data[:80]}")
+            raise ValueError(f"not an event: {data[:80].decode(errors='replace')}")
         yield event
+
+
+async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Lines as streams of events have them: a U+2028 in a text ends none, as it would with httpx's own."""
+    left = bytearray()
+    async for piece in response.aiter_bytes():
+        left += piece
+        *lines, rest = left.split(b"\n")
+        left = bytearray(rest)
+        for line in lines:
+            yield bytes(line)
+        if len(left) > _LONGEST:
+            raise ValueError("a line of the stream does not end")
+    yield bytes(left)
 
 
 def _error(raw: bytes) -> str:

@@ -10,13 +10,13 @@ from typing import Any, Literal, NotRequired
 from pydantic import TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from modelkit.cli.record_documents import AskedGates, Gates, History, Kept, Said, Served, Verified
 from modelkit.planning.difference import Kind
 from modelkit.planning.plan import Plan, Verdict
 from modelkit.release.changes import Change, Changes
 from modelkit.release.ci import Report
 from modelkit.release.gates.evidence import Finding
-from modelkit.release.record import Gate, Override, Record
-from modelkit.release.verdict import Verdict as GateVerdict
+from modelkit.release.record import Gate, Record
 
 ROOT = "https://modelkit.dev/schemas"
 """Names, not addresses: nothing is fetched from there."""
@@ -164,18 +164,6 @@ class Promoted(TypedDict):
     gates: list[Gate]
 
 
-class Gates(TypedDict):
-    """`gate`."""
-
-    schema: Literal["modelkit.gates/1"]
-    model: str
-    to: str
-    version: str
-    verdict: GateVerdict
-    gates: list[Gate]
-    overrides: list[Override]
-
-
 class Place(TypedDict):
     line: int
     column: int
@@ -215,8 +203,10 @@ class Fmt(TypedDict):
 DOCUMENTS: dict[str, Any] = {
     "error": Error, "changes": Changes, "plan": PlanDocument | list[PlanDocument], "modelkit.plan": Plan,
     "up": Up | Applied | Changes | list[Up] | list[Changes], "down": Down | list[Changes], "diff": Diff,
-    "status": Status, "ci": Report, "promote": Promoted | Rendered | Changes, "gate": Gates, "check": Check, "fmt": Fmt,
-    "record": Record, "evidence": Finding,
+    "status": Status, "ci": Report, "promote": Promoted | Rendered | Changes,
+    "gate": Gates | AskedGates, "check": Check, "fmt": Fmt,
+    "record": Record, "evidence": Finding, "history": History | Served | Kept | Verified,
+    "approve": Said, "reject": Said, "hold": Said, "release": Said,
 }
 """By the command that prints it with `--json`, or by what it is: files beside a Modelfile are documents, too."""
 

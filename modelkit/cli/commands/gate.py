@@ -67,7 +67,7 @@ def _list(modelfile: Modelfile, target: str, terminal: Terminal) -> int:
     from modelkit.release.gates import KINDS, asked
 
     gates = asked(modelfile, target)
-    terminal.document({"stage": target, "gates": [
+    terminal.document({"schema": "modelkit.asked-gates/1", "stage": target, "gates": [
         {"id": one.id, "kind": one.kind, "required": one.required, "threshold": one.threshold,
          "phase": KINDS[one.kind].phase if one.kind in KINDS else None} for one in gates]})
     terminal.table(("GATE", "KIND", "MUST", "WANTED"), (

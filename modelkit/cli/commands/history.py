@@ -112,7 +112,7 @@ def _at(told: list[History], arguments: Namespace, terminal: Terminal) -> int:
 
     moment = instant(arguments.word, end=True)
     found = {history.records.stage: history.at(moment) for history in told}
-    terminal.document({"at": moment, "stages": {stage: _document(one) if one else None
+    terminal.document({"schema": "modelkit.served/1", "at": moment, "stages": {stage: _document(one) if one else None
                                                 for stage, one in found.items()}})
     for history in told:
         entry = found[history.records.stage]
@@ -166,7 +166,7 @@ def _verify(path: Path, name: str, arguments: Namespace, terminal: Terminal) -> 
                 raise
             done[stage] = Verified(0, 0, (Problem("head", str(store.folder / "HEAD"), failure.message),), {})
     problems = [one for verified in done.values() for one in verified.problems]
-    terminal.document({"verified": not problems, "stages": {
+    terminal.document({"schema": "modelkit.verified/1", "verified": not problems, "stages": {
         stage: {"records": one.records, "evidence": one.evidence, "signed": dict(one.signed),
                 "problems": [problem.as_json() for problem in one.problems]} for stage, one in done.items()}})
     for stage, one in done.items():

@@ -36,8 +36,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     about = _about(arguments, modelfile, path)
     written = events.say(history.read(store), path, arguments.word, about=about, reason=arguments.reason, until=until)
     signed = signature.sign(written.path, Path(arguments.sign).expanduser()) if arguments.sign else None
-    terminal.document({"kind": arguments.word, "stage": arguments.stage, "about": about, "until": until,
-                       "record": {"id": written.id, "path": str(written.path)},
+    terminal.document({"schema": "modelkit.said/1", "kind": arguments.word, "stage": arguments.stage,
+                       "about": about, "until": until, "record": {"id": written.id, "path": str(written.path)},
                        "signature": str(signed) if signed else None})
     what = f"version {about[7:19]}" if about else "everything" if arguments.word == "release" else "anything new"
     end = f" until {until}" if until else ""

@@ -37,8 +37,8 @@ def measure(program: str, target: Target, workload: Workload, load: Load, *, ext
         prompts, result = Path(folder) / "prompts.jsonl", Path(folder) / "result.json"
         bodies = [workload.body(number) for number in range(extent.requests)]
         prompts.write_text("".join(json.dumps(_line(body)) + "\n" for body in bodies), "utf-8")
-        words = command(program, target, load, extent=extent, prompts=prompts, result=result,
-                        ignore_eos=bool(bodies[0].get("ignore_eos")))
+        words = [*command(program, target, load, extent=extent, prompts=prompts, result=result),
+                 "--extra-body", json.dumps(_answers(bodies))]
         _run(words, {**environment, "OPENAI_API_KEY": target.key or "none"})
         try:
             said = json.loads(result.read_bytes())
@@ -49,8 +49,8 @@ def measure(program: str, target: Target, workload: Workload, load: Load, *, ext
     return judged(load, samples, seconds, limits, notes=notes).model_copy(update={"tool": "vllm"})
 
 
-def command(program: str, target: Target, load: Load, *, extent: Extent, prompts: Path, result: Path,
-            ignore_eos: bool) -> list[str]:
+def command(program: str, target: Target, load: Load, *, extent: Extent, prompts: Path, result: Path
+            ) -> list[str]:
     """The command line. No tokenizer: the engine counts."""
     words = [program, "bench", "serve", "--backend", "openai-chat", "--base-url", target.base_url.removesuffix("/v1"),
              "--endpoint", "/v1/chat/completions", "--model", target.model, "--skip-tokenizer-init",
@@ -58,7 +58,6 @@ def command(program: str, target: Target, load: Load, *, extent: Extent, prompts
              "--skip-chat-template", "--disable-shuffle", "--num-prompts", str(extent.requests), "--num-warmups",
              str(extent.before(load)), "--disable-tqdm", "--save-result", "--save-detailed", "--result-dir",
              str(result.parent), "--result-filename", result.name]
-    words += ["--ignore-eos"] if ignore_eos else []
     if isinstance(load, Closed):
         return [*words, "--max-concurrency", str(load.concurrency)]
     return [*words, "--request-rate", f"{load.rate:g}", "--burstiness", "1.0" if load.poisson else "1000000"]
@@ -79,6 +78,14 @@ def read(said: Mapping[str, Any]) -> tuple[tuple[Sample, ...], float]:
             tokens=tokens if shown else None, prompt_tokens=prompt or None,
             error=str(error).strip().rpartition("\n")[2] if error else None if first else "no token came"))
     return tuple(found), float(said["duration"])
+
+
+def _answers(bodies: Sequence[Body]) -> dict[str, Any]:
+    """What all requests say of their answers. Without a tokenizer vLLM asks for one token by itself."""
+    lengths = {body.get("max_tokens", 64) for body in bodies}
+    if len(lengths) > 1:
+        raise Failure("usage", "`vllm bench serve` asks for answers of one length", hint="--answer-tokens 64")
+    return {"max_completion_tokens": lengths.pop(), **({"ignore_eos": True} if bodies[0].get("ignore_eos") else {})}
 
 
 def _line(body: Body) -> dict[str, Any]:

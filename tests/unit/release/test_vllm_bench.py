@@ -46,13 +46,14 @@ def test_its_samples_are_counted_by_our_rules(tmp_path: Path) -> None:
     assert done.metrics["errors"] == pytest.approx(1 / 3) and done.metrics["tokens_per_second"] == 2.5
     assert (done.tool, done.verdict) == ("vllm", "inconclusive")  # a third failed
     words, prompts, key = json.loads((tmp_path / "seen").read_text())
-    assert words[:2] == ["bench", "serve"] and words[-2:] == ["--max-concurrency", "2"] and key == "k"
+    assert words[:2] == ["bench", "serve"] and words[-4:-2] == ["--max-concurrency", "2"] and key == "k"
+    assert json.loads(words[-1]) == {"max_completion_tokens": 3}
     assert prompts == '{"prompt": "hi", "output_tokens": 3}\n' * 3 and "k" not in words
 
 
 def test_an_open_loop_is_a_rate(tmp_path: Path) -> None:
     run(tmp_path, _WRITE.format(wrote=json.dumps(_WROTE), seen=str(tmp_path / "seen")), Open(rate=2.5))
-    assert json.loads((tmp_path / "seen").read_text())[0][-4:] == ["--request-rate", "2.5", "--burstiness", "1.0"]
+    assert json.loads((tmp_path / "seen").read_text())[0][-6:-2] == ["--request-rate", "2.5", "--burstiness", "1.0"]
 
 
 @pytest.mark.parametrize(("act", "messages", "said"), [

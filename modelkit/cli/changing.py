@@ -110,7 +110,7 @@ def read(path: Path) -> tuple[Plan, Changes]:
         raise Failure("unreadable", f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise Failure("no-plan", f"{path} is no plan of this release",
-                      f"`modelkit plan --out {path}` writes one") from None
+                      "`modelkit plan --out FILE` writes one") from None
 
 
 def say(changes: Changes, terminal: Terminal) -> None:

@@ -34,6 +34,7 @@ def render(stages: Stages, arguments: Namespace, overrides: tuple[Override, ...]
     from modelkit.runtime import bundle_folder
 
     folder = _folder(arguments)
+    _presume_elsewhere(stages, arguments)
     bundle_folder.presume_ours(folder)  # before anything is fetched
     with terminal.progress() as progress:
         made = remote.manifests(stages, arguments.target, progress, terminal)
@@ -56,13 +57,19 @@ def _folder(arguments: Namespace) -> Path:
     return Path(arguments.output)
 
 
-def _placed(stages: Stages, made: Manifests, folder: Path, arguments: Namespace) -> Manifests:
-    """What is written: the platform's own files, under a Rollout or beside the version before where that is asked."""
+def _presume_elsewhere(stages: Stages, arguments: Namespace) -> None:
+    """Raise Failure for a stage of this machine: it has no cluster that reads files."""
+    from modelkit.planning.forms import wanted
     from modelkit.platforms import platform_row
 
-    if platform_row(made.plan.platform).where == "process":
-        raise Failure("usage", f"stage `{made.plan.stage}` runs on this machine, under platform {made.plan.platform}",
+    platform = wanted(stages.modelfile, arguments.target).platform
+    if platform_row(platform).where == "process":
+        raise Failure("usage", f"stage `{arguments.target}` runs on this machine, under platform {platform}",
                       hint=f"`modelkit promote {arguments.source} {arguments.target}` moves the address")
+
+
+def _placed(stages: Stages, made: Manifests, folder: Path, arguments: Namespace) -> Manifests:
+    """What is written: the platform's own files, under a Rollout or beside the version before where that is asked."""
     if arguments.strategy == "blue-green":
         from modelkit.platforms.blue_green import blue_green
 

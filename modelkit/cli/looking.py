@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +39,8 @@ def look(path: Path, arguments: Namespace, base: str | None) -> FileReport:
         steps.append(_failed("lock", failure))
     if stages is not None:
         makers: dict[StepName, Callable[[], Step]] = {
-            "plan": lambda: _plan(stages, seen), "lock": lambda: _lock(stages, seen), "flags": lambda: _flags(seen),
-            "parity": lambda: _parity(stages, seen, arguments)}
+            "plan": lambda: _plan(stages, seen, arguments.between), "lock": lambda: _lock(stages, seen),
+            "flags": lambda: _flags(seen), "parity": lambda: _parity(stages, seen, arguments)}
         made = {name: make() for name, make in makers.items() if name == "plan" or name not in arguments.skip}
         steps += [made[name] for name in STEPS if name in made and name not in arguments.skip]
     before = _before(path, given, arguments, base)
@@ -91,18 +91,20 @@ def _layout(path: Path) -> Step:
                 summary="laid out" if status == "unchanged" else f"`modelkit fmt {path}` lays it out")
 
 
-def _plan(stages: Stages, seen: Seen) -> Step:
-    """What each stage would run, held to its policies."""
+def _plan(stages: Stages, seen: Seen, others: Iterable[str]) -> Step:
+    """What each stage would run, held to its policies. Raises Failure for one of the `others` that there is not."""
     from modelkit.cli.policies import offences
 
     lines, verdicts = [], []
-    for name in stages.lock.stages():
+    for name in dict.fromkeys((*stages.lock.stages(), *others)):
         try:
             found = stages.look(name)
             plan = stages.plan(name, found)
             seen[name] = found, plan
             offended = [one for one in offences(stages.modelfile, plan, found).values() if one is not None]
         except Failure as failure:
+            if failure.code == "unknown-stage":
+                raise
             offended = [failure]
         verdicts += ["fail"] * len(offended)
         lines += [f"{name}: {line}" for one in offended for line in (one.message, *one.detail)]

@@ -48,7 +48,7 @@ def bring_up(now: Side | None, wanted: Side, *, verb: Verb = "up", mode: Mode = 
              keep_warm: float = 0.0, lock: Resource | None = None) -> Changes:
     """From what has the address `now` to what is `wanted`. `lock` is what becomes of the lock, if it is written."""
     plan, draft = wanted.plan, Draft()
-    changes = () if now is None else attributes(now.plan, plan)
+    changes = () if now is None else _asked_for(attributes(now.plan, plan), plan)
     if verb == "promote":  # the address stays: another one is refused
         changes = tuple(one for one in changes if one.path.partition(".")[2] not in EDGE)
     refused = _refused(now, wanted, verb)
@@ -71,7 +71,13 @@ def bring_up(now: Side | None, wanted: Side, *, verb: Verb = "up", mode: Mode = 
     return Changes(verb=verb, model=plan.name, stage=plan.stage, platform=plan.platform,
                    complete=wanted.state.bundle is not None, refused=refused, base=now.state if now else None,
                    target=wanted.state, resources=tuple(draft.resources), ops=tuple(draft.ops), changes=changes,
-                   drift=now.drift if now else (), notes=tuple(_notes(now, wanted, changes, mode, verb)))
+                   drift=now.drift if now else (), notes=tuple(_notes(now, wanted, changes, mode)))
+
+
+def _asked_for(changes: Iterable[Change], wanted: Plan) -> tuple[Change, ...]:
+    """Without an address that only a default says: what runs keeps the one that it has."""
+    said = {setting.name for setting in wanted.settings if setting.origin.kind != "default"}
+    return tuple(one for one in changes if one.resource != "address" or one.path in said)
 
 
 def take_down(now: Sequence[Side], endpoint: str | None, *, model: str, stage: str = "") -> Changes:
@@ -177,9 +183,9 @@ def _refused(now: Side | None, wanted: Side, verb: Verb) -> str | None:
     return None
 
 
-def _notes(now: Side | None, wanted: Side, changes: Iterable[Change], mode: Mode, verb: Verb) -> Iterable[str]:
+def _notes(now: Side | None, wanted: Side, changes: Iterable[Change], mode: Mode) -> Iterable[str]:
     address = [one.path for one in changes if one.resource == "address"]
-    if address and verb == "up":
+    if address:
         yield f"the address stays as it is while something runs: {', '.join(address)} counts after `modelkit down`"
     if mode == "swap" and now is not None and not _same_engines(now, wanted):
         yield "there is no room for both: nothing answers between the old engine's stop and the new one's start"

@@ -121,6 +121,11 @@ def test_a_base_that_git_does_not_know_is_one_error(bot: Run, word: str) -> None
     assert code == 2 and f"error[no-base]: git knows no commit `{word}` here" in err
 
 
+def test_a_stage_that_there_is_not_is_one_error(bot: Run) -> None:
+    code, _, err = bot("ci", "--between", "dev", "nope")
+    assert code == 2 and "error[unknown-stage]: no stage is called `nope`" in err
+
+
 def test_without_a_lock_and_a_model_steps_are_skipped_and_said(run: Run) -> None:
     write("FROM hf.co/org/model\nPARAMETER num_ctx 64\n")
     code, document = said(run)

@@ -131,6 +131,11 @@ def test_an_address_changes_only_after_down() -> None:
     assert "serve.port counts after `modelkit down`" in found.notes[0]
 
 
+def test_an_address_that_only_a_default_says_gives_way() -> None:
+    runs = side(plan(settings=settings(num_ctx=512, temperature=0.2, serve__port=9)), generation=1)
+    assert bring_up(runs, side()).changes == ()
+
+
 def test_drift_is_apart_from_changes() -> None:
     drift = (Drifted(path="context_length", planned=512, found=256),)
     found = bring_up(side(generation=1, drift=drift), side())

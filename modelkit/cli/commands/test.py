@@ -123,11 +123,15 @@ class _Held:
     async def _asker(self) -> AsyncIterator[Asker]:
         if self.replay:
             assert self.folder is not None
-            yield cassettes.Player(self.folder)
+            yield cassettes.Player(self.folder, self._service)
             return
         assert self.asked is not None
         async with Client(self.asked.target, read_timeout=self.options.timeout) as client:
-            yield cassettes.Recorder(client, self.folder, written=self.written) if self.folder else client
+            yield cassettes.Recorder(client, self.folder, self._service, self.written) if self.folder else client
+
+    @property
+    def _service(self) -> str:
+        return f"model {self.recorded.meaning}" if self.recorded else "model"
 
     def _subject(self) -> dict[str, object]:
         if self.asked is None:

@@ -2,7 +2,7 @@
 
 A folder holds `cassettes.json`, which says what the answers were recorded with, and one file a request. A request's
 digest covers everything that was sent but the model's name; the Modelfile's own part of the conversation is not sent,
-so the folder keeps its digest and is refused when that has changed.
+so its digest is a part of the request's, and the folder, which keeps it, is refused when it has changed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def meaning_of(modelfile: Modelfile, stage: str) -> str:
 
 
 def digest_of(service: str, body: Mapping[str, Any]) -> str:
-    """A request's digest. `service` tells the model that is tested from a judge."""
+    """A request's digest. `service` tells the model that is tested, by its meaning, from a judge."""
     sent = {name: value for name, value in body.items() if name not in ("model", "stream", "stream_options")}
     return hashlib.sha256(_canonical({"service": service, "request": sent})).hexdigest()
 

@@ -163,8 +163,10 @@ def _without(said: Rendering, kept: slice) -> Rendering:
 def _of_tokens(left: Rendering, right: Rendering) -> Cause | None:
     """Why one text has two lists of tokens; None where the tokens do not say."""
     spelled, others = left.text(left.ids), right.text(right.ids)
-    a = left.pieces or tuple(left.text([one]) for one in left.ids)
-    b = right.pieces or tuple(right.text([one]) for one in right.ids)
+    if left.pieces is not None and right.pieces is not None:
+        a, b = left.pieces, right.pieces
+    else:  # `Ċ` and a newline are one token, written and spelled
+        a, b = (tuple(side.text([one]) for one in side.ids) for side in (left, right))
     known, seen = dict(zip(left.ids, a, strict=True)), dict(zip(right.ids, b, strict=True))
     if a == b:
         moved = {piece: (one, other) for piece, one, other in zip(a, left.ids, right.ids, strict=True) if one != other}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import policies, project
+from modelkit.cli.measured import runners
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Measuring:
 
         for one in effective(self._modelfile, self._target.stage).expectations:
             if one.value.metric.startswith("eval."):
-                task = find_task(one.value.metric.removeprefix("eval."), Path(self._modelfile.path).resolve().parent)
+                task = find_task(one.value.metric.split(".")[1], Path(self._modelfile.path).resolve().parent)
                 yield read(Path(task.source), task.name).digest if task.runner == "modelkit" else task.source
 
     @property
@@ -233,9 +234,15 @@ class Measuring:
     def _score(self, name: str, target: Target) -> Score:
         from modelkit.release.evaluation import find_task, run
 
-        task = find_task(name, Path(self._modelfile.path).resolve().parent)
-        with self._terminal.progress("question") as progress:
-            return run([task], target, concurrency=self._clients(), on_progress=progress)[task.name]
+        task = find_task(name.partition(".")[0], Path(self._modelfile.path).resolve().parent)
+        with runners() as outside, self._terminal.progress("questions") as progress:
+            scores = run([task], target, outside=outside, concurrency=self._clients(), on_progress=progress)
+        if (score := scores.get(name)) is None:
+            raise Failure("no-score", f"the evaluation has no score `{name}`", hint="it has " + ", ".join(scores))
+        if score.unscored:
+            raise Failure("no-answer", f"{score.unscored} questions of `{name}` were not answered",
+                          hint="`modelkit logs` says how the engine is")
+        return score
 
     def _limits(self) -> list[Any]:
         from modelkit.language.layers import effective

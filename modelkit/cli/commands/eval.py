@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelkit.cli import project, targets
-from modelkit.cli.measured import subject, write_out
+from modelkit.cli.measured import runners, subject, tool, write_out
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 from modelkit.release.verdict import EXIT_CODES, Verdict, fold
 
 if TYPE_CHECKING:
     from modelkit.language.modelfile import Expectation
-    from modelkit.models.convert.tool import Tool
     from modelkit.release.evaluation import Paired, Score
-    from modelkit.release.evaluation.tasks import Runner
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
@@ -29,7 +26,6 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     from modelkit.release.evaluation import find_task
     from modelkit.release.evaluation import run as evaluate
     from modelkit.release.evaluation.document import EvalDocument, compare, read
-    from modelkit.release.evaluation.run import Outside
 
     before = read(Path(arguments.compare)) if arguments.compare else None
     named = [find_task(word, _folder(arguments)) for word in arguments.tasks]
@@ -39,10 +35,10 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     if not tasks:
         raise Failure("no-task", "which tasks?", hint="`modelkit eval capitals.jsonl`, `modelkit eval gsm8k`, or an "
                       "`EXPECT eval.NAME >= 50%` in the stage; `modelkit eval --list` has tasks by name")
-    tools: dict[Runner, Tool] = {runner: _tool(runner) for runner in dict.fromkeys(one.runner for one in tasks)
-                                 if runner != "modelkit"}
-    with tempfile.TemporaryDirectory(prefix="modelkit-eval-") as work, terminal.progress("questions") as progress:
-        scores = evaluate(tasks, asked.target, outside=Outside(tools.__getitem__, Path(work)), limit=arguments.limit,
+    for runner in {one.runner for one in tasks} - {"modelkit"}:
+        tool(runner)  # what is missing is said before anything is asked
+    with runners() as outside, terminal.progress("questions") as progress:
+        scores = evaluate(tasks, asked.target, outside=outside, limit=arguments.limit,
                           concurrency=arguments.concurrency, on_progress=progress)
     document = EvalDocument(subject=subject(asked, arguments), limit=arguments.limit, scores=tuple(scores.values()))
     write_out(document.as_json(), arguments.out)
@@ -98,15 +94,6 @@ def _held(limit: Expectation, scores: dict[str, Score]) -> Verdict:
 
     score = scores[limit.metric.removeprefix("eval.")]
     return score.verdict if score.verdict != "pass" else "pass" if met(limit.op, score.value, limit.value) else "fail"
-
-
-def _tool(runner: Runner) -> Tool:
-    from modelkit.runtime import environments
-
-    assert runner != "modelkit", "that needs no environment"
-    if (found := environments.find_tool(runner)) is None:
-        raise Failure("tool-missing", f"{runner} is not installed", hint=f"modelkit tool install {runner}")
-    return found
 
 
 def _show(scores: Sequence[Score], held: Sequence[tuple[Expectation, Verdict]], differences: Sequence[Paired],

@@ -17,6 +17,7 @@ EXIT_CODES = {
     1: "checked, and the answer is no: errors in a Modelfile, a stale lock, damaged files, another model, parity "
        "differs, nothing is running",
     2: "the command line or the environment is at fault: a missing file, a busy port, an engine that died",
+    8: "checked, and the answer is not known: too little was measured, or nobody was there to ask",
     130: "stopped by Ctrl-C",
     143: "stopped by SIGTERM",
 }

@@ -126,7 +126,9 @@ def _sbom(commands: Subcommands) -> None:
 
 
 def _tool(commands: Subcommands) -> None:
-    parser = commands.add("tool", "tool", "install and list what converts and balances", example="modelkit tool list")
+    parser = commands.add("tool", "tool", "install and list what converts, balances and evaluates",
+                          example="modelkit tool list")
     parser.add_argument("action", choices=["install", "list"])
-    parser.add_argument("tool", nargs="?", help="for install: quantizer, converter, compressor or balancer")
+    parser.add_argument("tool", nargs="?", help="for install: quantizer, converter, compressor, balancer, lm-eval or "
+                        "inspect")
     parser.add_argument("--reinstall", action="store_true", help="for install: make it anew")

@@ -7,7 +7,12 @@ from typing import Any
 
 from modelkit import __version__
 from modelkit.cli.exchange_words import add_exchange_commands
+from modelkit.cli.measuring_words import add_measuring_commands
 from modelkit.cli.model_words import add_model_commands, arg_flag, lock_flags
+from modelkit.cli.parity_words import add_parity_command
+from modelkit.cli.promotion_words import add_promotion_commands
+from modelkit.cli.record_words import add_record_commands
+from modelkit.cli.testing_words import add_testing_commands
 
 _DESCRIPTION = "One Modelfile from laptop to production: llama.cpp for dev, vLLM for prod, one OpenAI API."
 _FILE = "a Modelfile, or a folder that holds one (default: the Modelfile of this folder)"
@@ -71,11 +76,16 @@ def build() -> argparse.ArgumentParser:
     parser = _Parser(prog="modelkit", description=_DESCRIPTION)
     parser.add_argument("--version", action="version", version=f"modelkit {__version__}")
     commands = Subcommands(parser)
-    for add in (_init, _check, _fmt, _parse, _plan, _render, _explain, _diff, _up, _ps, _status, _logs, _down, _chat,
-                _env, _promote, _engine, _doctor, _lsp, _version):
+    for add in (_init, _check, _fmt, _parse, _ci, _plan, _render, _explain, _diff, _up, _ps, _status, _logs, _down,
+                _chat, _env, _engine, _doctor, _lsp, _version):
         add(commands)
     add_exchange_commands(commands)
+    add_promotion_commands(commands)
     add_model_commands(commands)
+    add_measuring_commands(commands)
+    add_testing_commands(commands)
+    add_parity_command(commands)
+    add_record_commands(commands)
     return parser
 
 
@@ -135,6 +145,26 @@ def _parse(commands: Subcommands) -> None:
     parser.add_argument("files", metavar="FILE", nargs="+", help="a Modelfile")
 
 
+def _ci(commands: Subcommands) -> None:
+    parser = commands.add("ci", "ci", "check, lay out, lock, plan and compare stages: everything that needs no engine",
+                          example="modelkit ci --base origin/main --comment-file comment.md")
+    _file(parser, many=True)
+    parser.add_argument("--base", metavar="COMMIT", help="say what changes in each stage against this branch or commit")
+    parser.add_argument("--between", metavar=("FROM", "TO"), nargs=2, default=["dev", "prod"],
+                        help="the stages whose difference and parity are shown (default: dev prod)")
+    parser.add_argument("--skip", metavar="STEP", action="append", default=[], choices=[*CI_STEPS],
+                        help=f"leave a step out: {', '.join(CI_STEPS)}; may be repeated")
+    parser.add_argument("--fail-on", choices=["error", "warning", "info"], default="error",
+                        help="which findings of `check` fail it (default: error)")
+    parser.add_argument("--comment-file", metavar="FILE", help="write it as Markdown, for a pull request; with "
+                        "$GITHUB_STEP_SUMMARY it goes there, too")
+    lock_flags(parser)
+
+
+CI_STEPS = ("check", "layout", "lock", "plan", "flags", "parity")
+"""What `modelkit ci` does, in that order."""
+
+
 def _plan(commands: Subcommands) -> None:
     parser = commands.add("plan", "plan", "show what a stage would run, why, and what it needs",
                           example="modelkit plan -s prod")
@@ -142,6 +172,9 @@ def _plan(commands: Subcommands) -> None:
     _stage(parser)
     _address(parser)
     lock_flags(parser)
+    parser.add_argument("--exit-code", action="store_true", help="1 if `up` would change something, or what runs was "
+                        "changed behind modelkit's back")
+    parser.add_argument("--out", metavar="PLAN", help="keep the plan in a file, for `up --plan`")
 
 
 def _render(commands: Subcommands) -> None:
@@ -208,6 +241,8 @@ def _up(commands: Subcommands) -> None:
     lock_flags(parser)
     parser.add_argument("-d", "--detach", action="store_true", help="leave it running and return")
     parser.add_argument("--wait", action="store_true", help="with --detach: return when it is ready, or failed")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would do, and do nothing")
+    parser.add_argument("--plan", metavar="PLAN", help="do what `plan --out` kept; stop if it is stale, and say why")
     parser.add_argument("--here", action="store_true", help="run it as a process, as the unit of PLATFORM systemd does")
     _yes(parser)
 
@@ -245,6 +280,7 @@ def _down(commands: Subcommands) -> None:
     parser.add_argument("--drain", type=_seconds, default=30.0, metavar="SECONDS",
                         help="how long requests in flight may take to finish (default: 30)")
     parser.add_argument("--all", action="store_true", help="every project of this user")
+    parser.add_argument("--dry-run", action="store_true", help="say what it would do, and do nothing")
     _yes(parser)
 
 
@@ -260,16 +296,6 @@ def _env(commands: Subcommands) -> None:
                           example='eval "$(modelkit env)"')
     arg_flag(parser)
     _file(parser)
-
-
-def _promote(commands: Subcommands) -> None:
-    parser = commands.add("promote", "promote", "move the address to another stage once both mean the same",
-                          example="modelkit promote dev prod")
-    parser.add_argument("source", metavar="FROM", help="the stage that serves")
-    parser.add_argument("target", metavar="TO", help="the stage that shall serve")
-    _file(parser)
-    _address(parser)
-    lock_flags(parser)
 
 
 def _engine(commands: Subcommands) -> None:

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelkit.cli.stages import Stages, presume_policies
+from modelkit.cli.policies import presume_policies
+from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 from modelkit.models.store import Progress, quiet

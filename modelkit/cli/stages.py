@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from modelkit.cli import project
 from modelkit.cli.images import Images
 from modelkit.cli.lockfile import LockFile
+from modelkit.cli.policies import presume_policies
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 from modelkit.models.store import Progress, Store, quiet
@@ -293,24 +294,3 @@ class Stages:
                           detail=tuple(need.message for need in missing[1:]))
         if engine:
             presume_machine(plan)
-
-
-def presume_policies(modelfile: Modelfile, plan: Plan, found: Found) -> None:
-    """Hold a stage to its POLICY `strict` and `safetensors_only`. Raises Failure (exit 1)."""
-    from modelkit.language.layers import effective
-
-    policies = {said.value for said in effective(modelfile, plan.stage).policies}
-    lost = [item for item in plan.lowered if item.verdict == "lost"] if "strict" in policies else []
-    if lost:
-        raise Failure("policy-strict", f"stage `{plan.stage}` would lose {len(lost)} "
-                      f"{'setting' if len(lost) == 1 else 'settings'} on {plan.engine_name} (`POLICY strict`)",
-                      "take them out of the stage, or run it on an engine that has them",
-                      detail=tuple(f"{item.setting}: {item.reason}" for item in lost), exit_code=1)
-    if "safetensors_only" in policies and found.base is not None and found.base.form != "safetensors":
-        raise Failure("policy-safetensors", f"{found.reference.text} is a GGUF, and stage `{plan.stage}` takes "
-                      "safetensors only (`POLICY safetensors_only`)", "name a repository of safetensors in the stage's "
-                      "FROM", exit_code=1)
-    unsafe = [one for one in found.adapters if one.own is not None and one.own.form != "safetensors"]
-    if "safetensors_only" in policies and unsafe:
-        raise Failure("policy-safetensors", f"{unsafe[0].name} is a GGUF, and stage `{plan.stage}` takes safetensors "
-                      "only (`POLICY safetensors_only`)", "name it in PEFT's form", exit_code=1)

@@ -76,8 +76,9 @@ class Terminal:
         for line in lines:
             self.data("    ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
-    def progress(self) -> Progress:
-        return Progress(self)
+    def progress(self, unit: str = "B") -> Progress:
+        """A bar that counts bytes, or what `unit` says."""
+        return Progress(self, unit)
 
 
 def amount(size: int) -> str:
@@ -93,8 +94,8 @@ def amount(size: int) -> str:
 class Progress:
     """A progress bar on a terminal, one line per step elsewhere. Call it with (done, total, label); close it."""
 
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal = terminal
+    def __init__(self, terminal: Terminal, unit: str = "B") -> None:
+        self._terminal, self._unit = terminal, unit
         self._label = ""
         self._bar: tqdm[Any] | None = None
         self._lively = terminal.stderr.isatty() and not terminal.quiet
@@ -110,7 +111,7 @@ class Progress:
         if self._bar is None:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, desc=label, unit="B", unit_scale=True, leave=False,
+            self._bar = tqdm(total=total, desc=label, unit=self._unit, unit_scale=self._unit == "B", leave=False,
                              file=self._terminal.stderr, dynamic_ncols=True)
         self._bar.total = total
         self._bar.update(done - self._bar.n)

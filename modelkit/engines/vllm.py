@@ -6,6 +6,7 @@ NVIDIA GPUs is made from the same facts and has not been run by this project: it
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Protocol
 
 from modelkit.engines import table, vllm_container
@@ -23,7 +24,7 @@ from modelkit.failure import Failure
 from modelkit.planning.plan import Engine, Lowered, Plan
 
 __all__ = ["MIDDLEWARE", "REASONING_PARSERS", "SETTINGS", "TOOL_PARSERS", "container", "engine", "explain_exit",
-           "kv_cache_bytes", "launch", "lower", "presume_machine", "words"]
+           "kv_cache_bytes", "launch", "lower", "presume_machine", "render_launch", "words"]
 
 OURS = RESERVED["vllm"]
 """Flags that a Modelfile may not set: they say where the engine listens, what a request means, or what code it runs."""
@@ -65,6 +66,14 @@ def launch(plan: Plan) -> Launch:
                   ready_logprobs=plan.task == "chat",  # it has been seen healthy and unable to answer
                   log_progress=("Loading weights took", "Loading safetensors", "KV cache size", "torch.compile took",
                                 "Capturing CUDA graph", "Starting vLLM"))
+
+
+def render_launch(plan: Plan) -> Launch:
+    """The process that renders and tokenizes for such a plan and computes nothing: `vllm launch render`, which takes
+    the same words. It reads no weights and needs no GPU. Raises Failure as `launch` does."""
+    whole = launch(plan)
+    at = len(plan.engine.command) if plan.engine else 0
+    return replace(whole, argv=(*whole.argv[:at], "launch", "render", *whole.argv[at + 1 :]))
 
 
 def container(plan: Plan) -> Container:

@@ -194,8 +194,8 @@ EXAMPLES: dict[str, Example] = {
     "sweep-of-one": _example("STAGE experiment {\n  TRY QUANTIZE Q4_K_M\n}",
                              "STAGE experiment {\n  TRY QUANTIZE Q4_K_M Q8_0\n}"),
     "unsteady-test": _example(
-        _TEST.replace("contains", "equals"),
-        _TEST.replace("contains", "equals").replace("\n  EXPECT", "\n  PARAMETER temperature 0\n  EXPECT")),
+        _TEST.replace("contains", "equals").replace("\n  EXPECT", "\n  PARAMETER temperature 0.8\n  EXPECT"),
+        _TEST.replace("contains", "equals")),
     "flag-not-in-engine": _prod("ENGINE vllm >=0.32,<0.33\n  FLAG --enforce-eagre",
                                 "ENGINE vllm >=0.32,<0.33\n  FLAG --enforce-eager"),
     "flag-not-yours": _prod("FLAG --port 9000", "SERVE port 9000"),

@@ -28,6 +28,7 @@ _LINE_END = re.compile(r"\r\n|[\r\n]")
 _BLANKS = re.compile(r"[ \t]+")
 _HEAD = re.compile(r"(?:[Nn][Oo][Tt][ \t]+)?[^ \t]+[ \t]+(?=[^ \t])")
 _GATE = re.compile(r"([^ \t<>=!]+)[ \t]*([<>=!]+)[ \t]*(.*)", re.DOTALL)
+_ADVISORY = re.compile(r"[ \t]+advisory$", re.IGNORECASE)
 
 
 def formatted(source: Source) -> str:
@@ -105,7 +106,7 @@ def _operands(keyword: str, value: Value, text: str, block: str) -> str:
     if value.quote:
         return written
     if keyword == "EXPECT" and block != "TEST" and (gate := _GATE.fullmatch(written)):
-        return " ".join(gate.groups())
+        return _ADVISORY.sub(" ADVISORY", " ".join(gate.groups()))
     if keyword in HEADED and (head := _HEAD.match(written)):
         return _BLANKS.sub(" ", head[0]) + written[head.end() :]
     if keyword in WORD_LISTS and '"' not in written and "imatrix" not in written.lower():

@@ -76,12 +76,16 @@ class Unset:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """A stage's gate: `EXPECT ttft.p95 <= 500ms`. `value` is in the metric's base unit (seconds, fraction, count)."""
+    """A stage's gate: `EXPECT ttft.p95 <= 500ms`. `value` is in the metric's base unit (seconds, fraction, count).
+
+    An `ADVISORY` one is measured and shown, and stops nothing.
+    """
 
     metric: str
     op: Literal["<", "<=", "==", "!=", ">=", ">"]
     value: float
     text: str
+    advisory: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ POLICIES: dict[str, Policy] = {row.name: row for row in (
            effective=True),
     Policy("signed", "Weights carry a signature that verifies."),
     Policy("licence", "The model's licence is known and allowed."),
-    Policy("api_key", "Clients must send a key."),
-    Policy("tls", "Clients are served over TLS only."),
+    Policy("api_key", "Clients must send a key.", effective=True),
+    Policy("tls", "Clients are served over TLS only: the address itself speaks HTTP, so it stays on loopback, behind a "
+           "proxy.", effective=True),
 )}

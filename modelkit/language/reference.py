@@ -83,7 +83,8 @@ def _words() -> Iterator[str]:
 
 
 def _measures() -> Iterator[str]:
-    yield from ("## EXPECT in a stage", "", "`EXPECT metric op value`, with `< <= == != >= >`.", "")
+    yield from ("## EXPECT in a stage", "", "`EXPECT metric op value`, with `< <= == != >= >`; `ADVISORY` after it: "
+                "measured and shown, and it stops nothing.", "")
     yield from _table("| metric | value | meaning |", (
         (f"`{m.name}`", m.kind.says, m.doc + _later(m.effective)) for m in (*METRICS.values(), EVAL)))
     yield from ("## EXPECT in a test", "", "`EXPECT [not] kind operand`, on the last answer." + NOT_YET, "")

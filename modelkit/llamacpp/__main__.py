@@ -7,7 +7,6 @@ configuration. The last line on stderr says why.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import faulthandler
 import gc
@@ -17,7 +16,6 @@ import socket
 import sys
 import time
 import traceback
-from concurrent.futures import Future
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any
@@ -26,12 +24,19 @@ from modelkit.contract.profile import Profile
 from modelkit.llamacpp.config import Config
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import uvicorn
 
     from modelkit.contract.middleware import Contract
 
 DRAIN_SECONDS = 4
 """How long answers in flight may go on after SIGTERM. Who wants to drain longer stops sending first."""
+
+SWITCH_SECONDS = 0.0005
+"""How long llama.cpp's thread waits for Python's lock while others compute in Python. It comes back to Python for each
+tensor that it loads and for each step: with the usual 5 ms, a start beside imports takes a second longer.
+"""
 
 _BEGAN = time.monotonic()
 
@@ -67,11 +72,14 @@ class Process:
 
 def main() -> int:
     faulthandler.enable()  # what kills the process in native code leaves a trace
+    gc.disable()  # until all is there: what is imported and loaded stays
+    sys.setswitchinterval(SWITCH_SECONDS)
     os.umask(0o077)  # the socket is ours alone, from its first moment
     process = Process()
     parser = argparse.ArgumentParser(prog="modelkit.llamacpp", description="the dev engine behind the contract")
     parser.add_argument("--config", type=Path, required=True)
     config, profile = read(parser.parse_args().config)
+    listen_to_ggml()
     loading = in_thread(lambda: load(config, process))
     uvicorn = prepare(config)
     process.server = uvicorn.Server(uvicorn.Config(
@@ -79,7 +87,8 @@ def main() -> int:
         log_level="warning", server_header=False, date_header=False, timeout_keep_alive=75,
         timeout_graceful_shutdown=DRAIN_SECONDS))
     listener = listening(config.socket)
-    gc.freeze()  # what is here stays: collections need not look at it
+    gc.freeze()  # collections need not look at it
+    gc.enable()
     say(f"ready after {time.monotonic() - _BEGAN:.1f} s")
     serve(process.server, listener)
     if process.death is not None:
@@ -99,8 +108,18 @@ def read(path: Path) -> tuple[Config, Profile]:
         raise BadConfig(f"{config.profile}: {error}") from None
 
 
+def listen_to_ggml() -> None:
+    """Loads llama.cpp, before everything else that takes time: it then reads the weights while Python imports."""
+    with contextlib.suppress(Exception):  # which the engine says in its own words
+        from modelkit.llamacpp.library import on_abort
+
+        on_abort(aborted)
+
+
 def prepare(config: Config) -> Any:
-    """Imports what serving takes, while the model is being loaded: nothing else takes as long."""
+    """Imports what serving takes, while the model is being loaded: what the engine needs next comes first."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # else it looks through all that is installed
+    starter(config)
     import uvicorn
     import uvicorn.protocols.http.httptools_impl
     import uvloop  # noqa: F401
@@ -115,20 +134,24 @@ def prepare(config: Config) -> Any:
     return uvicorn
 
 
-def load(config: Config, process: Process) -> Any:
-    """The engine. Raises LlamaError for what cannot be served."""
-    model = Path(config.model)
-    say(f"loading {model.name}" + (f", {model.stat().st_size / 1e6:.0f} MB" if model.is_file() else ""))
+def starter(config: Config) -> Any:
+    """What makes an engine of weights."""
     start: Any
     if config.task == "chat":
         from modelkit.llamacpp.engine import start
     else:
         from modelkit.llamacpp.pooling import start
-    with contextlib.suppress(ImportError):  # which the engine says in its own words
-        from modelkit.llamacpp.library import on_abort
+    return start
 
-        on_abort(aborted)
-    engine = start(config, Progress(), process.died)
+
+def load(config: Config, process: Process) -> Any:
+    """The engine. Raises LlamaError for what cannot be served."""
+    from modelkit.llamacpp.weights import load_weights
+
+    model = Path(config.model)
+    say(f"loading {model.name}" + (f", {model.stat().st_size / 1e6:.0f} MB" if model.is_file() else ""))
+    weights = load_weights(config.model, config, Progress())
+    engine = starter(config)(config, on_death=process.died, weights=weights)
     say(f"loaded after {time.monotonic() - _BEGAN:.1f} s")
     return engine
 
@@ -161,7 +184,7 @@ def application(engine: Any, config: Config, profile: Profile) -> Contract:
         else:
             from modelkit.llamacpp import pooling_routes
 
-            others = (lambda metrics: pooling_routes.router(engine, metrics),)
+            others = (lambda metrics: pooling_routes.routes(engine, metrics),)
         return Contract(app.application(engine, chat, config, profile, state=state(engine, config, text),
                                         others=others), profile)
     except (OSError, ValueError) as error:
@@ -178,12 +201,11 @@ def chat_of(text: str | None, engine: Any, profile: Profile) -> Any:
 
 def state(engine: Any, config: Config, template: str | None) -> Any:
     """What there really is."""
-    from importlib.metadata import version
-
     from modelkit.contract.effective import template_digest
+    from modelkit.llamacpp.library import VERSION
     from modelkit.llamacpp.types import State
 
-    return State(version=version("llama-cpp-python"), model=config.model, context_length=config.context_length,
+    return State(version=VERSION, model=config.model, context_length=config.context_length,
                  max_concurrency=config.max_concurrency, template=template_digest(template),
                  adapters=[name for name, _ in config.adapters], kv_cache=config.kv_cache,
                  kv_tokens=engine.stats().kv_tokens)
@@ -199,6 +221,8 @@ def listening(path: str) -> socket.socket:
 
 def serve(server: uvicorn.Server, listener: socket.socket) -> None:
     """Until something makes the server exit."""
+    import asyncio
+
     import uvloop
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -207,6 +231,8 @@ def serve(server: uvicorn.Server, listener: socket.socket) -> None:
 
 def in_thread(work: Any) -> Future[Any]:
     """What `work` returns or raises, from a thread that nobody waits for at the end."""
+    from concurrent.futures import Future
+
     done: Future[Any] = Future()
 
     def run() -> None:

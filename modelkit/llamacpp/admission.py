@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bisect
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from modelkit.llamacpp.prefixes import Prefixes, Slot, common
@@ -17,6 +18,9 @@ _LOOK_AT = 16
 
 _WORTH_WAITING = 64
 """Tokens that two prompts begin with: as many are not computed twice at the same time."""
+
+_SOON = 128
+"""Tokens that somebody else has still to compute, at most, for whom the next step waits to save fewer than those."""
 
 _HEADROOM = 16
 """Cells that stay free for each running sequence when one more starts, so that nobody is put off at once."""
@@ -32,10 +36,12 @@ class Counts(Protocol):
 class Admission:
     """The queue in front of the running sequences, which it adds to."""
 
-    def __init__(self, prefixes: Prefixes, running: list[Sequence], counts: Counts, max_concurrency: int) -> None:
+    def __init__(self, prefixes: Prefixes, running: list[Sequence], counts: Counts, max_concurrency: int,
+                 step_tokens: Callable[[], float] = lambda: _WORTH_WAITING) -> None:
+        """`step_tokens`: so many tokens take as long as one more step does."""
         self.waiting: list[Sequence] = []  # in order of arrival
         self._prefixes, self._running, self._counts = prefixes, running, counts
-        self._max_concurrency = max_concurrency
+        self._max_concurrency, self._step_tokens = max_concurrency, step_tokens
         self._changed = False
 
     def add(self, sequences: list[Sequence]) -> None:
@@ -94,7 +100,8 @@ class Admission:
             if other.remaining <= 1 or other.adapter != sequence.adapter or not self._prefixes.shares(sibling):
                 continue
             coming = min(common(other.tokens, sequence.tokens), len(sequence.tokens) - 1)
-            if coming > shared and (sibling or coming >= _WORTH_WAITING):
+            worth = self._step_tokens() if other.remaining <= _SOON else _WORTH_WAITING
+            if coming > shared and (sibling or coming >= _WORTH_WAITING or coming - shared > worth):
                 return True
         return False
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from fastapi import APIRouter, FastAPI, Request
-from fastapi.responses import PlainTextResponse, Response
-from starlette.requests import ClientDisconnect
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from modelkit.contract.errors import ContractError, of_status
 from modelkit.contract.profile import Profile
@@ -19,7 +20,7 @@ from modelkit.llamacpp.answering import Answering, Asked, Reader
 from modelkit.llamacpp.config import Config
 from modelkit.llamacpp.jobs import Engine, Job
 from modelkit.llamacpp.sse import ClientGone, EventStream, presented, unless_gone
-from modelkit.llamacpp.types import ChatRequest, CompletionRequest, Rendered, State, written
+from modelkit.llamacpp.types import ChatRequest, CompletionRequest, Rendered, State, posted, written
 
 OPENING = {"delta": {"role": "assistant", "content": ""}, "logprobs": None, "finish_reason": None}
 """What each choice of a chat's stream begins with."""
@@ -50,20 +51,15 @@ class Chat(tokens.Conversations, Protocol):
 
 
 def application(engine: Running, chat: Chat | None, config: Config, profile: Profile, *, state: State,
-                others: Sequence[Callable[[metrics.Metrics], APIRouter]] = ()) -> FastAPI:
+                others: Sequence[Callable[[metrics.Metrics], list[Route]]] = ()) -> Starlette:
     """The application. Without `chat` it has no routes that generate; `others` are routes of other tasks."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     surface = _Surface(engine, config.fingerprint, metrics.Metrics(profile.name), profile)
-    app.add_exception_handler(ContractError, _refused)
-    app.add_exception_handler(ClientDisconnect, _nobody)
-    app.add_exception_handler(ClientGone, _nobody)
-    if chat is not None:  # first: routes are tried in their order
-        app.include_router(_generating(surface, chat))
+    routes = _generating(surface, chat) if chat is not None else []  # first: routes are tried in their order
     for one in others:
-        app.include_router(one(surface.metrics))
-    app.include_router(tokens.router(engine.vocabulary, chat, config.context_length))
-    app.include_router(_about(surface, state))
-    return app
+        routes += one(surface.metrics)
+    routes += tokens.routes(engine.vocabulary, chat, config.context_length) + _about(surface, state)
+    return Starlette(routes=routes, exception_handlers={
+        ContractError: _refused, ClientDisconnect: _nobody, ClientGone: _nobody})
 
 
 class _Surface:
@@ -90,10 +86,7 @@ class _Surface:
             answering.close()
 
 
-def _generating(surface: _Surface, chat: Chat) -> APIRouter:
-    routes = APIRouter()
-
-    @routes.post("/v1/chat/completions")
+def _generating(surface: _Surface, chat: Chat) -> list[Route]:
     async def chat_completions(http: Request) -> Response:
         request = await ChatRequest.read(http)
         prepared = await chat.prepare(request.fields())
@@ -101,18 +94,17 @@ def _generating(surface: _Surface, chat: Chat) -> APIRouter:
             "chat", request.model, (prepared.job,), lambda _, choice, __: prepared.reader(choice), request.stream,
             request.include_usage, OPENING, reasons=bool(surface.profile.reasoning_parser)), http)
 
-    @routes.post("/v1/completions")
     async def text_completions(http: Request) -> Response:
         request = await CompletionRequest.read(http)
         asked = await completions.asked(request, surface.engine.vocabulary, adapter=surface.adapter(request.model))
         return await surface.answer(asked, http)
 
-    @routes.post("/v1/chat/completions/render")
     async def render(http: Request) -> Response:
         request = await ChatRequest.read(http)
         return written(rendered(request, await chat.prepare(request.fields())))
 
-    return routes
+    return [posted("/v1/chat/completions", chat_completions), posted("/v1/completions", text_completions),
+            posted("/v1/chat/completions/render", render)]
 
 
 def rendered(request: ChatRequest, prepared: Prepared) -> Rendered:
@@ -129,26 +121,22 @@ def rendered(request: ChatRequest, prepared: Prepared) -> Rendered:
                     stream_options=request.stream_options)
 
 
-def _about(surface: _Surface, state: State) -> APIRouter:
+def _about(surface: _Surface, state: State) -> list[Route]:
     """What is told about the engine. `/modelkit/state` is for the contract; no client gets there."""
-    routes = APIRouter()
 
-    @routes.get("/health")
-    async def health() -> Response:
+    async def health(_: Request) -> Response:
         if surface.engine.died is not None:
             raise of_status(503, "the engine has ended")
         return Response()
 
-    @routes.get("/metrics")
-    async def read_metrics() -> Response:
+    async def read_metrics(_: Request) -> Response:
         text = surface.metrics.render(surface.engine.stats())
         return PlainTextResponse(text, headers={"content-type": metrics.CONTENT_TYPE})
 
-    @routes.get("/modelkit/state")
-    async def read_state() -> Response:
+    async def read_state(_: Request) -> Response:
         return written(state)
 
-    return routes
+    return [Route("/health", health), Route("/metrics", read_metrics), Route("/modelkit/state", read_state)]
 
 
 async def _refused(_: Request, error: Exception) -> Response:

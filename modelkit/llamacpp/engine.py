@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING
 
 from modelkit.contract.errors import ContractError, invalid, unsupported
 from modelkit.llamacpp.answer import LlamaAnswer, Outbox
@@ -20,6 +21,9 @@ from modelkit.llamacpp.loading import Loaded, load
 from modelkit.llamacpp.sampling import Sampler, expect_known
 from modelkit.llamacpp.sequence import Request, Sequence
 from modelkit.llamacpp.text import Writer
+
+if TYPE_CHECKING:
+    from modelkit.llamacpp.library import Model
 
 WAITING_AT_MOST = 4096
 """Sequences that may wait; whoever comes then is told to try again."""
@@ -201,10 +205,11 @@ class LlamaEngine:
 
 
 def start(config: Config, on_progress: Callable[[float], None] | None = None,
-          on_death: Callable[[str], None] | None = None) -> LlamaEngine:
+          on_death: Callable[[str], None] | None = None, weights: Model | None = None) -> LlamaEngine:
     """Loads the model, its adapters and a context, and starts the thread; blocks meanwhile.
 
-    `on_progress` hears 0 to 1. `on_death` is called in the engine's thread when that ends by itself, with a sentence.
-    Raises LlamaError, with one sentence, for what cannot be served.
+    `on_progress` hears 0 to 1. `weights` are the model's where they are there already. `on_death` is called in the
+    engine's thread when that ends by itself, with a sentence. Raises LlamaError, with one sentence, for what cannot be
+    served.
     """
-    return LlamaEngine(load(config, on_progress), config, on_death)
+    return LlamaEngine(load(config, on_progress, weights), config, on_death)

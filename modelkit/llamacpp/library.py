@@ -12,6 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import compress, repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -118,7 +119,8 @@ def on_abort(say: Callable[[str], None]) -> None:
 _ABORT = ctypes.CFUNCTYPE(None, ctypes.c_char_p)
 _KEPT: list[Any] = []
 
-check(str(llama_cpp.__version__), low)
+VERSION = str(llama_cpp.__version__)
+check(VERSION, low)
 LOG = Log()
 LOG.install()
 low.llama_backend_init()
@@ -223,18 +225,32 @@ class Model:
         raise LlamaError("llama.cpp cannot write these tokens as text")
 
     def tokens(self) -> Tokens:
-        """All that is known of the vocabulary's tokens. About 0.2 s for 50,000 of them."""
+        """All that is known of the vocabulary's tokens. About 60 ms for 50,000 of them."""
         vocab, every = self.vocab, range(self.vocab_size)
-        attributes = [low.llama_vocab_get_attr(vocab, one) for one in every]
+        attributes = [*map(_quick(low.llama_vocab_get_attr, ctypes.c_int32), repeat(vocab), every)]
+        ends = map(_quick(low.llama_vocab_is_eog, ctypes.c_bool), repeat(vocab), every)
         control = low.LLAMA_TOKEN_ATTR_CONTROL
         hidden = control | low.LLAMA_TOKEN_ATTR_UNKNOWN
         return Tokens(
-            pieces=tuple(self._piece(one) for one in every),
-            control=frozenset(one for one in every if attributes[one] & control),
-            hidden=frozenset(one for one in every if attributes[one] & hidden),
-            ends=frozenset(one for one in every if low.llama_vocab_is_eog(vocab, one)),
+            pieces=self._pieces(),
+            control=frozenset(one for one, said in enumerate(attributes) if said & control),
+            hidden=frozenset(one for one, said in enumerate(attributes) if said & hidden),
+            ends=frozenset(compress(every, ends)),
             bos=low.llama_vocab_bos(vocab), eos=low.llama_vocab_eos(vocab), eot=low.llama_vocab_eot(vocab),
             adds_bos=bool(low.llama_vocab_get_add_bos(vocab)), adds_eos=bool(low.llama_vocab_get_add_eos(vocab)))
+
+    def _pieces(self) -> tuple[bytes, ...]:
+        """Every token's bytes, written side by side into one buffer; the few that are longer than usual one by one."""
+        count, room = self.vocab_size, 48
+        buffer = ctypes.create_string_buffer(count * room)
+        start = ctypes.addressof(buffer)
+        write = _quick(low.llama_token_to_piece, ctypes.c_int32, ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32,
+                       ctypes.c_bool)
+        sizes = [*map(write, repeat(self.vocab), range(count), range(start, start + count * room, room), repeat(room),
+                      repeat(0), repeat(True))]
+        raw = buffer.raw
+        return tuple([raw[at: at + size] if size >= 0 else self._piece(at // room)
+                      for at, size in zip(range(0, count * room, room), sizes, strict=True)])
 
     def _piece(self, one: int) -> bytes:
         room = 256
@@ -263,6 +279,15 @@ class Adapter:
     def __init__(self, handle: Any, path: Path) -> None:
         self.handle = handle
         self.path = path
+
+
+def _quick(function: Any, result: Any, *more: Any) -> Any:
+    """A function of a vocabulary, a token and more that only reads: called without giving Python's lock away.
+
+    Giving it away 100,000 times takes longer than the calls, above all while another thread imports.
+    """
+    address: Any = ctypes.cast(function, ctypes.c_void_p).value
+    return ctypes.PYFUNCTYPE(result, ctypes.c_void_p, ctypes.c_int32, *more)(address)
 
 
 def _go_on(on_progress: Callable[[float], None] | None, part: float) -> bool:

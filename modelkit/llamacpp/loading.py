@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,14 +49,19 @@ class Loaded:
     projector: Projector | None = None
 
 
-def load(config: Config, on_progress: Callable[[float], None] | None = None) -> Loaded:
-    """Blocks while it loads; `on_progress` hears 0 to 1. Raises LlamaError for what cannot be served."""
+def load(config: Config, on_progress: Callable[[float], None] | None = None, weights: Model | None = None) -> Loaded:
+    """Blocks while it loads; `on_progress` hears 0 to 1. Takes over `weights` that are there already.
+
+    Raises LlamaError for what cannot be served.
+    """
     threads = config.threads or cores.usable_cores()
-    model = load_weights(config.model, config, on_progress)
+    model = weights or load_weights(config.model, config, on_progress)
     try:
         adapters = {name: model.adapter(Path(path)) for name, path in config.adapters}
-        context = _context(config, model, threads)
-        vocabulary = Vocabulary(model)
+        with ThreadPoolExecutor(1) as beside:  # half of a start: llama.cpp clears the cache meanwhile
+            reading = beside.submit(Vocabulary, model)
+            context = _context(config, model, threads)
+            vocabulary = reading.result()
         proposer = _proposer(config, model, vocabulary, threads)
         projector = _projector(config, model, threads)
     except BaseException:

@@ -57,6 +57,10 @@ class Pace:
             return size  # it was not as large as it might have been: nothing is known of one that is
         return float(max(SMALLEST, min(fits, 2 * size, self._batch_tokens), size / 2))
 
+    def step_tokens(self) -> float:
+        """So many tokens take as long to compute as one more step does by itself; infinite while that is not known."""
+        return self._steps.fixed / self._steps.each if self._steps.each > 0 else float("inf")
+
     def guessed(self, seconds: float, tokens: int) -> None:
         """So long it took to guess `tokens`."""
         self._per_guess = _FADE * self._per_guess + (1 - _FADE) * seconds / max(1, tokens)

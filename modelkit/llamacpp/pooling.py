@@ -309,11 +309,11 @@ def sigmoid(value: float) -> float:
 
 
 def start(config: Config, on_progress: Callable[[float], None] | None = None,
-          on_death: Callable[[str], None] | None = None) -> PoolingEngine:
+          on_death: Callable[[str], None] | None = None, weights: Model | None = None) -> PoolingEngine:
     """Loads the model, makes its context and starts the thread; blocks meanwhile. As `engine.start` of a chat's engine.
     """
     threads = config.threads or cores.usable_cores()
-    model = load_weights(config.model, config, on_progress)
+    model = weights or load_weights(config.model, config, on_progress)
     try:
         from modelkit.llamacpp.vocabulary import Vocabulary
 

@@ -8,17 +8,18 @@ import uuid
 from collections.abc import Coroutine, Sequence
 from typing import Any, Literal
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
 from numpy.typing import NDArray
 from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from modelkit.contract.errors import invalid
 from modelkit.llamacpp.metrics import Metrics
 from modelkit.llamacpp.pooling import PoolingEngine, shortened
 from modelkit.llamacpp.sse import ClientGone, presented, unless_gone
 from modelkit.llamacpp.tokens import off_loop
-from modelkit.llamacpp.types import Filled, Usage, written
+from modelkit.llamacpp.types import Filled, Usage, posted, written
 
 
 class EmbeddingRequest(Filled):
@@ -62,19 +63,17 @@ class Ranked(BaseModel):
     results: list[Score]
 
 
-def router(engine: PoolingEngine, metrics: Metrics) -> APIRouter:
+def routes(engine: PoolingEngine, metrics: Metrics) -> list[Route]:
     """The route of the engine's task; the contract lets no other one through."""
-    routes, serving = APIRouter(), _Serving(engine, metrics)
+    serving = _Serving(engine, metrics)
 
-    @routes.post("/v1/embeddings")
     async def embeddings(http: Request) -> Response:
         return await serving.answer(serving.embed(await EmbeddingRequest.read(http)), http)
 
-    @routes.post("/v1/rerank")
     async def rerank(http: Request) -> Response:
         return await serving.answer(serving.rank(await RerankRequest.read(http)), http)
 
-    return routes
+    return [posted("/v1/embeddings", embeddings), posted("/v1/rerank", rerank)]
 
 
 class _Serving:

@@ -22,7 +22,7 @@ _CUT = 256
 class Slot:
     """One sequence number: its tokens by position, as far as they are computed, and their cells."""
 
-    __slots__ = ("adapter", "busy", "cells", "first", "group", "id", "images", "tokens", "used")
+    __slots__ = ("adapter", "busy", "cells", "first", "group", "id", "images", "lone", "tokens", "used")
 
     def __init__(self, number: int) -> None:
         self.id = number
@@ -32,7 +32,8 @@ class Slot:
         self.cells: list[int] = []
         self.images: list[tuple[int, int, int]] = []  # first token, the one behind, positions not taken
         self.busy = False
-        self.first = False  # it was computed alone in a cache that had nothing else
+        self.first = False  # it is computed alone in a cache that has nothing else
+        self.lone = 0  # its first tokens that were computed so: they lie where they would in an empty cache
         self.used = 0  # when, in counted uses
 
     def position(self, length: int) -> int:
@@ -48,6 +49,7 @@ class Slot:
         gone = self.cells[length:]
         del self.tokens[length:], self.cells[length:]
         self.images = [one for one in self.images if one[1] <= length]
+        self.lone = min(self.lone, length)
         return gone
 
 
@@ -86,11 +88,11 @@ class Prefixes:
 
         Sums depend on where in the cache a sequence lies, and with quantized weights the last bit of a sum can decide
         a token. So a lone sequence gets the place that it would have in an empty cache: short ones that are finished
-        are forgotten, unless it goes on from one that has that place already. A request that comes again gets the
+        are forgotten, but for what it goes on from that has that place already. A request that comes again gets the
         same answer then, as long as nothing of `_WORTH_KEEPING` tokens is kept.
         """
-        if match is not None and not match.first and shared < _WORTH_KEEPING:
-            match, shared = None, 0
+        if match is not None and match.lone < shared < _WORTH_KEEPING:
+            match, shared = self._in_place(match, shared)
         for slot in self._slots:
             if slot is not match and slot.tokens and len(slot.tokens) < _WORTH_KEEPING:
                 self._forget(slot, 0)
@@ -99,6 +101,18 @@ class Prefixes:
         if not self.cells.used:
             self._memory.clear()  # the next tokens begin at its first cell
         return match, shared
+
+    def _in_place(self, match: Slot, shared: int) -> tuple[Slot | None, int]:
+        """The slot with most of these tokens where they would be in an empty cache, and how many; see `match`."""
+        if self._whole:
+            return None, 0
+        tokens, best, most = match.tokens[:shared], None, 0
+        for slot in self._slots:
+            if slot.lone > most and slot.adapter == match.adapter:
+                length = slot.floor(min(slot.lone, common(slot.tokens, tokens)))
+                if length > most:
+                    best, most = slot, length
+        return best, most
 
     def shares(self, sibling: bool) -> bool:
         """Whether a sequence can go on from what another one is computing; `sibling`: both are of one job."""
@@ -122,14 +136,15 @@ class Prefixes:
                 self._memory.copy(match.id, slot.id, match.position(shared))
                 slot.tokens, slot.cells = match.tokens[:shared], match.cells[:shared]
                 slot.images = [one for one in match.images if one[1] <= shared]
+                slot.lone = min(match.lone, shared)
                 self.cells.share(slot.cells)
                 self._touch(match)
         else:
             return None
         slot.adapter, slot.group, slot.busy = adapter, group, True
-        slot.first = self.cells.used == len(slot.cells) and (slot.first or not slot.cells)
         for other in self._slots:
-            other.first = other.first and (other is slot or not other.busy)
+            other.first = False
+        slot.first = self.cells.used == len(slot.cells) and slot.lone == len(slot.tokens)
         self._touch(slot)
         return slot
 
@@ -140,6 +155,8 @@ class Prefixes:
             slot.images.append((start, start + len(tokens), len(tokens) - positions))
         slot.tokens.extend(tokens)
         slot.cells.extend(self.cells.take(len(tokens)))
+        if slot.first:
+            slot.lone = len(slot.tokens)
 
     def cut(self, slot: Slot, length: int) -> int:
         """Forgets a busy slot's tokens from `length` on; how many it has then, which is none where memory is whole."""

@@ -81,7 +81,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         self.outcomes: list[Outcome] = []
         self.counts = Counts()
-        self._admission = Admission(prefixes, self.running, self.counts, max_concurrency)
+        self._admission = Admission(prefixes, self.running, self.counts, max_concurrency, pace.step_tokens)
         self._context, self._prefixes, self._pace, self._scored = context, prefixes, pace, scored
         self._batch = context.batch()
         self._ends, self._context_length, self._draft_tokens = ends, context_length, draft_tokens

@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
 
-from fastapi import APIRouter, Request
-from fastapi.responses import Response
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from modelkit.contract.errors import invalid, unsupported
-from modelkit.llamacpp.types import DetokenizeRequest, Text, TokenizeRequest, Tokens, written
+from modelkit.llamacpp.types import DetokenizeRequest, Text, TokenizeRequest, Tokens, posted, written
 
 T = TypeVar("T")
 
@@ -36,11 +37,9 @@ class Conversations(Protocol):
     async def prompt(self, request: dict[str, Any]) -> tuple[str, list[int]]: ...
 
 
-def router(vocabulary: Vocabulary, chat: Conversations | None, context_length: int) -> APIRouter:
+def routes(vocabulary: Vocabulary, chat: Conversations | None, context_length: int) -> list[Route]:
     """The two routes. Without `chat` (an engine that only embeds) there are no conversations."""
-    routes = APIRouter()
 
-    @routes.post("/tokenize")
     async def tokenize(http: Request) -> Response:
         request = await TokenizeRequest.read(http)
         if request.prompt is not None:
@@ -53,13 +52,12 @@ def router(vocabulary: Vocabulary, chat: Conversations | None, context_length: i
         texts = await off_loop(len(ids), vocabulary.written, ids) if request.return_token_strs else None
         return written(Tokens(count=len(ids), max_model_len=context_length, tokens=shown(ids), token_strs=texts))
 
-    @routes.post("/detokenize")
     async def detokenize(http: Request) -> Response:
         request = await DetokenizeRequest.read(http)
         presume_tokens(request.tokens, vocabulary, "tokens")
         return written(Text(prompt=await off_loop(len(request.tokens), vocabulary.detokenize, request.tokens, True)))
 
-    return routes
+    return [posted("/tokenize", tokenize), posted("/detokenize", detokenize)]
 
 
 def shown(prompt: Sequence[int]) -> list[int]:

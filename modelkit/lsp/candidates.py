@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from modelkit.language.assertions import ASSERTIONS
 from modelkit.language.engine_words import ENGINES
 from modelkit.language.instructions import INSTRUCTIONS
-from modelkit.language.kinds import Duration, Kind, Scalar, Share, Size
+from modelkit.language.kinds import Duration, Kind, Scalar, Share, Size, Whole
 from modelkit.language.lexer import ROLES
 from modelkit.language.metrics import METRICS, OPERATORS
 from modelkit.language.metrics import metric as metric_of
@@ -114,15 +114,18 @@ def _expect(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
         yield from (Candidate(row.name, "key", row.kind.says, row.doc) for row in METRICS.values())
         yield Candidate("eval.", "key", "a share", "The score of an evaluation by its name.")
     elif len(cursor.before) == 1:
-        least = cursor.before[0] in ("tokens_per_second", "tests") or cursor.before[0].startswith("eval.")
-        first = ">=" if least else "<="
+        name = cursor.before[0]
+        first = ">=" if name.startswith("eval.") or name in _AT_LEAST else "<="
         yield from (Candidate(op, "operator") for op in sorted(OPERATORS, key=lambda op: op != first))
     elif len(cursor.before) == 2 and (row := metric_of(cursor.before[0])) is not None:
         example = _EXAMPLES.get(type(row.kind), "25 tok/s")
         yield Candidate(example, "value", row.kind.says, row.doc)
+    elif len(cursor.before) == 3:
+        yield Candidate("ADVISORY", "keyword", "measured and shown; it stops nothing")
 
 
-_EXAMPLES: Mapping[type, str] = {Duration: "500ms", Share: "95%", Size: "4GB"}
+_AT_LEAST = ("tokens_per_second", "tests", "soak", "approvals")
+_EXAMPLES: Mapping[type, str] = {Duration: "500ms", Share: "95%", Size: "4GB", Whole: "1"}
 
 
 def _assertion(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from modelkit.models.convert.vocabulary import Vocabulary
     from modelkit.models.formats.access import Access
 
+BEGINS = "{{ bos_token }}"
+"""What a chat template begins with that leaves nothing to whoever renders it."""
+
 _HEAD = 4 << 20
 """Bytes of `tokenizer.json` that are looked at: its processors stand before its vocabulary."""
 
@@ -27,6 +30,14 @@ def of_vocabulary(vocabulary: Vocabulary) -> bool | None:
         return adds_bos(vocabulary)
     except Failure:
         return None
+
+
+def left_to_llama_cpp(vocabulary: Vocabulary, template: str | None) -> bool:
+    """Whether prompts of this chat template begin as the tokenizer wants it only where llama.cpp's server adds BOS."""
+    bos = vocabulary.named("bos")
+    if template is None or bos is None or not of_vocabulary(vocabulary):
+        return False
+    return "bos_token" not in template and vocabulary.tokens[bos] not in template
 
 
 def of_folder(said: Mapping[str, Any], bos: str | None, tokenizer: Access | None) -> bool | None:

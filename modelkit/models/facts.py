@@ -46,6 +46,7 @@ class ModelFacts:
     kv_heads: int | None = None
     pooling: PoolingFacts = NOTHING_SAID
     adds_bos: bool | None = None  # does its tokenizer begin a text with `bos`? None where that is not known
+    leaves_bos: bool = False  # a GGUF whose chat template leaves it to llama.cpp to begin a prompt with `bos`
 
     @property
     def has_chat_template(self) -> bool:
@@ -134,6 +135,7 @@ def _of_split(model: Split) -> ModelFacts:
         layers=_whole(header.metadata.get(f"{architecture}.block_count")),
         attention_heads=_most(header, "attention.head_count"), kv_heads=_most(header, "attention.head_count_kv"),
         pooling=of_header(header), adds_bos=beginning.of_vocabulary(vocabulary),
+        leaves_bos=beginning.left_to_llama_cpp(vocabulary, template),
     )
 
 

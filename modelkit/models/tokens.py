@@ -27,12 +27,12 @@ def tokenized(prompt: str, weights: Weights) -> tuple[Token, ...]:
 
     Raises Failure for a tokenizer that can't be read.
     """
-    encoding = _tokenizer(weights).encode(prompt, add_special_tokens=False)
+    encoding = tokenizer(weights).encode(prompt, add_special_tokens=False)
     return tuple(Token(number, prompt[start:end] or token) for number, token, (start, end)
                  in zip(encoding.ids, encoding.tokens, encoding.offsets, strict=True))
 
 
-def _tokenizer(weights: Weights) -> Tokenizer:
+def tokenizer(weights: Weights) -> Tokenizer:
     from tokenizers import Tokenizer
 
     if weights.form == "safetensors":

@@ -19,7 +19,7 @@ from modelkit.planning.forms import FORM_OF_ENGINE, dialect
 from modelkit.planning.gpus import accelerator_name, presume_shared
 from modelkit.planning.plan import Engine, Need, Origin, OriginKind, Plan, ServedAdapter, Setting, Shape, Weights
 from modelkit.planning.pooling import pooling_of, presume_can
-from modelkit.planning.templates import chat_template
+from modelkit.planning.templates import begun, chat_template
 
 CONCURRENCY_OF_STAGE = {"experiment": 4, "dev": 4, "prod": 16}
 
@@ -298,7 +298,9 @@ class _Resolution:
             if self.facts.model is not None and not self.facts.model.chat_template:
                 raise Failure("no-chat-template", f"{self.facts.reference} has no chat template of its own",
                               hint='give it one: TEMPLATE """{{ .System }} {{ .Prompt }}""", or in Jinja')
-            return None
+            if (text := begun(self.facts.model)) is not None:
+                self._set("template", "the model's own behind its first token", Origin(kind="model"))
+            return text
         self._set("template", "the Modelfile's", self._origin(said))
         return chat_template(said.value, self.facts.model)
 

@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from modelkit.failure import Failure
+from modelkit.models.beginning import BEGINS
 from modelkit.models.facts import ModelFacts
 from modelkit.templates import is_jinja, jinja_of
 from modelkit.templates.go_nodes import TemplateError
+
+
+def begun(model: ModelFacts | None) -> str | None:
+    """The model's own template with BOS in front, where it left that to llama.cpp; None where engines need no other.
+
+    llama.cpp's server adds BOS, once, and nobody else does: so all are given the same text.
+    """
+    return BEGINS + model.chat_template if model is not None and model.leaves_bos and model.chat_template else None
 
 
 def chat_template(text: str, model: ModelFacts | None) -> str:

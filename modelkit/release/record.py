@@ -7,22 +7,31 @@ purpose: that is a decision for people.
 
 from __future__ import annotations
 
-import getpass
+import fcntl
 import hashlib
 import json
 import os
 import platform
-import subprocess
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelkit.failure import Failure
+from modelkit.release.identity import Actor, Git, actor_and_git
+from modelkit.release.verdict import Verdict
 
-Verdict = Literal["pass", "fail", "error", "inconclusive", "skipped"]
+__all__ = ["Actor", "Artifact", "EngineSubject", "Evidence", "Gate", "Git", "Kind", "Override", "Record", "Records",
+           "Subject", "Written", "actor_and_git", "now", "runner", "write_once"]
+
+_ID = re.compile(r"sha256:[0-9a-f]{64}")
+
+Kind = Literal["promote", "refuse", "rollback", "approve", "reject", "hold", "release"]
 
 
 class _Part(BaseModel):
@@ -78,37 +87,28 @@ class Gate(_Part):
 
 
 class Override(_Part):
+    """Somebody takes a gate's failure on themselves, until `expires` (UTC, as records spell it)."""
+
     gate: str
     reason: str
     actor: str
     expires: str
 
 
-class Actor(_Part):
-    """Who did it: a claim, unless the record is signed."""
-
-    name: str
-    email: str | None = None
-    source: Literal["git", "oidc", "env"]
-    ci_run: str | None = None
-
-
-class Git(_Part):
-    commit: str | None
-    dirty: bool
-
-
 class Record(_Part):
     """One event in a stage's life."""
 
     schema_: Literal["modelkit.promotion/1"] = Field("modelkit.promotion/1", alias="schema")
-    kind: Literal["promote", "rollback", "approve", "reject", "hold", "release"]
+    kind: Kind
     model: str
     from_: str = Field(alias="from")
     to: str
-    subject: Subject
+    subject: Subject | None  # what serves, or shall serve, after the event; None: a hold before the first promotion
     gates: tuple[Gate, ...]
     overrides: tuple[Override, ...] = ()
+    reason: str | None = None
+    about: str | None = None  # the `ir` that a reject, hold, release or rollback lets in or keeps out; None: any
+    until: str | None = None  # when a hold ends by itself
     actor: Actor
     git: Git | None
     prev: str | None
@@ -116,8 +116,12 @@ class Record(_Part):
     tool: str
 
     def encode(self) -> bytes:
-        """The record's one spelling: sorted keys, two spaces, LF."""
+        """The record's one spelling: sorted keys, two spaces, LF; what an event has not is left out of the newer
+        fields, so that older records keep their bytes."""
         value = self.model_dump(mode="json", by_alias=True)
+        for name in ("reason", "about", "until"):
+            if value[name] is None:
+                del value[name]
         return (json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False) + "\n").encode()
 
 
@@ -131,33 +135,90 @@ class Records:
     """The records of one model and stage, beside its Modelfile."""
 
     def __init__(self, modelfile: Path, model: str, stage: str) -> None:
-        self.folder = modelfile.resolve().parent / "promotions" / _file_name(model) / _file_name(stage)
+        self.model, self.stage = model, stage
+        self.root = modelfile.resolve().parent / "promotions"
+        self.folder = self.root / file_name(model) / file_name(stage)
 
     def head(self) -> str | None:
         """The id of the last record; None before the first. Raises Failure when HEAD does not name a record."""
         try:
-            words = (self.folder / "HEAD").read_text("utf-8").split()
+            words = (self.folder / "HEAD").read_text("utf-8", "replace").split()
         except FileNotFoundError:
             return None
-        if len(words) != 2 or not words[0].startswith("sha256:"):
+        if len(words) != 2 or not _ID.fullmatch(words[0]):
             raise Failure("record-head", f"{self.folder / 'HEAD'} does not name one record",
                           hint="resolve the merge conflict in it: keep the record that is live")
         return words[0]
 
+    def files(self) -> list[Path]:
+        """The files that are named as records, in the order of their times."""
+        return sorted(self.folder.glob("*Z-*.json")) if self.folder.is_dir() else []
+
     def append(self, record: Record) -> Written:
-        """Write the record, then move HEAD to it. Nothing is half there: each file appears by one rename."""
+        """Write the record, then move HEAD to it. Nothing is half there: each file appears by one rename.
+
+        Raises Failure `record-conflict` (exit 1) when another record came after the one that this one follows.
+        """
         data = record.encode()
         identity = hashlib.sha256(data).hexdigest()
         stamp = record.at.replace("-", "").replace(":", "")
         path = self.folder / f"{stamp}-{identity[:8]}.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write_once(path, data)
-            _write_once(self.folder / "HEAD", f"sha256:{identity} {record.subject.ir}\n".encode())
+            with self._alone():
+                self._presume_last(record.prev)
+                write_once(path, data)
+                self._point(f"sha256:{identity}", record)
         except OSError as error:
             raise Failure("record-not-written", f"the promotion record could not be written: {error.strerror}",
-                          hint=f"make {self.folder} writable; the promotion itself stands") from None
+                          hint=f"make {self.folder} writable; what it tells of stands") from None
         return Written(path, f"sha256:{identity}")
+
+    def settle(self) -> str | None:
+        """Finish what a killed command began: a record that follows HEAD, written whole, becomes HEAD. Its id."""
+        if not self.folder.is_dir():
+            return None
+        head, found = self.head(), None
+        for path in self.files():
+            data = path.read_bytes()
+            identity = hashlib.sha256(data).hexdigest()
+            if not path.stem.endswith(identity[:8]):
+                continue
+            try:
+                record = Record.model_validate_json(data)
+            except ValidationError:
+                continue
+            if record.prev == head and f"sha256:{identity}" != head:
+                if found is not None:
+                    return None  # a fork is for people
+                found = (f"sha256:{identity}", record)
+        if found is not None:
+            with self._alone():
+                if self.head() == head:
+                    self._point(*found)
+            return found[0]
+        return None
+
+    def _point(self, identity: str, record: Record) -> None:
+        write_once(self.folder / "HEAD", f"{identity} {record.subject.ir if record.subject else '-'}\n".encode())
+
+    def _presume_last(self, prev: str | None) -> None:
+        if (last := self.head()) != prev:
+            raise Failure("record-conflict", f"stage `{self.stage}` was changed meanwhile: its last record is "
+                          f"{last}", hint="look at `modelkit history`, and begin again", exit_code=1)
+        if last is not None and not any(path.stem.endswith(last[7:15]) for path in self.files()):
+            raise Failure("record-missing", f"the last record of stage `{self.stage}`, {last}, is not here",
+                          hint="bring it back from git; `modelkit history verify` says what else is wrong", exit_code=1)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """One writer at a time on this machine; between machines, HEAD conflicts in git."""
+        descriptor = os.open(self.folder, os.O_RDONLY)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
 
 def now() -> str:
@@ -171,37 +232,12 @@ def runner(tool: str) -> dict[str, str]:
     return {"modelkit": tool, "host_fp": node, "python": platform.python_version()}
 
 
-def actor_and_git(folder: Path) -> tuple[Actor, Git | None]:
-    """Who and from which commit, by git where there is one."""
-    commit = _git(folder, "rev-parse", "HEAD")
-    inside = _git(folder, "rev-parse", "--is-inside-work-tree") == "true"
-    name, email = _git(folder, "config", "user.name"), _git(folder, "config", "user.email")
-    ci_run = os.environ.get("CI_RUN_URL")
-    dirty = bool(_git(folder, "status", "--porcelain", "--untracked-files=no"))
-    git = Git(commit=commit, dirty=dirty) if inside else None
-    if name:
-        return Actor(name=name, email=email, source="git", ci_run=ci_run), git
-    try:
-        login = getpass.getuser()
-    except (KeyError, OSError):
-        login = str(os.getuid())
-    return Actor(name=login, source="env", ci_run=ci_run), git
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=20,
-                              check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
-
-
-def _file_name(name: str) -> str:
+def file_name(name: str) -> str:
     return name.replace("/", "--")
 
 
-def _write_once(path: Path, data: bytes) -> None:
+def write_once(path: Path, data: bytes) -> None:
+    """A file that is there whole, or not at all."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     with temporary.open("wb") as file:
         file.write(data)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from modelkit.failure import Failure
 from modelkit.runtime import state
+from modelkit.runtime.counts import difference
 from modelkit.runtime.identity import LINUX, Identity, command_of
 from modelkit.runtime.logs import follow, log_files, read_last
 from modelkit.runtime.project import Lock, Project, project_id, project_of, projects
@@ -69,13 +70,59 @@ class Client:
         """Start it beside what serves; `generation` and `socket` say where. Stopped when this client goes away."""
         return self._request("start", on_event, **_given(bundle))
 
-    def switch(self, generation: int, on_event: OnEvent | None = None, *, drain: float | None = None) -> Message:
-        """Give it the address; what served before is drained and stopped."""
-        return self._request("switch", on_event, generation=generation, drain=drain)
+    def switch(self, generation: int, on_event: OnEvent | None = None, *, drain: float | None = None,
+               keep_warm: float = 0.0) -> Message:
+        """Give it the address; what served before is drained and stopped, after `keep_warm` seconds if that is said.
 
-    def stop(self, generation: int, on_event: OnEvent | None = None, *, drain: float | None = None) -> Message:
-        """Drain and stop one generation."""
-        return self._request("stop", on_event, generation=generation, drain=drain)
+        Meanwhile that one is ready and gets nothing new: to `switch` back takes no start. One is kept at most.
+        """
+        return self._request("switch", on_event, generation=generation, drain=drain, keep_warm=keep_warm)
+
+    def split(self, generation: int, share: float | None, on_event: OnEvent | None = None) -> Message:
+        """Send this share (0 to 1) of the conversations to a ready generation beside what serves; None takes it back.
+
+        A conversation stays where it is while the share grows. With 0 only those go there who ask for the candidate
+        (header `X-Modelkit-Version: candidate`). It ends by itself, with an event, when the candidate is not ready
+        any more, when this client goes away, and when the address changes hands. Raises Failure `not-ready`,
+        `nothing-beside`, `other-models`.
+        """
+        return self._request("split", on_event, generation=generation, share=share)
+
+    def mirror(self, generation: int, share: float | None, on_event: OnEvent | None = None) -> Message:
+        """Send copies of this share of the conversations to a ready generation; its answers are counted, not used.
+
+        At most so many at once as the edge's limits say; the others are left out, and counted. Ends like `split`.
+        """
+        return self._request("mirror", on_event, generation=generation, share=share)
+
+    def counts(self, generation: int, since: Message | None = None) -> Message:
+        """What a generation has answered, from its start or since an earlier answer of this method.
+
+        `served` and `mirrored` each hold `requests`, of these `errors` (a status of 500 and more, or an answer without
+        its end), `refused` (other statuses from 400), `abandoned` (the client left), and `ttft` and `duration` in
+        seconds: `count sum p50 p90 p95 p99` (None where nothing was counted; within 3 %) and `buckets`. `seconds` is
+        the time covered. Raises Failure `other-run` where `since` is of another supervisor.
+        """
+        return difference(self._request("counts", generation=generation), since)
+
+    def stop(self, generation: int, on_event: OnEvent | None = None, *, drain: float | None = None,
+             hold: bool = False) -> Message:
+        """Drain and stop one generation.
+
+        Of the one that serves, requests get a 503 from now on; with `hold` they wait until another one has the
+        address, or this client goes away: for two that do not fit beside each other.
+        """
+        return self._request("stop", on_event, generation=generation, drain=drain, hold=hold)
+
+    def restore(self, on_event: OnEvent | None = None) -> list[Message]:
+        """Where nothing serves, start what served when the last run died (a kill, a reboot); `down` has it forgotten.
+
+        Returns what was started, each as `apply` does; nothing where something serves or nothing is known. Raises
+        Failure when it can't start any more.
+        """
+        from modelkit.runtime.environment import passed_on
+
+        return list(self._request("restore", on_event, environ=passed_on(os.environ))["restored"])
 
     def status(self) -> Message:
         """What runs: `endpoint routed uptime …` and a list of `generations`."""
@@ -84,6 +131,10 @@ class Client:
     def plan(self, generation: int) -> Message:
         """The plan that a generation was started for."""
         return self._request("plan", generation=generation)
+
+    def bundle(self, generation: int) -> Message:
+        """The bundle that a generation was started from, as `Bundle.as_json`."""
+        return self._request("bundle", generation=generation)
 
     def own(self) -> None:
         """From now on the run ends with this connection: everything drains and stops."""

@@ -3,100 +3,60 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
 from modelkit.runtime.control import Ask
 from modelkit.runtime.generation import Generation
 from modelkit.runtime.kept import Kept, Phase
-from modelkit.runtime.wire import Message, failure_as_json
+from modelkit.runtime.order import Order, phase_event, process_event
+from modelkit.runtime.shares import Kind, Shares
+from modelkit.runtime.warm import Warm
+from modelkit.runtime.wire import Message
 
 if TYPE_CHECKING:
     from modelkit.platforms.bundle import Bundle
+    from modelkit.runtime.gate import SlotGate
 
 Say = Callable[[Message], None]
-
-
-class Gate(Protocol):
-    """What the fleet needs of the edge: its model's place there."""
-
-    def announce(self, bundle: Bundle) -> None:
-        """These models there are to be."""
-
-    def open(self, generation: Generation) -> None:
-        """New requests go to this one."""
-
-    def shut(self, reason: str | None = None) -> None:
-        """New requests are told to come again."""
-
-    def sleep(self, wake: Callable[[], None]) -> None:
-        """New requests wait, and each calls `wake`, until the gate is opened, or shut."""
-
-    def fail(self, reason: str) -> None:
-        """Those that wait are told this; the next one is welcome."""
-
-    def idle_seconds(self) -> float | None:
-        """For how long there has been no request; None while there is one."""
-
-    async def empty(self, directory: Path, seconds: float) -> None:
-        """Wait for the requests in flight on sockets there; end those that are still there after `seconds`."""
-
-
-class Order:
-    """One `apply` under way. Whoever asks for the same meanwhile joins it."""
-
-    def __init__(self, bundle: Bundle, *, allow_switch: bool, drain: float) -> None:
-        self.bundle, self.allow_switch, self.drain = bundle, allow_switch, drain
-        self.key = (bundle.digest, bundle.replicas, allow_switch)
-        self.asks: list[Ask] = []
-        self.kept = False  # goes on when nobody waits for it any more
-        self.decided = False  # the address has changed hands
-        self.task: asyncio.Task[Message]
-        self._last: Message | None = None
-
-    def say(self, event: Message) -> None:
-        self._last = event if event["event"] != "log" else self._last
-        for ask in self.asks:
-            ask.say(event)
-
-    def join(self, ask: Ask, keep: bool) -> None:
-        """One more waits for it; they are told where it is."""
-        self.kept |= keep
-        self.asks.append(ask)
-        if self._last is not None:
-            ask.say(self._last)
 
 
 class Fleet:
     """Owns every generation of one Modelfile in a run. It lives on one loop, and one change is made at a time.
 
-    `numbers` are the run's: no two generations have the same.
+    `numbers` are the run's: no two generations have the same. `drain` is for requests in flight on a candidate whose
+    client went away.
     """
 
-    def __init__(self, gate: Gate, make: Callable[[Fleet, int, Bundle, Mapping[str, str]], Generation],
-                 observe: Say, numbers: Iterator[int]) -> None:
+    def __init__(self, gate: SlotGate, make: Callable[[Fleet, int, Bundle, Mapping[str, str]], Generation],
+                 observe: Say, numbers: Iterator[int], drain: float) -> None:
         self.generations: dict[int, Generation] = {}
         self.routed: Generation | None = None
         self.closing = False
         self._gate, self._make, self._observe = gate, make, observe
-        self._numbers = numbers
+        self._numbers, self._drain = numbers, drain
         self._changing = asyncio.Lock()
-        self._orders: dict[tuple[str, int, bool], Order] = {}
+        self._orders: dict[tuple[str, int, bool, bool], Order] = {}
         self._background: set[asyncio.Task[Any]] = set()
         self._listeners: dict[int, Say] = {}
         self._waking: asyncio.Task[Any] | None = None
+        self.shares = Shares({"split": gate.split, "mirror": gate.mirror}, observe)
+        self.warm = Warm(lambda generation, drain: None if self.closing else self._retire_later(generation, drain))
 
     @property
     def idle(self) -> bool:
         return not self.generations and not self._orders
 
     async def apply(self, ask: Ask, bundle: Bundle, environment: Mapping[str, str], *, allow_switch: bool,
-                    keep: bool, drain: float) -> Message:
-        """Make this bundle the one that serves. Equal and ready: nothing happens. Under way: wait with the others."""
+                    keep: bool, drain: float, restoring: bool = False) -> Message:
+        """Make this bundle the one that serves. Equal and ready: nothing happens. Under way: wait with the others.
+
+        `restoring`: whatever serves stays.
+        """
         self._presume_open()
-        wanted = Order(bundle, allow_switch=allow_switch, drain=drain)
+        wanted = Order(bundle, allow_switch=allow_switch, drain=drain, restoring=restoring)
         joined = wanted.key in self._orders
         order = self._orders.setdefault(wanted.key, wanted)
         if not joined:
@@ -127,32 +87,70 @@ class Fleet:
         ask.gone.add_done_callback(lambda _: self._abandoned(candidate))
         return self._about(candidate, "started")
 
-    async def switch(self, number: int, drain: float, say: Say) -> Message:
-        """Give the address to a candidate; what served before is drained and stopped."""
+    async def switch(self, number: int, drain: float, say: Say, keep_warm: float = 0.0) -> Message:
+        """Give the address to a ready generation; what served before is drained and stopped.
+
+        With `keep_warm` it stays ready for so many seconds, without new requests: to switch back takes no start.
+        """
         self._presume_open()
-        async with self._changing:
+        # Back to the warm one nobody waits: not for a start, nor for what drains.
+        at_once = self.warm.generation is not None and self.warm.generation.id == number
+        async with contextlib.nullcontext() if at_once else self._changing:
             candidate = self._known(number)
             if candidate is self.routed:
                 return self._about(candidate, "unchanged")
-            if candidate.phase is not Phase.READY:
-                raise Failure("not-ready", f"generation {number} is {candidate.phase}, not ready")
-            work = self._later(self._hand_over(candidate, drain, say))
+            self._presume_ready(candidate)
+            work = self._later(self._hand_over(candidate, drain, say, keep_warm))
             # From here on it goes to its end, whether anybody waits or not.
             return await asyncio.shield(work)
 
-    async def stop(self, number: int, drain: float) -> Message:
-        """Stop one generation; when it is the one that serves, requests are refused from now on."""
+    async def share(self, kind: Kind, ask: Ask, number: int, part: float | None) -> Message:
+        """Give a candidate its part (0 to 1) of the conversations, or of copies of them; None takes it back.
+
+        It ends by itself when the candidate is not ready any more, who asked goes away, or the address changes hands.
+        """
+        self._presume_open()
+        async with self._changing:
+            candidate = self._known(number)
+            if part is None:
+                if kind in self.shares.of(candidate):
+                    self.shares.end(kind, "asked to")
+                return self._about(candidate, "ended")
+            if candidate is self.routed or self.routed is None:
+                alone = f"generation {number} serves" if self.routed else "nothing serves"
+                raise Failure("nothing-beside", f"{alone}, so that there is nothing to share",
+                              "a share goes to a candidate beside what serves")
+            self._presume_ready(candidate)
+            self._presume_same_models(candidate, self.routed)
+            self.shares.set(kind, candidate, part, ask)
+            return self._about(candidate, kind)
+
+    async def stop(self, ask: Ask, number: int, drain: float, *, hold: bool = False) -> Message:
+        """Stop one generation; when it is the one that serves, requests are refused from now on.
+
+        With `hold` they wait until there is another one, or who asked goes away.
+        """
         generation = self._known(number)
         if generation is self.routed:
             self.routed = None
-            self._gate.shut()
+            self.shares.clear("what served was stopped")
+            if hold:
+                self._gate.sleep(lambda: None)
+                ask.gone.add_done_callback(lambda _: self._no_more_hold())
+            else:
+                self._gate.shut()
+        self.warm.release(generation)
         await asyncio.shield(self._later(self._retire(generation, drain)))
         return {"generation": number}
+
+    def _no_more_hold(self) -> None:
+        if self.routed is None and not self.closing:
+            self._gate.shut()
 
     def unload_idle(self) -> None:
         """Stop what serves if nobody has asked it anything for as long as its `keep_alive`; the address stays."""
         now = self.routed
-        if now is None or self.closing or now.phase is not Phase.READY or now.bundle.keep_alive is None:
+        if now is None or self.closing or self.shares or now.phase is not Phase.READY or now.bundle.keep_alive is None:
             return
         if self._changing.locked():  # engines are being added to it, or it is about to be replaced
             return
@@ -177,6 +175,10 @@ class Fleet:
         """What a generation was started for."""
         return self._known(number).bundle.plan.model_dump(mode="json", by_alias=False)
 
+    def bundle(self, number: int) -> Message:
+        """That, and how it was launched."""
+        return self._known(number).bundle.as_json()
+
     async def down(self, hurry: asyncio.Event) -> None:
         """Stop everything. With `hurry` set, now or while this runs, engines are killed without a SIGTERM."""
         self.closing = True
@@ -197,8 +199,13 @@ class Fleet:
         if generation.phase is Phase.STOPPED:
             self.generations.pop(generation.id, None)
             self.routed = None if self.routed is generation else self.routed
+            self.warm.release(generation)
         if generation is self.routed and not self.closing:
             self._follow(generation)
+        if not self.closing:
+            self.shares.follow(generation)
+            if generation is self.warm.generation and generation.phase in (Phase.BACKOFF, Phase.FAILED):
+                self.warm.end()  # nobody should wait for this one
         self._tell(generation, phase_event(generation))
         if generation.phase is Phase.STOPPED:
             self._listeners.pop(generation.id, None)
@@ -227,6 +234,8 @@ class Fleet:
             order.say({"event": "waiting", "reason": "another change of this project is under way"})
         async with self._changing:
             now, wanted = self.routed, order.bundle
+            if now is not None and order.restoring:
+                return self._about(now, "unchanged")
             if now is not None and now.digest == wanted.digest:
                 if now.asleep:  # with the next request it is as it is wanted now
                     now.bundle = wanted
@@ -237,7 +246,12 @@ class Fleet:
                 raise Failure("stage-busy", f"stage `{now.stage}` has the address, not `{wanted.plan.stage}`",
                               f"`modelkit promote {now.stage} {wanted.plan.stage}` checks and switches; "
                               "`modelkit down` stops it")
-            candidate = await self._begin(wanted, environment, order.say)
+            warm = self.warm.generation
+            if warm is not None and (warm.digest, len(warm.replicas), warm.phase) == (
+                    wanted.digest, wanted.replicas, Phase.READY):
+                candidate = warm
+            else:
+                candidate = await self._begin(wanted, environment, order.say)
             order.decided = True
             return await self._hand_over(candidate, order.drain, order.say)
 
@@ -274,18 +288,25 @@ class Fleet:
         del self._listeners[number]
         return generation
 
-    async def _hand_over(self, candidate: Generation, drain: float, say: Say) -> Message:
+    async def _hand_over(self, candidate: Generation, drain: float, say: Say, keep_warm: float = 0.0) -> Message:
+        if candidate.phase in (Phase.DRAINING, Phase.STOPPING, Phase.STOPPED):  # its time was over just now
+            self._presume_ready(candidate)
         before, self.routed = self.routed, candidate
+        self.warm.release(candidate)
         self._follow(candidate)  # which may have died since it was ready
+        self.shares.clear("the address changed hands")
         event = {"event": "routed", "generation": candidate.id, "stage": candidate.stage}
         self._observe(event)
         say(event)
-        if before is not None:
+        if before is not None and keep_warm > 0 and before.phase is Phase.READY:
+            self.warm.keep(before, keep_warm, drain)
+        elif before is not None:
             self._listeners[before.id] = say
             await self._retire(before, drain)
         return self._about(candidate, "switched" if before is not None else "started")
 
     async def _retire(self, generation: Generation, drain: float) -> None:
+        self.shares.leave(generation, "it is to stop")  # first: from here on nothing new reaches it
         if generation.waking and self._waking is not None:
             self._waking.cancel()
             await asyncio.wait({self._waking})
@@ -303,8 +324,17 @@ class Fleet:
             del self._orders[order.key]
 
     def _abandoned(self, candidate: Generation) -> None:
-        if candidate is not self.routed and not self.closing and candidate.id in self.generations:
-            self._later(self._retire(candidate, 0))
+        """Who started it went away: unless it serves or is kept warm, it stops; what it has begun for clients ends."""
+        if candidate not in (self.routed, self.warm.generation) and not self.closing and (
+                candidate.id in self.generations):
+            self._retire_later(candidate, self._drain)
+
+    def _retire_later(self, generation: Generation, drain: float) -> None:
+        async def unless_it_serves() -> None:
+            if generation is not self.routed:  # somebody may have switched to it just now
+                await self._retire(generation, drain)
+
+        self._later(unless_it_serves())
 
     def _later(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.create_task(work)
@@ -322,29 +352,26 @@ class Fleet:
             raise Failure("no-such-generation", f"there is no generation {number}")
         return self.generations[number]
 
+    @staticmethod
+    def _presume_ready(generation: Generation) -> None:
+        if generation.phase is not Phase.READY:
+            raise Failure("not-ready", f"generation {generation.id} is {generation.phase}, not ready")
+
+    @staticmethod
+    def _presume_same_models(candidate: Generation, serving: Generation) -> None:
+        here, there = _names(serving.bundle), _names(candidate.bundle)
+        if here - there:
+            raise Failure("other-models", f"generation {candidate.id} does not serve `{min(here - there)}`, "
+                          f"which generation {serving.id} does", "a conversation can only go where its model is")
+
     def _presume_open(self) -> None:
         if self.closing:
             raise Failure("going-down", "the project is being shut down", "run it again in a moment")
-
-
-def process_event(generation: Generation, kept: Kept) -> Message:
-    """What they are told about one of several; replica 0 is what stands before them."""
-    event: Message = {"event": "replica", "generation": generation.id, "stage": generation.stage,
-                      "replica": kept.number, "phase": kept.phase.value, "restarts": kept.restarts,
-                      "ready": generation.ready, "replicas": len(generation.replicas)}
-    if kept.failure is not None and kept.phase in (Phase.BACKOFF, Phase.FAILED):
-        event["failure"] = failure_as_json(kept.failure)
-    return event
 
 
 async def _either(*futures: asyncio.Future[Any]) -> None:
     await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
-def phase_event(generation: Generation) -> Message:
-    """What listeners are told about a change of phase."""
-    event: Message = {"event": "phase", "generation": generation.id, "stage": generation.stage,
-                      "phase": generation.phase.value, "restarts": generation.restarts}
-    if generation.failure is not None and generation.phase in (Phase.BACKOFF, Phase.FAILED):
-        event["failure"] = failure_as_json(generation.failure)
-    return event
+def _names(bundle: Bundle) -> set[str]:
+    return {bundle.plan.name, *bundle.plan.profile.get("adapters", ())}

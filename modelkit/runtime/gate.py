@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from modelkit.failure import Failure
 from modelkit.runtime.edge import Access, Edge, Metrics, Upstream, bind
@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 _FLUSH = 0.25  # seconds
 _WILDCARDS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+class Give(Protocol):
+    """`Edge.split` or `Edge.mirror`."""
+
+    def __call__(self, upstream: Upstream | None, share: float = 0.0, *, models: frozenset[str] = frozenset(),
+                 slot: str = "") -> None:
+        """Give an upstream its share, or take it back."""
 
 
 class EdgeGate:
@@ -103,6 +111,20 @@ class SlotGate:
         self._edge.route(None, slot=self._name)
         self._edge.reject(reason, self._name)
 
+    def split(self, generation: Generation | None, share: float) -> None:
+        """This share of new conversations goes to a candidate; None takes it back."""
+        self._beside(self._edge.split, generation, share)
+
+    def mirror(self, generation: Generation | None, share: float) -> None:
+        """Copies of this share of new conversations go to a candidate, whose answers nobody gets; None ends it."""
+        self._beside(self._edge.mirror, generation, share)
+
+    def _beside(self, give: Give, generation: Generation | None, share: float) -> None:
+        if generation is None:
+            give(None, slot=self._name)
+        else:
+            give(_upstream(generation), share, models=frozenset(_cards(generation.bundle)), slot=self._name)
+
     def sleep(self, wake: Callable[[], None]) -> None:
         """New requests wait, and each calls `wake`, until the gate is opened, or shut."""
         self._edge.sleep(wake, self._name)
@@ -145,4 +167,4 @@ def _below(upstream: Upstream, directory: Path) -> bool:
 
 def _upstream(generation: Generation) -> Upstream:
     return Upstream(str(generation.socket), generation.version, generation.stage,
-                    generation.bundle.plan.engine_name)
+                    generation.bundle.plan.engine_name, generation.tallies)

@@ -18,6 +18,7 @@ from modelkit.runtime.kept import Kept, Phase
 from modelkit.runtime.logs import EngineLog, Output, Redaction
 from modelkit.runtime.probe import Probe
 from modelkit.runtime.state import GenerationState
+from modelkit.runtime.tally import Tallies
 from modelkit.runtime.timing import Timing
 
 if TYPE_CHECKING:
@@ -60,6 +61,12 @@ class Generation:
         self._unwoken: Failure | None = None
         self._around, self._environment, self._redaction = around, environment, redaction
         self._changed, self._noted = changed, noted
+        self.tallies = Tallies()
+        self._made = time.time()
+
+    def counts(self) -> dict[str, Any]:
+        """What it has answered since it was made, at `started`."""
+        return {"started": self._made, **self.tallies.as_json()}
 
     async def start(self, progress: Progress) -> None:
         """Start all of it for the first time: a failure now is not tried again. `progress` gets lines worth showing."""

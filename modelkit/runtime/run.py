@@ -14,22 +14,21 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
-from modelkit.runtime import state
+from modelkit.runtime import served, state
 from modelkit.runtime.control import Ask, Connection, Control
-from modelkit.runtime.edge import family
 from modelkit.runtime.fleet import Fleet
 from modelkit.runtime.gate import EdgeGate
 from modelkit.runtime.generation import Generation, Surroundings
 from modelkit.runtime.identity import Identity, boot_id
-from modelkit.runtime.kept import Kept, Phase
 from modelkit.runtime.logs import EngineLog, Redaction, RotatingFile
 from modelkit.runtime.process import reap_adopted
 from modelkit.runtime.project import Lock, Project
 from modelkit.runtime.reaper import Reaper
 from modelkit.runtime.settings import Settings
+from modelkit.runtime.status import about, measures
 from modelkit.runtime.sweep import clear
 from modelkit.runtime.tree import kill_descendants, resident
-from modelkit.runtime.wire import PROTOCOL, Message, failure_as_json
+from modelkit.runtime.wire import PROTOCOL, Message
 
 if TYPE_CHECKING:
     from modelkit.platforms.bundle import Bundle
@@ -44,11 +43,14 @@ class Run:
         self._lock, self._who, self._boot = lock, Identity.own(), boot_id()
         self._began = time.monotonic()
         self._log = EngineLog(project)
-        self._gate = EdgeGate(RotatingFile(project.access_log), self._measures)
+        self._gate = EdgeGate(RotatingFile(project.access_log),
+                              lambda: measures((generation, fleet) for generation, fleet, _ in self._placed()))
         self._fleets: dict[str, Fleet] = {}  # by Modelfile
         self._control = Control(self._handle)
         self._keys = set(settings.key_hashes)
         self._watchers: set[Ask] = set()
+        self._remembered: dict[str, tuple[int, int]] = {}  # what was written down of what serves
+        self._meant_to_end = False
         self._owners: set[Connection] = set()
         self._leave, self._hurry = asyncio.Event(), asyncio.Event()
         self._drain = self.timing.drain
@@ -60,7 +62,7 @@ class Run:
         EngineLog.begin(self.project)
         await self._gate.bind(settings.host, settings.port, settings.key_hashes, settings.hosts)
         numbers = itertools.count(1)
-        self._fleets = {modelfile: Fleet(place, self._make, self._observe, numbers)
+        self._fleets = {modelfile: Fleet(place, self._make, self._observe, numbers, self.timing.drain)
                         for modelfile, place in self._gate.slots(settings.modelfiles or ("",)).items()}
         self._reaper = Reaper(self.run_id, self.timing.orphan_grace, self._lock.fd)
         try:
@@ -103,6 +105,8 @@ class Run:
         self._log.close()
         self._reaper.dismiss()
         if self._lock.in_place():
+            if self._meant_to_end:
+                served.forget(self.project)
             clear(self.project)
 
     async def _handle(self, ask: Ask) -> Message:
@@ -124,13 +128,24 @@ class Run:
                 return await self._fleet_for(request, bundle).start(ask, bundle, request["environ"])
             case "switch":
                 fleet = self._fleet_of(request["generation"])
-                return await fleet.switch(request["generation"], self._seconds(request), ask.say)
+                return await fleet.switch(request["generation"], self._seconds(request), ask.say,
+                                          keep_warm=float(request.get("keep_warm") or 0))
+            case "split" | "mirror":
+                return await self._fleet_of(request["generation"]).share(ask.op, ask, request["generation"],
+                                                                         _part(request))
+            case "counts":
+                return self._counts(request["generation"])
             case "stop":
-                return await self._fleet_of(request["generation"]).stop(request["generation"], self._seconds(request))
+                return await self._fleet_of(request["generation"]).stop(
+                    ask, request["generation"], self._seconds(request), hold=bool(request.get("hold")))
+            case "restore":
+                return await self._restore(ask)
             case "status":
                 return await self._status()
             case "plan":
                 return self._fleet_of(request["generation"]).plan(request["generation"])
+            case "bundle":
+                return self._fleet_of(request["generation"]).bundle(request["generation"])
             case "own":
                 self._own(ask.connection)
                 return {}
@@ -138,6 +153,7 @@ class Run:
                 return await self._tell(ask)
             case "down":
                 self._drain = self._seconds(request)
+                self._meant_to_end = True
                 self._told_to_leave("asked to", fast=bool(request["fast"]))
                 return await asyncio.shield(self._ended)
         raise Failure("unknown-request", f"this supervisor knows no `{ask.op}`",
@@ -150,6 +166,22 @@ class Run:
             ask, bundle, request["environ"], keep=bool(request.get("keep")),
             allow_switch=bool(request.get("allow_switch")), drain=self._seconds(request))
         return result | {"endpoint": self._gate.endpoint}
+
+    async def _restore(self, ask: Ask) -> Message:
+        """Where nothing serves, what served when the last run died serves again."""
+        wanted = served.read(self.project)
+        results = [await fleet.apply(ask, wanted[modelfile], ask.request["environ"], allow_switch=False, keep=True,
+                                     drain=self._seconds(ask.request), restoring=True)
+                   for modelfile, fleet in self._fleets.items() if fleet.routed is None and modelfile in wanted]
+        return {"restored": [result for result in results if result["outcome"] != "unchanged"]}
+
+    def _remember(self) -> None:
+        """Write down what serves, for `restore`, when that has changed."""
+        now = {modelfile: fleet.routed for modelfile, fleet in self._fleets.items() if fleet.routed is not None}
+        known = {modelfile: (generation.id, generation.bundle.replicas) for modelfile, generation in now.items()}
+        if now and known != self._remembered:
+            served.write(self.project, {modelfile: generation.bundle for modelfile, generation in now.items()})
+            self._remembered = known
 
     def _fleet_for(self, request: Message, bundle: Bundle) -> Fleet:
         """Where a bundle belongs. Raises Failure for a Modelfile that is none of ours, and for a name that is taken."""
@@ -170,10 +202,12 @@ class Run:
                     next(iter(self._fleets.values())))
 
     def _generations(self) -> list[Generation]:
-        return sorted((g for fleet in self._fleets.values() for g in fleet.generations.values()), key=lambda g: g.id)
+        return [generation for generation, _, _ in self._placed()]
 
-    def _modelfile_of(self, generation: Generation) -> str:
-        return next((name for name, fleet in self._fleets.items() if generation.id in fleet.generations), "")
+    def _placed(self) -> list[tuple[Generation, Fleet, str]]:
+        """Each generation with its fleet and its Modelfile, the oldest first."""
+        return sorted(((generation, fleet, modelfile) for modelfile, fleet in self._fleets.items()
+                       for generation in fleet.generations.values()), key=lambda placed: placed[0].id)
 
     @property
     def _routed(self) -> tuple[int, ...]:
@@ -194,6 +228,7 @@ class Run:
         def lost(_: Any) -> None:
             self._owners.discard(connection)
             if not self._owners:
+                self._meant_to_end = True
                 self._told_to_leave("its owner went away")
 
         if connection not in self._owners:
@@ -208,20 +243,15 @@ class Run:
                 "pid": self._who.pid, "endpoint": self._gate.endpoint, "since": self.since,
                 "uptime": time.monotonic() - self._began, "closing": self._leave.is_set(),
                 "routed": routed[0] if len(routed) == 1 else None,
-                "generations": [self._about(generation, sizes) for generation in self._generations()]}
+                "generations": [
+                    about(generation, fleet, sizes, modelfile=modelfile, in_flight=self._gate.in_flight(generation))
+                    for generation, fleet, modelfile in self._placed()]}
 
-    def _about(self, generation: Generation, sizes: Mapping[int, int]) -> Message:
-        state = generation.state()
-        processes = [_process(kept, sizes) for kept in generation.processes()]
-        engines = [about for about in processes if about["replica"]]
-        return {"id": state.id, "stage": state.stage, "engine": state.engine, "digest": state.digest,
-                "name": generation.bundle.plan.name, "modelfile": self._modelfile_of(generation), "phase": state.phase,
-                "pid": engines[0]["pid"] if engines else None, "since": state.since, "uptime": generation.uptime,
-                "restarts": generation.restarts, "socket": state.socket, "routed": state.id in self._routed,
-                "in_flight": self._gate.in_flight(generation), "rss": sum(about["rss"] for about in processes),
-                "wanted": generation.bundle.replicas, "ready": generation.ready, "replicas": engines,
-                "balancer": next((about for about in processes if not about["replica"]), None),
-                "failure": failure_as_json(generation.failure) if generation.failure else None}
+    def _counts(self, number: int) -> Message:
+        generation = next((g for g in self._generations() if g.id == number), None)
+        if generation is None:
+            raise Failure("no-such-generation", f"there is no generation {number}")
+        return {"run_id": self.run_id, "generation": number, "at": time.time(), **generation.counts()}
 
     def _identities(self) -> Iterator[Identity]:
         for generation in self._generations():
@@ -262,6 +292,7 @@ class Run:
         if self._lock.in_place():
             try:
                 state.write(self.project.state, self._state())
+                self._remember()
             except OSError as error:
                 say(f"cannot write the state: {error}")  # the engines' markers are enough to find them
 
@@ -277,33 +308,19 @@ class Run:
                           redaction=Redaction(bundle.launch.env, self._keys), changed=fleet.changed,
                           noted=fleet.noted)
 
-    def _measures(self) -> list[str]:
-        """The engines' lines of /metrics."""
-        series = {(("stage", g.stage), ("model", g.bundle.plan.name), ("version", g.version),
-                   ("generation", str(g.id))): g for g in self._generations()}
-        return [
-            *family("modelkit_engine_up", "gauge", "Whether the engine is ready.",
-                    ((labels, int(g.phase is Phase.READY)) for labels, g in series.items())),
-            *family("modelkit_replicas", "gauge", "Engines that there are to be.",
-                    ((labels, g.bundle.replicas) for labels, g in series.items())),
-            *family("modelkit_replicas_ready", "gauge", "Engines that are ready.",
-                    ((labels, g.ready) for labels, g in series.items())),
-            *family("modelkit_engine_restarts_total", "counter", "Restarts after a crash.",
-                    ((labels, g.restarts) for labels, g in series.items())),
-            *family("modelkit_engine_load_seconds", "gauge", "From its start to ready, the last time.",
-                    ((labels, g.load_seconds) for labels, g in series.items()))]
-
     def _spawned(self, leader: Identity) -> None:
         self._reaper.knows(leader)
         self._observe({"event": "spawned", "pid": leader.pid})
 
 
-def _process(kept: Kept, sizes: Mapping[int, int]) -> Message:
-    about = kept.state()
-    return {"replica": about.replica, "phase": about.phase, "pid": about.pid, "since": about.since,
-            "uptime": kept.uptime, "restarts": about.restarts, "socket": about.socket,
-            "rss": sizes.get(about.pid, 0) if about.pid else 0,
-            "failure": failure_as_json(kept.failure) if kept.failure else None}
+def _part(request: Message) -> float | None:
+    """The `share` asked for: 0 to 1, or None. Raises Failure for anything else."""
+    said = request["share"]
+    if said is None:
+        return None
+    if not isinstance(said, int | float) or isinstance(said, bool) or not 0 <= said <= 1:
+        raise Failure("usage", f"a share is a number from 0 to 1, not {said!r}")
+    return float(said)
 
 
 def _bundle(request: Message) -> Bundle:

@@ -83,7 +83,12 @@ class RunState:
 
 
 def write(path: Path, state: RunState) -> None:
-    """Replace the file as a whole: a reader, or a machine that loses power, sees the old state or the new one.
+    """Replace the file as a whole. Raises OSError and leaves the old file when it cannot be written."""
+    replace_file(path, json.dumps(state.as_json(), indent=1).encode() + b"\n")
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a private file: a reader, or a machine that loses power, sees the old one or the new one.
 
     Raises OSError and leaves the old file when it cannot be written.
     """
@@ -91,7 +96,7 @@ def write(path: Path, state: RunState) -> None:
     fd = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         with os.fdopen(fd, "wb") as out:
-            out.write(json.dumps(state.as_json(), indent=1).encode() + b"\n")
+            out.write(data)
             out.flush()
             os.fsync(out.fileno())
         draft.replace(path)

@@ -1,4 +1,4 @@
-"""A conversation rendered at arm's length: in a process of its own, with an end to its time, memory and output."""
+"""Conversations rendered at arm's length: in a process of its own, with an end to its time, memory and output."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,16 +33,33 @@ def render(template: str, request: Mapping[str, Any], tokens: Mapping[str, str],
     `tokens` are the texts of special tokens (`bos_token`, …). Raises Failure where the template refuses the
     conversation, is none, or goes beyond the limits.
     """
+    (said,) = render_all(template, [request], tokens, limits)
+    if isinstance(said, Refused):
+        raise Failure("template-refuses", f"the chat template does not render this conversation: {said.reason}")
+    return said
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A conversation that a template does not render, and why."""
+
+    reason: str
+
+
+def render_all(template: str, requests: Sequence[Mapping[str, Any]], tokens: Mapping[str, str],
+               limits: Limits | None = None) -> list[str | Refused]:
+    """The prompts of several requests, in one process; the limits hold for all of them together.
+
+    Raises Failure where the template goes beyond the limits.
+    """
     most = limits or Limits()
-    asked = {"template": template, "request": dict(request), "tokens": dict(tokens),
+    asked = {"template": template, "requests": [dict(one) for one in requests], "tokens": dict(tokens),
              "seconds": most.cpu_seconds, "memory": most.memory, "output": most.output}
-    answer = _answer(json.dumps(asked).encode(), most)
-    if "refused" in answer:
-        raise Failure("template-refuses", f"the chat template does not render this conversation: {answer['refused']}")
-    return str(answer["prompt"])
+    return [Refused(one["refused"]) if "refused" in one else one["prompt"]
+            for one in _answer(json.dumps(asked).encode(), most, len(requests))]
 
 
-def _answer(asked: bytes, limits: Limits) -> dict[str, Any]:
+def _answer(asked: bytes, limits: Limits, count: int) -> list[dict[str, str]]:
     with tempfile.TemporaryFile() as said, tempfile.TemporaryFile() as given:
         given.write(asked)
         given.seek(0)
@@ -62,7 +79,7 @@ def _answer(asked: bytes, limits: Limits) -> dict[str, Any]:
         answer = json.loads(text)
     except ValueError:
         answer = None
-    if status or not isinstance(answer, dict):
+    if status or not isinstance(answer, list) or len(answer) != count:
         raise _beyond("time or memory")
     return answer
 

@@ -57,7 +57,7 @@ def test_the_wheel_is_whole(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    for needed in ("modelkit/language/modelfile.lark", "modelkit/release/conversations.json",
+    for needed in ("modelkit/language/modelfile.lark", "modelkit/release/parity/conversations.json",
                    "modelkit/contract/middleware.py", "modelkit/engines/requirements/vllm-0.32.0-cpu.txt"):
         assert needed in names
     assert not [n for n in names if n.startswith(("tests", "docs", "examples", "benchmarks"))]

@@ -37,6 +37,11 @@ def json_of(*words: str, cwd: Path | None = None, env: dict[str, str] | None = N
     return json.loads(modelkit(*words, "--json", cwd=cwd, env=env).stdout)
 
 
+def parity_of(promoted: dict[str, Any]) -> dict[str, Any]:
+    """What the parity gate of a promotion saw."""
+    return next(dict(one["observed"]) for one in promoted["gates"] if one["id"] == "parity")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -15,7 +16,7 @@ import openai
 import pytest
 from openai import OpenAI
 
-from tests.live.cli import MODELKIT, environment, exported, free_port, json_of, modelkit
+from tests.live.cli import MODELKIT, environment, exported, free_port, json_of, modelkit, parity_of
 from tests.live.engines import BASE
 
 pytestmark = [pytest.mark.live_llamacpp, pytest.mark.timeout(300)]
@@ -255,10 +256,10 @@ def test_promote_between_stages_of_one_engine_is_recorded(folder: Path) -> None:
     (folder / "Modelfile").write_text(TEXT + "STAGE staging EXTENDS prod {\n  ENGINE llama.cpp\n}\n")
     modelkit("up", str(folder), "-d", "--wait", "--port", str(free_port()))
     done = json_of("promote", "dev", "staging", str(folder))
-    assert done["parity"]["differences"] == []
+    assert parity_of(done)["differences"] == "0"
     assert Path(done["record"]["path"]).is_file()
-    (generation,) = run_of(folder)["generations"]  # type: ignore[index]
-    assert generation["stage"] == "staging"
+    now = {one["stage"]: one for one in run_of(folder)["generations"]}  # type: ignore[index]
+    assert now["staging"]["routed"] and not now["dev"]["routed"] and now["dev"]["warm"] > 0
 
 
 def test_promote_refuses_a_stage_that_means_something_else(folder: Path) -> None:
@@ -266,8 +267,9 @@ def test_promote_refuses_a_stage_that_means_something_else(folder: Path) -> None
         TEXT + 'STAGE staging EXTENDS prod {\n  ENGINE llama.cpp\n  SYSTEM You answer in French.\n}\n')
     modelkit("up", str(folder), "-d", "--wait", "--port", str(free_port()))
     done = modelkit("promote", "dev", "staging", str(folder), code=1)
-    assert "error[parity-differs]" in done.stderr
-    assert "'one'" in done.stderr or "token" in done.stderr
+    assert "error[promotion-refused]" in done.stderr
+    assert "parity: fail" in done.stderr
     (generation,) = run_of(folder)["generations"]  # type: ignore[index]
     assert generation["stage"] == "dev"
-    assert not (folder / "promotions").exists()
+    (record,) = (folder / "promotions").glob("*/staging/*.json")
+    assert json.loads(record.read_bytes())["kind"] == "refuse"

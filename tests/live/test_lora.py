@@ -14,7 +14,7 @@ import httpx
 import openai
 import pytest
 
-from tests.live.cli import free_port, json_of, modelkit
+from tests.live.cli import free_port, json_of, modelkit, parity_of
 from tests.live.engines import BASE
 from tests.live.lora_adapter import random_adapter
 
@@ -128,8 +128,8 @@ def test_the_adapter_is_another_model_and_the_same_on_both_engines(stages: Stage
 
 
 def test_promotion_says_which_adapter_and_the_lock_has_it(stages: Stages, folder: Path) -> None:
-    assert stages.promoted["parity"]["differences"] == []
-    (record,) = (folder / "promotions").rglob("*.json")
+    assert parity_of(stages.promoted)["differences"] == "0"
+    (record,) = (folder / "promotions").glob("*/prod/*.json")
     artifacts = json.loads(record.read_text())["subject"]["artifacts"]
     assert [(one["id"], one["uri"]) for one in artifacts] == [("weights", BASE), ("adapter org/kind", "./kind")]
     by_name = {stage["name"]: stage["adapters"] for stage in stages.lock["stage"] if "adapters" in stage}

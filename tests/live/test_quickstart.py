@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from openai import OpenAI
 
-from tests.live.cli import ROOT, exported, free_port, json_of, modelkit
+from tests.live.cli import ROOT, exported, free_port, json_of, modelkit, parity_of
 
 pytestmark = [pytest.mark.live_vllm, pytest.mark.timeout(900)]
 
@@ -113,7 +113,7 @@ def test_the_app_moves_from_dev_to_prod_unchanged(project: Path) -> None:
     assert load.whole > 3
     assert len(load.versions) == 2, "the load has seen both engines"
 
-    assert done["parity"]["differences"] == []
+    assert parity_of(done)["differences"] == "0"
     assert done["parity"]["compared"] >= 40
     record = json.loads(Path(done["record"]["path"]).read_bytes())
     lock = (project / "Modelfile.lock").read_bytes()

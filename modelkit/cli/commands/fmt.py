@@ -41,7 +41,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     look, stdin = arguments.check or arguments.diff, arguments.files == [inputs.STDIN]
     every: list[Formatted] = []
     for path in inputs.inputs(arguments.files, "fmt"):
-        one = _formatted(path)
+        one = formatted_file(path)
         if path is not None and one.status == "changed" and not look:
             rewrite(path, one.data)
         _say(one, arguments, terminal)
@@ -54,7 +54,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     return 1 if "errors" in statuses or (look and "changed" in statuses) else 0
 
 
-def _formatted(path: Path | None) -> Formatted:
+def formatted_file(path: Path | None) -> Formatted:
     """The file at `path`, or standard input. Raises Failure if it cannot be read, or not be written as it is."""
     from modelkit.language.diagnostic import CompileError, Severity
     from modelkit.language.format import formatted

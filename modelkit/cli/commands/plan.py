@@ -2,30 +2,53 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
+from pathlib import Path
+from typing import Any
 
-from modelkit.cli import project
+from modelkit.cli import changing, project
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
+from modelkit.failure import Failure
 from modelkit.planning.plan import Plan
 from modelkit.platforms import platform_row
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
-    """What each file's stage would run. Changes nothing and fetches nothing."""
-    stage = project.stage_of(arguments)
-    documents = []
-    for word in arguments.files or [None]:
+    """What each file's stage would run, and what `up` would change; 1 with `--exit-code` where that is anything."""
+    stage, words = project.stage_of(arguments), arguments.files or [None]
+    if arguments.out and len(words) > 1:
+        raise Failure("usage", "--out keeps the plan of one Modelfile", "one `plan --out` for each")
+    documents, changed = [], False
+    for word in words:
         path = project.find(word)
         stages = Stages(project.load(path, terminal, project.given(arguments, path)), arguments)
         found = stages.look(stage)
         plan, reason = stages.plan(stage, found), stages.stale(stage, found)
-        provider = stages.provider(plan)
-        documents.append(plan.model_dump(mode="json") | {"lock": {"current": reason is None, "reason": reason},
-                                                         "provider": provider})
+        provider, changes = stages.provider(plan), changing.changes_of(stages, stage)
+        documents.append(plan.model_dump(mode="json") | {
+            "lock": {"current": reason is None, "reason": reason}, "provider": provider, "changes": changes.as_json()})
+        changed |= bool(changes.resources) or bool(changes.drift)
         _say(plan, reason, provider, terminal)
+        terminal.data("")
+        changing.say(changes, terminal)
+    if arguments.out:
+        _keep(documents[0], Path(arguments.out), terminal)
     terminal.document(documents[0] if len(documents) == 1 else documents)
-    return 0
+    return int(arguments.exit_code and changed)
+
+
+def _keep(document: dict[str, Any], path: Path, terminal: Terminal) -> None:
+    """Have it in a file, whole or not at all."""
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise Failure("unwritable", f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+    terminal.note(f"wrote {path}; `modelkit up --plan {path}` does this, or says what moved")
 
 
 def _say(plan: Plan, stale: str | None, provider: str | None, terminal: Terminal) -> None:
@@ -73,7 +96,10 @@ def _address(plan: Plan) -> str:
 def _template(plan: Plan) -> str:
     if plan.task != "chat":
         return "none: texts are read as they are"
-    return "the Modelfile's" if plan.chat_template else "the model's own"
+    setting = plan.setting("template")
+    if setting is not None and setting.origin.kind != "model":
+        return "the Modelfile's"
+    return "the model's own" if plan.chat_template is None else "the model's own, as every engine gets it"
 
 
 def _why(plan: Plan, name: str) -> str:

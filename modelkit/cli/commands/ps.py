@@ -43,7 +43,13 @@ def _status(generation: dict[str, Any]) -> str:
     words = ["idle (unloaded)" if generation["phase"] == "unloaded" else str(generation["phase"])]
     if generation["wanted"] > 1 and generation["phase"] != "unloaded":
         words[0] += f" {generation['ready']}/{generation['wanted']}"
-    return ", ".join(words + (["serving"] if generation["routed"] else []))
+    if generation["routed"]:
+        words.append("serving")
+    if generation.get("warm") is not None:
+        words.append(f"warm for {duration(generation['warm'])}")
+    words += [f"{word} {generation[kind]:.0%}" for kind, word in (("split", "canary"), ("mirror", "mirrored"))
+              if generation.get(kind) is not None]
+    return ", ".join(words)
 
 
 def duration(seconds: float) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import project
+from modelkit.cli.rendered import special_texts, template_of
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
@@ -30,7 +31,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     stages = Stages(project.load_asked(arguments, terminal), arguments)
     found = stages.look(stage)
     plan = stages.plan(stage, found)
-    template = _template(plan, found)
+    template = template_of(plan, found)
     if arguments.template:
         terminal.document({"schema": "modelkit.render/1", "stage": stage, "template": template})
         terminal.data(template.removesuffix("\n"))
@@ -78,28 +79,6 @@ def _text(path: Path) -> str:
     return path.read_text("utf-8")
 
 
-def _template(plan: Plan, found: Found) -> str:
-    """The Jinja that the engine renders."""
-    from modelkit.planning.families import writes_prompts_itself
-
-    if plan.task != "chat":
-        raise Failure("no-conversation", f"stage `{plan.stage}` serves `{plan.task}`, which reads texts as they are")
-    if plan.engine_name == "vllm" and writes_prompts_itself(plan.shape.architecture):
-        raise Failure("prompt-in-code", f"vLLM writes the prompts of {plan.shape.architecture} in code, without a "
-                      "template", "ask what runs: POST /tokenize gives the tokens")
-    if plan.chat_template is not None:
-        return plan.chat_template
-    model = found.facts
-    if model is None:
-        raise Failure("model-missing", f"{plan.reference} is not on this machine, and its chat template with it",
-                      f"modelkit pull {plan.modelfile}")
-    assert model.chat_template is not None, "planning refuses a model without one"
-    own = model.chat_template
-    made = found.base is not None and found.base.form == "gguf" and found.wanted.form == "safetensors"
-    silent = model.bos is not None and model.bos not in own and "bos_token" not in own
-    return "{{ bos_token }}" + own if made and model.adds_bos and silent else own
-
-
 def _prompt(plan: Plan, found: Found, template: str, request: dict[str, Any]) -> str:
     from modelkit.contract.errors import ContractError
     from modelkit.contract.profile import Profile
@@ -113,9 +92,7 @@ def _prompt(plan: Plan, found: Found, template: str, request: dict[str, Any]) ->
         raise Failure("bad-messages", f"no engine would take this conversation: {error.message}", _FORM) from None
     if effort is not None:
         filled["reasoning_effort"] = effort
-    model = found.facts
-    known = {"bos_token": model.bos, "eos_token": model.eos} if model is not None else {}
-    return render(template, filled, {name: text for name, text in known.items() if text is not None})
+    return render(template, filled, special_texts(found))
 
 
 def _tokens(prompt: str, found: Found, plan: Plan) -> tuple[Token, ...]:

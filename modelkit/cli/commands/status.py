@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from modelkit.contract.effective import Effective
     from modelkit.planning.plan import Plan
+    from modelkit.release.changes import Change
     from modelkit.release.drift import Drift
 
 
@@ -32,13 +33,15 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
                       hint="`modelkit up` starts one; `modelkit ps` says what it waits for")
     documents, drifted = [], False
     for plan, found, routed in seen:
-        drift = _drift(stages, plan, found) if arguments.drift else []
+        drift, changes = _drift(stages, plan, found) if arguments.drift else ([], [])
         drifted |= bool(drift)
         documents.append({"model": plan.name, "stage": plan.stage, "engine": plan.engine_name, "serving": routed,
-                          "effective": found.as_json(), "drift": [asdict(one) | {"text": str(one)} for one in drift]})
+                          "effective": found.as_json(), "drift": [asdict(one) | {"text": str(one)} for one in drift],
+                          "changes": [one.model_dump(mode="json") for one in changes]})
         terminal.data(f"{plan.name}  stage {plan.stage}  {plan.engine_name} {found.version or ''}".rstrip()
                       + ("  serving" if routed else ""))
         _say(found, drift, terminal)
+        _say_changes(changes, terminal)
         if arguments.drift and not drift:
             terminal.data("  drift         none")
     terminal.document({"schema": "modelkit.status/1", "modelfile": str(path), "drift": drifted, "engines": documents})
@@ -105,15 +108,23 @@ def _at_url(arguments: Namespace, stages: Stages) -> list[tuple[Plan, Effective,
     return [(plan, effective_of(document if answer.status == 200 else {"status": answer.status}), True)]
 
 
-def _drift(stages: Stages, plan: Plan, found: Effective) -> list[Drift]:
+def _drift(stages: Stages, plan: Plan, found: Effective) -> tuple[list[Drift], list[Change]]:
+    """In what an engine is not what its file says, and what each setting that is other by now means for clients."""
+    from modelkit.release.changes import attributes
     from modelkit.release.drift import Drift, engine_drift, modelfile_drift
 
     drift = list(engine_drift(plan, found))
     look = stages.look(plan.stage)
-    drift += modelfile_drift(plan, stages.plan(plan.stage, look))
+    now = stages.plan(plan.stage, look)
+    drift += modelfile_drift(plan, now)
     if (reason := stages.stale(plan.stage, look)) is not None:
         drift.append(Drift("lock", f"the lock is not up to date: {reason}", None, None))
-    return drift
+    return drift, list(attributes(plan, now))
+
+
+def _say_changes(changes: list[Change], terminal: Terminal) -> None:
+    for one in changes:
+        terminal.data(f"  {one.effect:<14}{one.path}: {one.reason}")
 
 
 def _say(found: Effective, drift: list[Drift], terminal: Terminal) -> None:

@@ -12,6 +12,8 @@ TOOLS: dict[Name, str] = {
     "converter": "safetensors to GGUF, LoRA adapters to and from GGUF (llama.cpp's converter, PyTorch)",
     "compressor": "safetensors to int8, w4a16, fp8 … for vLLM (llmcompressor, PyTorch)",
     "balancer": "one engine of several replicas on this machine (Envoy)",
+    "lm-eval": "tasks of `modelkit eval` by their names (lm-evaluation-harness)",
+    "inspect": "tasks of `modelkit eval` in Python files (Inspect)",
 }
 
 

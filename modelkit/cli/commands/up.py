@@ -8,14 +8,16 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelkit.cli import project
+from modelkit.cli import changing, project
 from modelkit.cli.commands import deploy
+from modelkit.cli.narrator import Narrator
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 from modelkit.runtime.service_manager import tell_ready
 
 if TYPE_CHECKING:
+    from modelkit.language.modelfile import Modelfile
     from modelkit.platforms.bundle import Bundle
     from modelkit.runtime.client import Client
 
@@ -28,9 +30,13 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     """Prepare the stage, start it behind the address; stay with it unless detached."""
     if arguments.wait and not arguments.detach:
         raise Failure("usage", "--wait goes with --detach", hint="without --detach, `up` stays anyway")
-    paths, stage = project.all_of(arguments.files), project.stage_of(arguments)
+    paths, stage = project.all_of(arguments.files), _stage(arguments)
     given = project.given(arguments, *paths)
     modelfiles = [project.load(path, terminal, given) for path in paths]
+    if arguments.dry_run:
+        return _dry(modelfiles, stage, arguments, terminal)
+    if arguments.plan:
+        changing.presume_kept(arguments.plan, Stages(modelfiles[0], arguments), stage)
     elsewhere = [path for path, modelfile in zip(paths, modelfiles, strict=True)
                  if deploy.belongs(modelfile, stage, arguments)]
     if elsewhere and len(paths) == 1:
@@ -49,6 +55,26 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         if arguments.detach:
             return _detached(client, bundles, arguments, terminal)
         return _attached(client, bundles, terminal)
+
+
+def _stage(arguments: Namespace) -> str:
+    """The stage that is meant: a kept plan says its own."""
+    if not arguments.plan:
+        return project.stage_of(arguments)
+    if arguments.dry_run or len(arguments.files or ()) > 1:
+        raise Failure("usage", "--plan is of one Modelfile, and goes without --dry-run")
+    return str(arguments.stage or changing.read(Path(arguments.plan))[1].stage)
+
+
+def _dry(modelfiles: list[Modelfile], stage: str, arguments: Namespace, terminal: Terminal) -> int:
+    """What it would do; it does nothing."""
+    found = [changing.changes_of(Stages(modelfile, arguments), stage) for modelfile in modelfiles]
+    for changes in found:
+        terminal.data(f"{changes.model} ({changes.stage}) on {changes.platform}")
+        changing.say(changes, terminal)
+    documents = [changes.as_json() for changes in found]
+    terminal.document(documents[0] if len(documents) == 1 else documents)
+    return 0
 
 
 def _detached(client: Client, bundles: list[Bundle], arguments: Namespace, terminal: Terminal) -> int:
@@ -145,32 +171,6 @@ class _Owner:
         attached.set()
         if event["event"] == "phase" and event["phase"] in ("backoff", "failed"):
             Narrator(self._terminal)(event)
-
-
-class Narrator:
-    """Says what the supervisor does, one line a step."""
-
-    def __init__(self, terminal: Terminal) -> None:
-        self._terminal, self._last = terminal, ""
-
-    def __call__(self, event: dict[str, Any]) -> None:
-        text = ""
-        if event["event"] == "phase":
-            text = f"{event['stage']}: {event['phase']}"
-            if (failure := event.get("failure")) is not None:
-                text += f": {failure['message']}"
-        elif event["event"] == "replica":
-            who = f"replica {event['replica']}" if event["replica"] else "balancer"
-            text = f"{event['stage']}: {who} {event['phase']}"
-            if (failure := event.get("failure")) is not None:
-                text += f": {failure['message']}"
-        elif event["event"] == "routed":
-            text = f"{event['stage']}: has the address"
-        elif event["event"] == "waiting":
-            text = event["reason"]
-        if text and text != self._last:
-            self._terminal.note(text)
-            self._last = text
 
 
 def _say_address(results: list[dict[str, Any]], bundles: list[Bundle], client: Client, terminal: Terminal) -> None:

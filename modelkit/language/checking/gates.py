@@ -6,7 +6,6 @@ from modelkit.language.checking.context import shown
 from modelkit.language.checking.views import Checked
 from modelkit.language.diagnostic import Note
 from modelkit.language.modelfile import Assertion, Said, Test
-from modelkit.language.parameters import PARAMETERS
 from modelkit.language.rules.meaning import GATE_WITHOUT_TESTS, TEST_CANNOT_PASS, TEST_ENDS_WITH_ANSWER
 from modelkit.language.rules.style import UNSTEADY_TEST
 
@@ -18,11 +17,12 @@ def judge_tests(checked: Checked) -> None:
         if test.turns and test.turns[-1].value.role == "assistant":
             checked.say(TEST_ENDS_WITH_ANSWER, "the conversation ends with an answer, and nobody asks for another",
                         test.turns[-1].span, hint="write what the answer should be as `EXPECT …`")
-        if test.repeat == 1 and _temperature(test, checked) > 0:
+        temperature = test.parameters.get("temperature")
+        if test.repeat == 1 and temperature is not None and float(temperature.value) > 0:
             for said in test.expectations:
                 if said.value.kind == "equals" and not said.value.negated:
                     checked.say(UNSTEADY_TEST, "the model may say this in other words on another day", said.span,
-                                hint="write `PARAMETER temperature 0` in the test")
+                                hint="take the temperature out of the test: it is then asked greedily")
     for view in checked.views:
         for gate in view.said.expectations:
             if gate.value.metric == "tests" and not checked.modelfile.tests:
@@ -37,12 +37,3 @@ def _contradictions(test: Test, checked: Checked) -> None:
         if other.value.negated != said.value.negated:
             checked.say(TEST_CANNOT_PASS, f"this `{shown(kind)}` is the opposite of another one", said.span,
                         notes=[Note("both can't be true", other.span)])
-
-
-def _temperature(test: Test, checked: Checked) -> float:
-    """The lowest that any stage asks the test's questions with."""
-    if (own := test.parameters.get("temperature")) is not None:
-        return float(own.value)
-    default = PARAMETERS["temperature"].default
-    said = (view.said.parameters.get("temperature") for view in checked.declared or checked.views)
-    return min((float(one.value if one is not None else default or 0) for one in said), default=0.0)

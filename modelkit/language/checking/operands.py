@@ -92,8 +92,9 @@ def read_unset(value: Value, context: Context) -> Unset | None:
 
 
 def read_expectation(value: Value, context: Context) -> Expectation | None:
-    """`ttft.p95 <= 500ms`."""
-    match = re.fullmatch(r"\s*(?P<metric>[^\s<>=!]*)\s*(?P<op>[<>=!]*)\s*(?P<value>.*)", value.text, re.DOTALL)
+    """`ttft.p95 <= 500ms`, `memory <= 8GB ADVISORY`."""
+    match = re.fullmatch(r"\s*(?P<metric>[^\s<>=!]*)\s*(?P<op>[<>=!]*)\s*(?P<value>.*?)"
+                         r"(?P<advisory>\s+[Aa][Dd][Vv][Ii][Ss][Oo][Rr][Yy])?\s*", value.text, re.DOTALL)
     assert match is not None  # every part of the pattern may be empty
 
     def at(group: str) -> Span:
@@ -116,8 +117,9 @@ def read_expectation(value: Value, context: Context) -> Expectation | None:
     if number is None:
         return None
     if not row.effective:
-        context.later("EXPECT", value.span)
-    return Expectation(match["metric"], op, float(number), value.text)
+        context.later(f"EXPECT {match['metric']}", value.span)
+    said = value.text[: match.start("advisory")] if match["advisory"] else value.text
+    return Expectation(match["metric"], op, float(number), said.strip(), bool(match["advisory"]))
 
 
 def read_repeat(value: Value, context: Context) -> tuple[int, int | None] | None:

@@ -58,6 +58,7 @@ SWEEP_OF_ONE = STYLE.info(
 UNSTEADY_TEST = STYLE.info(
     "unsteady-test",
     "A test wants one exact answer of a model that draws its words.",
-    why="Above temperature 0 the same question has several answers, so the test passes on some days only.",
-    help="Write `PARAMETER temperature 0` in the test, expect less than the whole answer, or let it `REPEAT n PASS m`.",
+    why="Tests are asked greedily unless they say a temperature or REPEAT. Above temperature 0 the same question has "
+        "several answers, so the test passes with some seeds only.",
+    help="Take the temperature out of the test, expect less than the whole answer, or let it `REPEAT n PASS m`.",
 )

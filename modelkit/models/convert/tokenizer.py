@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from modelkit.failure import Failure
+from modelkit.models.beginning import BEGINS, left_to_llama_cpp
 from modelkit.models.convert.pretokenizers import PRE_TOKENIZERS, PreTokenizer
 from modelkit.models.convert.sentencepiece import sentencepiece
 from modelkit.models.convert.special_tokens import crossing
@@ -120,8 +121,5 @@ def complete_chat_template(vocabulary: Vocabulary) -> str | None:
 
     llama.cpp puts the token before every rendered prompt that has none; others render the template and nothing else.
     """
-    template, bos = chat_template(vocabulary.header), vocabulary.named("bos")
-    if template is None or bos is None or not adds_bos(vocabulary):
-        return template
-    says_so = "bos_token" in template or vocabulary.tokens[bos] in template
-    return template if says_so else "{{ bos_token }}" + template
+    template = chat_template(vocabulary.header)
+    return BEGINS + template if template is not None and left_to_llama_cpp(vocabulary, template) else template

@@ -25,7 +25,7 @@ from typing import IO, Any, Literal
 from modelkit.failure import Failure
 from modelkit.models.store import Progress, quiet
 
-Name = Literal["quantizer", "converter", "compressor", "balancer"]
+Name = Literal["quantizer", "converter", "compressor", "balancer", "lm-eval", "inspect"]
 
 CHILDREN = Path(__file__).with_name("children")
 _DRIVER = CHILDREN / "driver.py"
@@ -35,6 +35,8 @@ _DEVICES = re.compile(r"(CUDA|NVIDIA|HIP|ROCR|ROCM|HSA)_\w+")
 _ALONE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "DO_NOT_TRACK": "1",
           "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "TOKENIZERS_PARALLELISM": "false",
           "PYTHONUTF8": "1", "PYTHONDONTWRITEBYTECODE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+_ONLINE = re.compile(r"(HTTPS?|ALL|NO)_PROXY|(https?|all|no)_proxy|SSL_CERT_(FILE|DIR)|REQUESTS_CA_BUNDLE|HF_\w+")
+_OFFLINE = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE")
 _NO_DEVICES = {"CUDA_VISIBLE_DEVICES": "", "HIP_VISIBLE_DEVICES": "", "ROCR_VISIBLE_DEVICES": ""}
 
 _LAST_LINES = 12
@@ -58,13 +60,19 @@ class Tool:
 
 
 def run_child(tool: Tool, script: Path, request: Mapping[str, Any], *, work: Path, on_progress: Progress = quiet,
-              devices: bool = False, threads: int | None = None) -> dict[str, Any]:
+              devices: bool = False, threads: int | None = None, online: bool = False,
+              variables: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What `main(request, say)` of `script` returns, run by the tool's Python in the folder `work`.
 
-    The child sees no network settings, no secrets and, unless `devices`, no GPU. Whatever ends this call, a Failure
-    or a KeyboardInterrupt, no process stays. Raises Failure: the child's own, or `tool-…` when it broke.
+    The child sees no network settings, no secrets and, unless `devices`, no GPU; `online` it may fetch data sets, as
+    the user's own settings say (`HF_TOKEN` and proxies among them). It sees `variables`, too. Whatever ends this call,
+    a Failure or a KeyboardInterrupt, no process stays. Raises Failure: the child's own, or `tool-…` when it broke.
     """
-    child = _Child(tool, script, work, _environment(work, devices, threads))
+    environment = _environment(work, devices, threads)
+    if online:
+        environment = {name: value for name, value in environment.items() if name not in _OFFLINE}
+        environment |= {name: value for name, value in os.environ.items() if _ONLINE.fullmatch(name)}
+    child = _Child(tool, script, work, environment | dict(variables or {}))
     try:
         return child.answer(json.dumps({"files": tool.files} | dict(request)), on_progress)
     finally:

@@ -37,6 +37,7 @@ class Exchange:
     streaming = paused = cutting = False
     gathering = False  # its body is needed whole, to know whose it is
     slot: Slot | None = None  # where it waits for an engine to wake
+    spare: tuple[Slot, bytes] | None = None  # what answers instead of a candidate, and the request's body
     _replay: list[bytes] | None = None  # what was sent, while it may have to be sent again
     _tail = b""  # a stream's last bytes
 
@@ -106,6 +107,10 @@ class Exchange:
             self.client.hold(False)
         return None
 
+    def framed(self, body: bytes) -> bytes:
+        """A whole body as the engine gets it."""
+        return b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if self.request.chunked and body else body
+
     def dispatch(self, backend: Backend) -> None:
         """Give it to an engine."""
         self.backend = backend
@@ -160,7 +165,7 @@ class Exchange:
 
     def begin(self, head: ResponseHead, body: Body | None, data: bytes) -> None:
         """The answer's head, and what came with it of the body; no `body` means that this is all of it."""
-        self._replay = None
+        self._replay = self.spare = None
         self.body, self.status, self.streaming = body, head.status, head.event_stream
         self.close = self.close or not self.complete or self.client.edge.closing or isinstance(body, UntilClose)
         request, backend = self.request, self.backend
@@ -228,6 +233,8 @@ class Exchange:
         request there would else be met by a reset. Every other one is ended by the connection's end.
         """
         if self.status == 0:
+            if self._answered_elsewhere():
+                return
             self.refuse(refusal(502, code, message))
             self.client.pump()
             return
@@ -239,6 +246,24 @@ class Exchange:
             self.client.transport.write(b"%x\r\n%b\r\n0\r\n\r\n" % (len(event), event) if ended else event)
         self.close = self.close or not ended or self.client.edge.closing
         self.finish()
+
+    def _answered_elsewhere(self) -> bool:
+        """What a candidate did not begin to answer, what serves does: no client loses a request to a trial."""
+        spare, failed = self.spare, self.backend
+        stable = spare[0].serving if spare is not None else None
+        if spare is None or failed is None or stable is None or stable is failed or self.client.edge.closing:
+            return False
+        failed.upstream.tallies.served.note(502, "engine_stopped", 0.0, None)
+        self._drop_link()
+        failed.done(self)
+        self._replay = self.spare = self.backend = None
+        self._pending = [self.framed(spare[1])]
+        self.dispatch(stable)
+        return True
+
+    def hold(self, on: bool) -> None:
+        """Whether the engine reads more slowly than the client writes."""
+        self.client.hold(on)
 
     def cut(self) -> None:
         """End this answer now; inside of a stream's chunk, as soon as that has passed."""

@@ -12,7 +12,7 @@ _HELD = 8 * 1024  # of a chunk's size line or trailers
 _HOP = frozenset({b"connection", b"keep-alive", b"proxy-authenticate", b"proxy-connection", b"te", b"trailer",
                   b"upgrade", b"transfer-encoding", b"content-length"})
 # The edge says these itself, or nobody does: there is no CORS, whatever an engine would allow.
-_REPLACED = frozenset({b"x-request-id", b"x-modelkit-version"})
+_REPLACED = frozenset({b"x-request-id", b"x-modelkit-version", b"x-modelkit-track"})
 _NO_CORS = b"access-control-"
 
 

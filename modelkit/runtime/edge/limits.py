@@ -23,6 +23,8 @@ class EdgeLimits:
     connect_seconds: float = 5.0  # to get into an engine's accept queue
     pool_seconds: float = 4.0  # an unused engine connection; the engines' own limit is 5
     pooled: int = 128  # unused engine connections that are kept
+    mirrored: int = 16  # copies of requests under way to a candidate; the next ones are left out
+    mirror_seconds: float = 600.0  # a copy whose answer takes longer counts as failed
     retry_after: int = 2  # what a 503 tells the client to wait
 
     @property

@@ -14,9 +14,10 @@ Headers = list[tuple[bytes, bytes]]
 _ONCE = frozenset({b"host", b"content-length", b"content-type", b"transfer-encoding", b"authorization", b"x-api-key",
                    b"expect", b"x-request-id"})
 # Between two neighbours only (RFC 9110, 7.6.1), and what a browser adds about itself.
+VERSION = b"x-modelkit-version"  # which side of a split to ask
 _NEVER = frozenset({b"connection", b"keep-alive", b"proxy-connection", b"proxy-authenticate", b"proxy-authorization",
                     b"te", b"trailer", b"upgrade", b"http2-settings", b"origin", b"cookie"})
-_SPECIAL = dict.fromkeys(_ONCE, True) | dict.fromkeys(_NEVER, False)
+_SPECIAL = dict.fromkeys(_ONCE, True) | dict.fromkeys((*_NEVER, VERSION), False)
 _OURS = b"x-modelkit-"
 _CONNECTION_WORDS = frozenset({b"", b"close", b"keep-alive", b"upgrade", b"http2-settings", b"te"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@,;~-]{1,128}").fullmatch
@@ -77,6 +78,11 @@ class Request:
         self.forwarded = [piece for name, value in headers
                           if (lower := name.lower()) not in words and lower not in _SPECIAL
                           and not lower.startswith(_OURS) for piece in (name, b": ", value, b"\r\n")]
+
+    def forwarded_value(self, name: bytes) -> bytes | None:
+        """The first value of a header that the engine gets too, by its name in lower case."""
+        names = self.forwarded[::4]
+        return next((self.forwarded[4 * at + 2] for at, one in enumerate(names) if one.lower() == name), None)
 
     def for_engine(self, request_id: bytes, length: int) -> bytes:
         """The head that the engine gets: our own framing and id, no keys, HEAD as GET (engines don't all know it)."""

@@ -10,10 +10,12 @@ from typing import Any
 
 from modelkit.runtime.edge.access import Access
 from modelkit.runtime.edge.client import ClientConnection
+from modelkit.runtime.edge.division import Part
 from modelkit.runtime.edge.exchange import Exchange
 from modelkit.runtime.edge.journal import Journal
 from modelkit.runtime.edge.limits import EdgeLimits
 from modelkit.runtime.edge.metrics import CONTENT_TYPE, Labels, Metrics, Series
+from modelkit.runtime.edge.mirror import mirror
 from modelkit.runtime.edge.replies import Reply, json_reply, unavailable
 from modelkit.runtime.edge.routes import HEALTH, METRICS, MODEL, MODELS, READY, Route
 from modelkit.runtime.edge.slot import Slot, asked_for, listed, ready_reply
@@ -69,13 +71,51 @@ class Edge:
         here = self._slots[slot]
         previous, here.routed, here.wake = here.routed, None, None
         if upstream is not None:
-            here.routed = self._backends.setdefault(upstream, Backend(upstream, self.limits, self.metrics))
-            here.routed.open_for(models)
+            here.routed = self._backend(upstream, models)
             here.cards = cards if cards is not None else {name: {"id": name, "object": "model"} for name in models}
         self._choose()
         if previous is not None and previous is not here.routed:
             previous.retire()
         self._go_on(here)
+
+    def split(self, upstream: Upstream | None, share: float = 0.0, *, models: frozenset[str] = frozenset(),
+              slot: str = "") -> None:
+        """From now on this share of a slot's conversations goes to `upstream`, beside what is routed; None ends it.
+
+        A request may ask for a side by `X-Modelkit-Version: candidate` or `stable`, or by a version. What a candidate
+        breaks off before it has begun to answer, what is routed answers.
+        """
+        here = self._slots[slot]
+        before, here.candidate = here.candidate, None
+        if upstream is not None:
+            here.candidate = Part(self._backend(upstream, models), share)
+        self._choose()
+        self._let_go(before)
+
+    def mirror(self, upstream: Upstream | None, share: float = 0.0, *, models: frozenset[str] = frozenset(),
+               slot: str = "") -> None:
+        """From now on copies of this share of a slot's conversations go to `upstream`, and its answers nowhere."""
+        here = self._slots[slot]
+        before, here.mirrored = here.mirrored, None
+        if upstream is not None:
+            here.mirrored = Part(self._backend(upstream, models), share)
+        self._choose()
+        if before is not None and (here.mirrored is None or here.mirrored.backend is not before.backend):
+            for shadow in tuple(before.backend.shadows):
+                shadow.cut()
+        self._let_go(before)
+
+    def _backend(self, upstream: Upstream, models: frozenset[str]) -> Backend:
+        """The one of this upstream, open for requests."""
+        backend = self._backends.setdefault(upstream, Backend(upstream, self.limits, self.metrics))
+        backend.open_for(models)
+        return backend
+
+    def _let_go(self, part: Part | None) -> None:
+        """A backend whose share has ended gets nothing new, unless it has another or serves."""
+        if part is not None and not self._is_used(part.backend):
+            part.backend.label(None)
+            part.backend.retire()
 
     def announce(self, cards: Mapping[str, Mapping[str, Any]], slot: str = "") -> None:
         """The models that a slot is to have, before it has an engine."""
@@ -130,8 +170,11 @@ class Edge:
                 self._go_on(here)
 
     def _choose(self) -> None:
-        routed = self._routed
-        self.serving = self._sole.serving if self._sole is not None and self._rejecting is None else None
+        for slot in self._slots.values():
+            slot.label()
+        routed, sole = self._routed, self._sole
+        known = sole is not None and self._rejecting is None and not sole.divided
+        self.serving = sole.serving if sole is not None and known else None
         self.version_header = routed.header if routed else b""
 
     @property
@@ -155,6 +198,8 @@ class Edge:
         await asyncio.gather(*(backend.drained(drain) for backend in self._backends.values()))
         for upstream, backend in self._backends.items():
             self.cut(upstream)
+            for shadow in tuple(backend.shadows):
+                shadow.cut()
             backend.retire()
         farewell = monotonic() + _FAREWELL_SECONDS
         while self.connections and monotonic() < farewell:  # last words may still be in the buffers
@@ -170,10 +215,11 @@ class Edge:
     def in_flight(self) -> dict[Upstream, int]:
         """How many requests each engine is working on; one that is no longer routed stays until it has none."""
         return {upstream: len(backend.exchanges) for upstream, backend in self._backends.items()
-                if backend.exchanges or self._is_routed(backend)}
+                if backend.exchanges or self._is_used(backend)}
 
-    def _is_routed(self, backend: Backend) -> bool:
-        return any(backend is slot.routed for slot in self._slots.values())
+    def _is_used(self, backend: Backend) -> bool:
+        """Whether new requests may go there."""
+        return any(backend is one for slot in self._slots.values() for one in slot.backends)
 
     # For the connections.
 
@@ -187,17 +233,25 @@ class Edge:
         if route in (MODELS, MODEL) and (slot is None or (slot.wake is not None and slot.rejecting is None)):
             exchange.reply = listed(self._slots.values(), exchange.request.path, one=route is MODEL)
             return
-        if slot is None:
-            body = exchange.gathered()
-            if body is None:
+        body = b""
+        if slot is None or slot.divided:
+            gathered = exchange.gathered()
+            if gathered is None:
                 return
+            body = gathered
+        if slot is None:
             found = asked_for(body, self._slots.values())
             if isinstance(found, Reply):
                 exchange.reply = found
                 return
             slot = found
-        if slot.serving is not None:
-            exchange.dispatch(slot.serving)
+        answers, copies = slot.sides(exchange.request, body, exchange.client.peer)
+        if answers is not None:
+            if answers is not slot.routed:
+                exchange.spare = slot, body
+            exchange.dispatch(answers)
+            if copies is not None:
+                mirror(copies, exchange.request.for_engine(exchange.id, len(body)) + exchange.framed(body))
         elif slot.wake is not None and slot.rejecting is None:
             slot.park(exchange)
         else:
@@ -242,6 +296,8 @@ class Edge:
         route = exchange.request.route.label
         counter = backend.counter(route, status) if backend is not None else (
             self.metrics.counter(Series("", "", "", route, status)))
+        if exchange.backend is not None:
+            exchange.backend.upstream.tallies.served.note(status, exchange.outcome, took, first)
         counter.answered(took if exchange.backend is not None else None, first)
         if exchange.outcome in _BROKEN:
             self.metrics.broken(exchange.outcome)
@@ -254,6 +310,6 @@ class Edge:
             connection.sweep(now)
         for upstream, backend in tuple(self._backends.items()):
             backend.sweep(now)
-            if not backend.exchanges and not self._is_routed(backend):
+            if not (backend.exchanges or backend.shadows or self._is_used(backend)):
                 del self._backends[upstream]
         self._sweeping = asyncio.get_running_loop().call_later(self.limits.tick, self._sweep)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from modelkit.runtime.edge.division import Part, who
 from modelkit.runtime.edge.replies import Reply, json_reply, unavailable
+from modelkit.runtime.edge.request import VERSION, Request
 
 if TYPE_CHECKING:
     from modelkit.contract.errors import ContractError
@@ -18,15 +20,25 @@ _MODELS = b"/v1/models/"
 _SOON = 2  # seconds, to come again after
 
 
+class Sides(NamedTuple):
+    """Who answers a request, if anybody does, and who gets a copy of it."""
+
+    answers: Backend | None
+    copies: Backend | None = None
+
+
 class Slot:
     """At most one backend, for the models of `cards` (as `/v1/models` shows them, by name).
 
-    With `wake` there is none, but there will be: requests wait, and each of them has `wake` called.
+    Beside it a `candidate` may answer a part of the conversations, and copies of a part may go to `mirrored`. With
+    `wake` there is none, but there will be: requests wait, and each of them has `wake` called.
     """
 
     def __init__(self) -> None:
         self.routed: Backend | None = None
         self.cards: Mapping[str, Mapping[str, Any]] = {}
+        self.candidate: Part | None = None
+        self.mirrored: Part | None = None
         self.rejecting: str | None = None
         self.wake: Callable[[], None] | None = None
         self.waiting: dict[Exchange, None] = {}
@@ -34,6 +46,44 @@ class Slot:
     @property
     def serving(self) -> Backend | None:
         return self.routed if self.rejecting is None else None
+
+    @property
+    def backends(self) -> Iterator[Backend]:
+        """Where new requests may go."""
+        if self.routed is not None:
+            yield self.routed
+        for part in (self.candidate, self.mirrored):
+            if part is not None:
+                yield part.backend
+
+    @property
+    def divided(self) -> bool:
+        """Whether a request must be looked at, to know where it goes."""
+        return self.candidate is not None or self.mirrored is not None
+
+    def sides(self, request: Request, body: bytes, peer: str) -> Sides:
+        """Where one request goes, whose body is here."""
+        stable, candidate = self.serving, self.candidate
+        if not self.divided or self.rejecting is not None:
+            return Sides(stable)
+        said = request.fields.get(VERSION, b"").strip().lower()
+        if candidate is not None and said in (b"candidate", candidate.version):
+            return Sides(candidate.backend)
+        if request.method != b"POST":
+            return Sides(stable)
+        whose = who(request, body, peer)
+        named = said == b"stable" or (stable is not None and said == stable.upstream.version.encode())
+        if candidate is not None and not named and candidate.takes(whose):
+            return Sides(candidate.backend)
+        mirrored = self.mirrored
+        return Sides(stable, mirrored.backend if stable is not None and mirrored and mirrored.takes(whose) else None)
+
+    def label(self) -> None:
+        """Let answers say on which side of a split they were made."""
+        if self.routed is not None:
+            self.routed.label(b"stable" if self.candidate is not None else None)
+        if self.candidate is not None:
+            self.candidate.backend.label(b"candidate")
 
     @property
     def available(self) -> bool:

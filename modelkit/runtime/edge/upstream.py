@@ -5,28 +5,35 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from modelkit.runtime.edge.framing import KNOWN_HEADS, BadResponse, Body, Chunked, ResponseHead, UntilClose, read_head
 from modelkit.runtime.edge.limits import EdgeLimits
 from modelkit.runtime.edge.metrics import Counter, Metrics, Series
+from modelkit.runtime.tally import Tallies
 
 if TYPE_CHECKING:
+    from modelkit.runtime.edge.asker import Asker
     from modelkit.runtime.edge.exchange import Exchange
+    from modelkit.runtime.edge.mirror import Shadow
 
 _HEAD_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True)
 class Upstream:
-    """One running engine: HTTP on a Unix socket. `version` is the 12-hex digest of what it runs."""
+    """One running engine: HTTP on a Unix socket. `version` is the 12-hex digest of what it runs.
+
+    `tallies` are its generation's: they go on when that has another socket.
+    """
 
     socket_path: str
     version: str
     stage: str
     engine: str
+    tallies: Tallies = field(default_factory=Tallies, compare=False, repr=False)
 
 
 class Backend:
@@ -36,9 +43,10 @@ class Backend:
         self.upstream = upstream
         self._model = ""
         self.exchanges: set[Exchange] = set()
-        self.header = b"X-Modelkit-Version: %b\r\n" % upstream.version.encode()
+        self.shadows: set[Shadow] = set()  # copies of requests, which no client waits for
+        self.label(None)
         self.words = f'"stage":{json.dumps(upstream.stage)},"version":{json.dumps(upstream.version)}'  # for the log
-        self._limits = limits
+        self.limits = limits
         self._idle: list[Link] = []
         self._retired = False
         self._emptied: asyncio.Event | None = None
@@ -52,6 +60,12 @@ class Backend:
         """What the edge says of it."""
         upstream = self.upstream
         return {"stage": upstream.stage, "version": upstream.version, "engine": upstream.engine}
+
+    def label(self, track: bytes | None) -> None:
+        """What answers say of who gave them: the version, and in a split whether that is `stable` or `candidate`."""
+        self.header = b"X-Modelkit-Version: %b\r\n" % self.upstream.version.encode()
+        if track is not None:
+            self.header += b"X-Modelkit-Track: %b\r\n" % track
 
     def counter(self, route: str, status: int) -> Counter:
         """Where an answer is counted."""
@@ -71,7 +85,7 @@ class Backend:
         return None
 
     def give_back(self, link: Link) -> None:
-        if self._retired or len(self._idle) >= self._limits.pooled:
+        if self._retired or len(self._idle) >= self.limits.pooled:
             link.transport.close()
             return
         link.idle_since = self._now
@@ -101,7 +115,7 @@ class Backend:
     async def _enter(self, opened: socket.socket) -> None:
         # A full accept queue refuses at once on a Unix socket (EAGAIN), and some engines' queues hold five; the
         # event loops take that for an error or, worse, for a connection.
-        give_up, pause = monotonic() + self._limits.connect_seconds, 0.001
+        give_up, pause = monotonic() + self.limits.connect_seconds, 0.001
         while True:
             try:
                 opened.connect(self.upstream.socket_path)
@@ -149,7 +163,10 @@ class Backend:
     def sweep(self, now: float) -> None:
         """Close connections that waited for so long that the engine may be about to."""
         self._now = now
-        while self._idle and now - self._idle[0].idle_since > self._limits.pool_seconds:
+        for shadow in tuple(self.shadows):
+            if now - shadow.started > self.limits.mirror_seconds:
+                shadow.expire()
+        while self._idle and now - self._idle[0].idle_since > self.limits.pool_seconds:
             self._idle.pop(0).transport.close()
 
 
@@ -166,7 +183,7 @@ class Link(asyncio.Protocol):
         self.fresh = True  # did not wait in the pool
         self.idle_since = 0.0
         self.blocked = False  # the engine reads more slowly than the client writes
-        self.exchange: Exchange | None = None
+        self.exchange: Asker | None = None
         self.body: Body | None = None  # of the answer, once its head is here
         self._reusable = False
         self._head = b""
@@ -196,7 +213,7 @@ class Link(asyncio.Protocol):
         elif exchange.cutting:
             exchange.cut()
 
-    def _read_head(self, exchange: Exchange, data: bytes) -> None:
+    def _read_head(self, exchange: Asker, data: bytes) -> None:
         data = self._head + data if self._head else data
         while (end := data.find(b"\r\n\r\n")) >= 0:
             start, data = data[:end], data[end + 4:]
@@ -212,7 +229,7 @@ class Link(asyncio.Protocol):
         self._head = data
         exchange.answering()
 
-    def _begin(self, exchange: Exchange, head: ResponseHead, data: bytes) -> None:
+    def _begin(self, exchange: Asker, head: ResponseHead, data: bytes) -> None:
         self._reusable = head.keep_alive
         if head.length == len(data) and not head.chunked and not head.empty:  # a small answer, in one piece
             exchange.begin(head, None, data)
@@ -224,7 +241,7 @@ class Link(asyncio.Protocol):
         if body.complete:
             self._complete(exchange, end == len(data))
 
-    def _complete(self, exchange: Exchange, nothing_more: bool) -> None:
+    def _complete(self, exchange: Asker, nothing_more: bool) -> None:
         reusable = self._reusable and nothing_more and exchange.complete
         self.release()
         if reusable:
@@ -233,7 +250,7 @@ class Link(asyncio.Protocol):
             self.transport.close()
         exchange.finish()
 
-    def _fault(self, exchange: Exchange, error: BadResponse) -> None:
+    def _fault(self, exchange: Asker, error: BadResponse) -> None:
         self.release()
         self.transport.abort()
         exchange.fail("bad_engine_response", f"the engine's answer was not HTTP: {error}")
@@ -250,12 +267,12 @@ class Link(asyncio.Protocol):
     def pause_writing(self) -> None:
         self.blocked = True
         if self.exchange is not None:
-            self.exchange.client.hold(True)
+            self.exchange.hold(True)
 
     def resume_writing(self) -> None:
         self.blocked = False
         if self.exchange is not None:
-            self.exchange.client.hold(False)
+            self.exchange.hold(False)
 
     def connection_lost(self, exc: Exception | None) -> None:
         exchange, body = self.exchange, self.body

@@ -1,8 +1,8 @@
-"""Renders one conversation: `python -I render_child.py`, run by `templates.rendering` and never imported.
+"""Renders conversations: `python -I render_child.py`, run by `templates.rendering` and never imported.
 
-A request as JSON on stdin (`template`, `tokens`, `request`, and the limits `seconds`, `memory`, `output`), one JSON
-object on stdout: `prompt`, or `refused` with the reason. A template is a stranger's program: beneath Jinja's sandbox
-and our own limits, the system ends this process when it takes too much time, memory or output.
+A request as JSON on stdin (`template`, `tokens`, `requests`, and the limits `seconds`, `memory`, `output`), one JSON
+list on stdout with an object for each: `prompt`, or `refused` with the reason. A template is a stranger's program:
+beneath Jinja's sandbox and our own limits, the system ends this process when it takes too much time, memory or output.
 """
 
 from __future__ import annotations
@@ -28,23 +28,30 @@ def main() -> None:
     _limit(resource.RLIMIT_CPU, spent + request["seconds"])
     _limit(resource.RLIMIT_AS, request["memory"])
     _limit(resource.RLIMIT_FSIZE, request["output"])
-    said = request["request"]
+    refused = ContractError, ValueError, MemoryError, RecursionError
+    answers: list[dict[str, str]] = []
     try:
         template = Template(request["template"], request["tokens"])
-        messages, _ = conversation.conversation(said["messages"], template.content_format)
-        prompt = template.render(
-            messages, tools=conversation.tools(said.get("tools")), variables=conversation.variables(said),
-            add_generation_prompt=said.get("add_generation_prompt", True))
-        answer = {"prompt": prompt}
-    except ContractError as error:
-        answer = {"refused": error.message}
-    except ValueError as error:
-        answer = {"refused": str(error)}
-    except (MemoryError, RecursionError):
-        answer = {"refused": "the chat template takes more memory than a prompt can"}
-    json.dump(answer, sys.stdout)
+    except refused as error:
+        answers = [{"refused": _reason(error)}] * len(request["requests"])
+    else:
+        for said in request["requests"]:
+            try:
+                messages, _ = conversation.conversation(said["messages"], template.content_format)
+                answers.append({"prompt": template.render(
+                    messages, tools=conversation.tools(said.get("tools")), variables=conversation.variables(said),
+                    add_generation_prompt=said.get("add_generation_prompt", True))})
+            except refused as error:
+                answers.append({"refused": _reason(error)})
+    json.dump(answers, sys.stdout)
     sys.stdout.flush()
     os._exit(0)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, (MemoryError, RecursionError)):
+        return "the chat template takes more memory than a prompt can"
+    return str(getattr(error, "message", error))
 
 
 def _limit(kind: int, most: int) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
+from modelkit.cli.documents import DOCUMENTS, schema
 from modelkit.cli.main import main
 
 Run = Callable[..., tuple[int, str, str]]
@@ -27,6 +32,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
             code = left.code if isinstance(left.code, int) else 1
         out, err = capsys.readouterr()
         assert "Traceback" not in err
+        if "--json" in words and words[0] in DOCUMENTS and out:
+            presume_documented(words[0], json.loads(out))
         return code, out, err
 
     return run
@@ -34,3 +41,15 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def write(text: str, name: str = "Modelfile") -> None:
     Path(name).write_text(text, "utf-8")
+
+
+@cache
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(schema(name))
+
+
+def presume_documented(command: str, document: Any) -> None:
+    """What a command prints with `--json` is what its published schema says."""
+    failed = isinstance(document, dict) and "error" in document
+    faults = [error.message[:300] for error in validator("error" if failed else command).iter_errors(document)]
+    assert faults == [], f"`{command} --json` is not as documented: {json.dumps(document)[:300]}"

@@ -10,7 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from modelkit.cli.stages import Stages, presume_policies
+from modelkit.cli.policies import presume_policies
+from modelkit.cli.stages import Stages
 from modelkit.failure import Failure
 from modelkit.language.check import compile_source
 from modelkit.language.source import Source

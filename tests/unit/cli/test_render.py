@@ -74,3 +74,13 @@ def test_the_tokens_of_the_models_own_tokenizer(run: Run) -> None:
     assert said["prompt"] == "<|user|> the test\n" and said["count"] == len(said["tokens"]) > 3
     assert "".join(one["text"] for one in said["tokens"]) == said["prompt"]
     assert run("render", "-p", "the test", "--tokens")[1].startswith("ID")
+
+
+@pytest.mark.parametrize(("pre", "begins"), [("llama-bpe", True), ("smollm", False)])
+def test_every_engine_begins_a_prompt_of_a_gguf_alike(run: Run, pre: str, begins: bool) -> None:
+    """Its template writes no BOS; the tokenizer of the first one begins texts with it."""
+    small_model(Path("model.gguf"), pre=pre)
+    write("FROM ./model.gguf\n")
+    found = {stage: json.loads(run("render", "-s", stage, "-p", "hi", "--json")[1])["prompt"]
+             for stage in ("dev", "prod")}
+    assert found == dict.fromkeys(("dev", "prod"), "<|im_start|>hi" if begins else "hi")

@@ -20,7 +20,7 @@ from pre_commit.clientlib import load_manifest
 ROOT = Path(__file__).parents[3]
 HOOKS = {hook["id"]: hook for hook in load_manifest(str(ROOT / ".pre-commit-hooks.yaml"))}
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text("utf-8"))
-INSTALL, CHECK = ACTION["runs"]["steps"]
+INSTALL, CHECK, STAGES, COMMENT = ACTION["runs"]["steps"]
 PATH = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 GOOD = "FROM llama3.2:3b\n"
 LOOSE = "FROM llama3.2:3b\nparameter stop a\nPARAMETER num_ctx   4096\n"
@@ -100,22 +100,24 @@ def test_the_action_is_one_by_githubs_schema() -> None:
 def test_what_users_say_reaches_the_shell_as_variables_only() -> None:
     for step in ACTION["runs"]["steps"]:
         assert "${{" not in step["run"]
-    used = {re.sub(r"\$\{\{ inputs\.(\w+) \}\}", r"\1", value) for value in CHECK["env"].values()}
-    assert used == set(ACTION["inputs"])
+    said = " ".join(f"{step.get('if', '')} {' '.join(step['env'].values())}" for step in ACTION["runs"]["steps"])
+    assert set(re.findall(r"inputs\.(\w+)", said)) == set(ACTION["inputs"])
 
 
-def act(repository: Path, home: Path, **inputs: Any) -> tuple[int, str]:
-    """The action's second step, in the shell that GitHub gives it."""
+def act(repository: Path, home: Path, step: dict[str, Any] = CHECK, **inputs: Any) -> tuple[int, str]:
+    """A step of the action, in the shell that GitHub gives it; the second, if no other is named."""
     program = home / "modelkit" / "bin" / "modelkit"
     program.parent.mkdir(parents=True, exist_ok=True)
     if not program.exists():
         program.write_text(f'#!/bin/sh\nexec {sys.executable} -m modelkit "$@"\n')
         program.chmod(0o755)
     said = {name: row["default"] for name, row in ACTION["inputs"].items()} | inputs
-    environment = {name: said[value.split(".")[1].split(" ")[0]] for name, value in CHECK["env"].items()}
-    done = subprocess.run(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", CHECK["run"]], cwd=repository,
+    environment = {name: re.sub(r"\$\{\{ inputs\.(\w+) \}\}", lambda found: said[found[1]], value)
+                   for name, value in step["env"].items()}
+    done = subprocess.run(["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]], cwd=repository,
                           capture_output=True, text=True, timeout=120, check=False,
-                          env=os.environ | {"RUNNER_TEMP": str(home)} | environment)
+                          env=os.environ | {"RUNNER_TEMP": str(home), "PATH": f"{home / 'bin'}{os.pathsep}{PATH}",
+                                            "MODELKIT_HOME": str(home / "state")} | environment)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -124,6 +126,7 @@ def test_the_action_checks_every_modelfile_that_git_tracks(repository: Path, tmp
     git(repository, "add", "--", "-x.modelfile")
     code, said = act(repository, tmp_path)
     assert code == 1, said
+    assert (tmp_path / "modelfiles").read_text().count("\0") == 4
     assert "4 files checked" in said and "+PARAMETER num_ctx 4096" in said and "nonsense" not in said
     assert act(repository, tmp_path, format="false")[0] == 0
 
@@ -152,3 +155,58 @@ def test_a_repository_without_modelfiles_is_fine(tmp_path: Path) -> None:
     folder.mkdir()
     git(folder, "init", "-q")
     assert act(folder, tmp_path) == (0, "there is no Modelfile here\n")
+    assert (tmp_path / "modelfiles").read_text() == ""
+
+
+def commit(folder: Path) -> str:
+    git(folder, "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "one")
+    return subprocess.run(["git", "rev-parse", "HEAD"], cwd=folder, check=True, capture_output=True, text=True,
+                          timeout=60).stdout.strip()
+
+
+def test_the_action_says_what_stages_would_run_otherwise(repository: Path, tmp_path: Path) -> None:
+    base, comment = commit(repository), tmp_path / "modelkit-ci.md"
+    (repository / "Modelfile").write_text(f"{GOOD}PARAMETER num_ctx 2048\n")
+    (repository / "Modelfile.lock").unlink()
+    (tmp_path / "modelfiles").write_text("Modelfile\0")  # as the step before leaves it
+    files = {"base": base}
+    code, said = act(repository, tmp_path, STAGES, **files)
+    assert code == 0, said
+    text = comment.read_text()
+    assert text.startswith("<!-- modelkit-ci -->") and f"against `{base}`" in text and "`num_ctx`" in text
+
+    (repository / "Modelfile").write_text(WRONG)
+    assert act(repository, tmp_path, STAGES, **files)[0] == 1
+    assert "temprature" in comment.read_text()
+
+
+def test_a_base_that_is_not_here_is_said_and_layout_is_left_to_who_wants_it(repository: Path, tmp_path: Path) -> None:
+    (repository / "Modelfile.lock").unlink()
+    (repository / "Modelfile").write_text(LOOSE)
+    (tmp_path / "modelfiles").write_text("Modelfile\0")
+    code, said = act(repository, tmp_path, STAGES, base="1" * 40, format="false")
+    assert code == 0 and f"::warning::there is no commit {'1' * 40} here" in said
+
+
+def test_without_modelfiles_there_is_nothing_to_plan_or_say(tmp_path: Path) -> None:
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    git(folder, "init", "-q")
+    assert [act(folder, tmp_path, step)[0] for step in (CHECK, STAGES, COMMENT)] == [0, 0, 0]
+    assert not (tmp_path / "modelkit-ci.md").exists()
+
+
+@pytest.mark.parametrize(("there", "asked"), [
+    ("", "api --silent repos/x/issues/7/comments -F body=@"),
+    ("5\n9", "api --silent -X PATCH repos/x/issues/comments/9 -F body=@")])
+def test_there_is_one_comment(tmp_path: Path, there: str, asked: str) -> None:
+    gh = tmp_path / "bin" / "gh"
+    gh.parent.mkdir()
+    gh.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/calls\n'
+                  f'case "$*" in *--jq*) printf "{there}";; esac\n')
+    gh.chmod(0o755)
+    (tmp_path / "modelkit-ci.md").write_text("text")
+    step = COMMENT | {"env": {"COMMENTS": "repos/x/issues/7/comments", "COMMENT": "repos/x/issues/comments"}}
+    code, said = act(tmp_path, tmp_path, step)
+    assert code == 0, said
+    assert (tmp_path / "calls").read_text().splitlines()[-1] == f"{asked}{tmp_path}/modelkit-ci.md"

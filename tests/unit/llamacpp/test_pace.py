@@ -33,6 +33,14 @@ def test_a_slower_prompt_counts_at_once() -> None:
     assert pace.prompt_tokens(5) <= before // 2 + 5
 
 
+def test_what_a_step_costs_by_itself_in_tokens() -> None:
+    pace = Pace(512)
+    assert pace.step_tokens() == float("inf")
+    for drawn in (1, 4, 8, 4) * 5:
+        pace.observe(0.04 + 0.01 * drawn, drawn, 0)
+    assert pace.step_tokens() == pytest.approx(4)
+
+
 def test_one_slow_step_is_forgotten_by_the_next() -> None:
     pace = Pace(512)
     before = worked(pace, 0.005)

@@ -25,6 +25,11 @@ def computed(prefixes: Prefixes, memory: FakeMemory, tokens: list[int], adapter:
     return slot
 
 
+def grown(prefixes: Prefixes, memory: FakeMemory, slot: Slot, tokens: list[int]) -> None:
+    memory.sequences[slot.id].extend((token, object()) for token in tokens)
+    prefixes.grow(slot, tokens)
+
+
 @pytest.mark.parametrize(("one", "other", "alike"), [
     ([], [], 0), ([1], [], 0), ([1], [1], 1), ([1, 2, 3], [1, 2], 2), ([2], [1], 0),
     (list(range(99)), [*range(50), 0], 50),
@@ -130,6 +135,22 @@ def test_who_is_alone_lies_where_it_would_in_an_empty_cache() -> None:
     prefixes.close(first)
     assert prefixes.alone(*prefixes.match([5, 6, 9], None, 3)) == (first, 2)
     assert (first.tokens, prefixes.cells.used, memory.cells) == ([5, 6], 2, 2)
+
+
+def test_what_was_computed_alone_keeps_its_place_when_others_come() -> None:
+    prefixes, memory = room()
+    one = computed(prefixes, memory, [1, 2, 3])
+    other = computed(prefixes, memory, [1, 2, 8, 8])
+    grown(prefixes, memory, one, [4, 5])
+    prefixes.close(one)
+    prefixes.close(other)
+    assert prefixes.match([1, 2, 8, 8, 7], None, 3) == (other, 4)
+    slot, shared = prefixes.alone(other, 4)
+    assert slot is not None and (slot.tokens, shared, prefixes.cells.used) == ([1, 2], 2, 2)
+    again = prefixes.open(None, 3, slot, shared)
+    assert again is slot and again.first
+    grown(prefixes, memory, again, [6])
+    assert again.lone == 3
 
 
 def test_what_is_long_is_kept_for_who_is_alone() -> None:

@@ -25,8 +25,13 @@ CONTEXT_LENGTH = 200
 class Patient(Pace):
     """Times of this machine say nothing about a model that takes none."""
 
+    a_step = float("inf")  # tokens
+
     def pays(self, guesses: int, expected: float, batch: int) -> bool:
         return True
+
+    def step_tokens(self) -> float:
+        return self.a_step
 
 
 class Bench:
@@ -200,6 +205,21 @@ def test_who_begins_alike_waits_for_the_one_who_computes_it() -> None:
     bench.run()
     assert bench.scheduler.counts.prompt_tokens <= 151
     assert bench.answers == {(last, 0): alone([*shared, last], 10) for last in range(4)}
+
+
+@pytest.mark.parametrize(("a_step", "length", "computed"), [
+    (8.0, 30, 30 + 10 + 10),  # the others' 20 first tokens are there one step later
+    (20.0, 30, 3 * 30), (float("inf"), 30, 3 * 30),  # a step takes as long as they do
+    (8.0, 150, 3 * 150),  # the first one needs many steps
+])
+def test_a_step_is_waited_for_where_it_costs_less_than_what_is_shared(a_step: float, length: int, computed: int,
+                                                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Patient, "a_step", a_step)
+    bench, shared = Bench(FakeContext(batch_tokens=512, tokens=512)), prompt_of(20)
+    for last in range(3):
+        bench.add([*shared, 50 + last, *prompt_of(length - 21, last)], 1)
+    bench.run()
+    assert bench.scheduler.counts.prompt_tokens == computed
 
 
 def test_the_oldest_is_never_put_off_and_all_come_to_an_end() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from modelkit.contract.effective import template_digest
 from modelkit.contract.profile import Profile
 from modelkit.failure import Failure
 from modelkit.language.check import compile_source
@@ -225,6 +226,18 @@ def test_a_go_template_is_the_plans_as_jinja() -> None:
 def test_a_go_templates_prompt_begins_as_the_tokenizer_would_begin_it_once() -> None:
     assert begun(True) == "<s>Q: why? A: " and begun(False) == "Q: why? A: "
     assert begun(True, "<s>Q: {{ .Prompt }} A: ") == "<s>Q: why? A: "
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_a_template_that_leaves_bos_to_llama_cpp_is_given_with_it_to_every_engine(stage: str) -> None:
+    own = replace(model(512), chat_template="{{ messages }}", bos="<s>", adds_bos=True)
+    assert plan("FROM ./m.gguf\n", stage, known=facts(model=own)).chat_template is None  # a folder's: nobody adds it
+    given = plan("FROM ./m.gguf\n", stage, known=facts(model=replace(own, leaves_bos=True)))
+    assert given.chat_template == "{{ bos_token }}{{ messages }}"
+    assert given.template_digest == template_digest(given.chat_template)
+    said = plan('FROM ./m.gguf\nTEMPLATE """{% for m in messages %}{% endfor %}"""\n', stage,
+                known=facts(model=replace(own, leaves_bos=True)))
+    assert said.chat_template == "{% for m in messages %}{% endfor %}"
 
 
 def test_the_bases_go_template_is_used_where_its_model_has_no_jinja() -> None:

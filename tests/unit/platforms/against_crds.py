@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from tests.unit.platforms.promoted import promoted
 from tests.unit.platforms.shapes import Schema, faults
 from tests.unit.platforms.written import every, objects
 
@@ -50,7 +51,7 @@ def strict(schema: Any) -> Any:
 
 def main(folder: str) -> int:
     known, seen, wrong = definitions(Path(folder)), set(), 0
-    for name, manifests in every():
+    for name, manifests in (*every(), *promoted()):
         for path, one in objects(manifests).items():
             kind = (one["apiVersion"], one["kind"])
             if kind not in known:

@@ -8,6 +8,7 @@ closed: an unknown field, a wrong type or a missing requirement fails. The facts
   gateway-api                          HTTPRoute v1, config/crd/standard
   keda                                 ScaledObject v1alpha1, config/crd/bases
   prometheus-operator                  ServiceMonitor v1, PrometheusRule v1
+  argo-rollouts                        Rollout and AnalysisTemplate v1alpha1, manifests/crds of commit 9f8d111d (1.9)
   production-stack                     helm/values.yaml and templates of chart 0.1.12, commit a6c01db0
 `python -m tests.unit.platforms.against_crds FOLDER` holds the same output against the definitions themselves.
 """
@@ -87,9 +88,19 @@ SHAPES: dict[tuple[str, str], Schema] = {(schema["properties"]["apiVersion"]["co
             backendRefs=some(closed("name", **_REFERENCE)), timeouts=closed(
                 request=text(r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"),
                 backendRequest=text(r"^([0-9]{1,5}(h|m|s|ms)){1,4}$"))), 16))),
+    kind("argoproj.io/v1alpha1", "Rollout", closed(
+        "selector template strategy", replicas=whole(0), revisionHistoryLimit=whole(0),
+        progressDeadlineSeconds=whole(1), selector=closed("matchLabels", matchLabels=LABELS), template=POD_PART,
+        strategy=closed("blueGreen", blueGreen=closed(
+            "activeService previewService", activeService=NAME, previewService=NAME, autoPromotionEnabled=YES,
+            scaleDownDelaySeconds=whole(30), prePromotionAnalysis=closed("templates", templates=some(closed(
+                "templateName", templateName=NAME))))))),
+    kind("argoproj.io/v1alpha1", "AnalysisTemplate", closed("metrics", metrics=some(closed(
+        "name provider", name=NAME, failureLimit=whole(0), provider=closed("job", job=closed(
+            "spec", spec=POD_PART)))))),
     kind("keda.sh/v1alpha1", "ScaledObject", closed(
-        "scaleTargetRef triggers", scaleTargetRef=closed("name", name=NAME), minReplicaCount=whole(0),
-        maxReplicaCount=whole(1), **_KEDA)),
+        "scaleTargetRef triggers", scaleTargetRef=closed("name", name=NAME, kind=text(), apiVersion=text()),
+        minReplicaCount=whole(0), maxReplicaCount=whole(1), **_KEDA)),
     kind("monitoring.coreos.com/v1", "ServiceMonitor", closed(
         "selector endpoints", selector=closed(matchLabels=LABELS), endpoints=some(closed(
             port=text(), path=text("^/"), interval=text(r"^\d+s$"))))),

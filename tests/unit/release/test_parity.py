@@ -47,3 +47,15 @@ def test_shipped_conversations_are_many_and_hard() -> None:
     text = "".join(str(c.messages) for c in shipped)
     for hard in ("½", "<|im_end|>", "developer", "e\u0301", "\u200d"):
         assert hard in text or ascii(hard)[1:-1] in text
+
+
+def test_how_tokens_are_written_is_no_difference_of_tokenizers() -> None:
+    """One side writes its pieces (`Ċ`), the other only spells them: the cause is in the prompt."""
+    def spell(ids: Sequence[int]) -> str:
+        return "".join("\n" if one == 9 else chr(96 + one) for one in ids)
+
+    def left(_: Conversation) -> Rendering:
+        return Rendering((1, 2, 9, 3), spell, ("a", "b", "Ċ", "c"))
+
+    report = compare(ONE, left, lambda _: Rendering((1, 2, 9, 3, 5, 6), spell))
+    assert [one.cause.kind for one in report.causes] == ["template"]

@@ -75,11 +75,11 @@ def test_actor_and_commit_come_from_git(tmp_path: Path) -> None:
     (tmp_path / "Modelfile").write_text("FROM x\n")
     git("add", "Modelfile")
     git("commit", "-qm", "one")
-    actor, state = records.actor_and_git(tmp_path)
+    actor, state = records.actor_and_git(tmp_path, {})
     assert (actor.name, actor.email, actor.source) == ("Ada", "ada@example.org", "git")
     assert state is not None
     assert state.commit is not None
     assert len(state.commit) == 40
     assert not state.dirty
     (tmp_path / "Modelfile").write_text("FROM y\n")
-    assert records.actor_and_git(tmp_path)[1] == records.Git(commit=state.commit, dirty=True)
+    assert records.actor_and_git(tmp_path, {})[1] == records.Git(commit=state.commit, dirty=True)

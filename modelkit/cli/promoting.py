@@ -80,8 +80,8 @@ def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int | None:
 
 
 def say_gates(gates: tuple[Gate, ...], terminal: Terminal) -> None:
-    """One line each."""
-    width = max((len(one.id) for one in gates), default=0)
+    """One line each, as wide as the lines of the record and of the way back behind them."""
+    width = max(7, *(len(one.id) for one in gates), 0)
     for one in gates:
         advisory = "" if one.required else " (advisory)"
         terminal.data(f"  {one.id:<{width}}  {one.verdict}{advisory}{_seen(one)}")

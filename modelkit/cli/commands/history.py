@@ -179,8 +179,8 @@ def _say(stage: str, verified: Verified, problems: tuple[Problem, ...], terminal
         if verified.signed else ", none of them signed: names are claims"
     if not problems:
         records = f"{verified.records} {'record' if verified.records == 1 else 'records'}"
-        terminal.data(f"stage {stage}: {records} and {verified.evidence} pieces of evidence are as they were written"
-                      f"{signed}")
+        pieces = f"{verified.evidence} {'piece' if verified.evidence == 1 else 'pieces'}"
+        terminal.data(f"stage {stage}: {records} and {pieces} of evidence are as they were written{signed}")
         return
     terminal.data(f"stage {stage}: {len(problems)} {'problem' if len(problems) == 1 else 'problems'}")
     for one in problems:

@@ -170,10 +170,17 @@ class _Promoting:
                            f"{self.address.base_url}")
         say_gates(done.gates, self.terminal)
         self.terminal.data(f"  record   {done.record.path}")
-        if self.history.live is not None:
-            warm = done.warm and done.before is not None and done.before.stage == plan.stage
-            how = f"at once for {done.warm:g} s" if warm else "it starts anew"
-            self.terminal.data(f"  back     modelkit rollback {plan.stage} --reason …   ({how})")
+        if back := self._back(done):
+            self.terminal.data(f"  back     {back}")
+
+    def _back(self, done: Done) -> str | None:
+        """The command that undoes it, if there is one."""
+        stage, live = self.target.plan.stage, self.history.live
+        before = done.before.stage if done.before is not None else None
+        soon = f"at once for {done.warm:g} s" if done.warm else "it starts anew"
+        if live is not None and live.record.subject is not None and live.record.subject.ir != self.subject.ir:
+            return f"modelkit rollback {stage} --reason …   ({soon if before == stage else 'it starts anew'})"
+        return f"modelkit promote {stage} {before}   ({soon})" if before not in (None, stage) else None
 
 
 def said_of(found: Room) -> str:

@@ -37,8 +37,10 @@ def way_back(history: History, to: str | None, journal: Journal, store: Store, *
     now = serving or _ir(live)
     entry = _named(history, to) if to else _before(history, now, kept_out)
     if entry is None:
+        source = live.record.from_
         raise Failure("nothing-before", f"before what is live in stage `{stage}` there was nothing to go back to",
-                      hint="`modelkit history` lists its records, `--to RECORD` names one")
+                      hint=f"`modelkit promote {stage} {source}` gives the address back to stage `{source}`; `modelkit "
+                           "history` lists the records, `--to RECORD` names one")
     bundle = journal.kept(entry.id)
     gone = "this machine never started it" if bundle is None else missing(bundle, store)
     if bundle is None or gone:

@@ -72,8 +72,8 @@ class Bench:
 
 
 def parity(compared: int = 42, *different: str) -> Callable[[], ParityReport]:
-    differences = tuple(Difference(one, 3, "Hi", "'a' (token 1)", "'b' (token 2)", 9, 9, (Cause("bos-missing", "left"),))
-                        for one in different)
+    causes = (Cause("bos-missing", "left"),)
+    differences = tuple(Difference(one, 3, "Hi", "'a' (token 1)", "'b' (token 2)", 9, 9, causes) for one in different)
     return lambda: ParityReport(compared, 1000, differences)
 
 

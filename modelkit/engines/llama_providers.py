@@ -25,7 +25,7 @@ from modelkit.llamacpp.config import KNOWN
 from modelkit.planning.forms import OWN
 from modelkit.planning.plan import Engine
 
-NEEDS = ("llguidance", "starlette", "uvicorn", "uvloop", "httptools", "pydantic", "jinja2", "numpy")
+NEEDS = ("llguidance", "fastapi", "uvicorn", "uvloop", "httptools", "pydantic", "jinja2", "numpy")
 """What our engine imports beside llama_cpp."""
 
 EXTRA = "pip install 'modelkit-llm[llama-cpp-python]'"

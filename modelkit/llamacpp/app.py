@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from starlette.applications import Starlette
+from fastapi import FastAPI
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
@@ -51,14 +51,14 @@ class Chat(tokens.Conversations, Protocol):
 
 
 def application(engine: Running, chat: Chat | None, config: Config, profile: Profile, *, state: State,
-                others: Sequence[Callable[[metrics.Metrics], list[Route]]] = ()) -> Starlette:
+                others: Sequence[Callable[[metrics.Metrics], list[Route]]] = ()) -> FastAPI:
     """The application. Without `chat` it has no routes that generate; `others` are routes of other tasks."""
     surface = _Surface(engine, config.fingerprint, metrics.Metrics(profile.name), profile)
     routes = _generating(surface, chat) if chat is not None else []  # first: routes are tried in their order
     for one in others:
         routes += one(surface.metrics)
     routes += tokens.routes(engine.vocabulary, chat, config.context_length) + _about(surface, state)
-    return Starlette(routes=routes, exception_handlers={
+    return FastAPI(routes=list(routes), openapi_url=None, docs_url=None, redoc_url=None, exception_handlers={
         ContractError: _refused, ClientDisconnect: _nobody, ClientGone: _nobody})
 
 

@@ -95,8 +95,8 @@ class RequirementSet:
 
 
 _LLAMA = "0.3.36"
-_LLAMA_PROBE = ("import httptools, jinja2, llguidance, llama_cpp.llama_cpp as l, llama_cpp.mtmd_cpp, numpy, "
-                "pydantic, starlette, uvicorn, uvloop; from importlib.metadata import version; "
+_LLAMA_PROBE = ("import fastapi, httptools, jinja2, llguidance, llama_cpp.llama_cpp as l, llama_cpp.mtmd_cpp, numpy, "
+                "pydantic, uvicorn, uvloop; from importlib.metadata import version; "
                 "l.llama_model_quantize_default_params(); ")
 _WITHOUT_MEDIA = tuple(Stub(name, "9999.0+stub") for name in ("torchvision", "torchaudio", "torchcodec"))
 

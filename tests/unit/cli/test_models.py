@@ -202,4 +202,5 @@ def test_collecting_clears_what_can_be_made_again(run: Run) -> None:
 def test_the_tools_are_listed(run: Run) -> None:
     code, out, _ = run("tool", "list", "--json")
     assert code == 0
-    assert [one["tool"] for one in json.loads(out)] == ["quantizer", "converter", "compressor", "balancer"]
+    assert [one["tool"] for one in json.loads(out)] == [
+        "quantizer", "converter", "compressor", "balancer", "lm-eval", "inspect"]

@@ -261,7 +261,7 @@ def test_warnings_about_meaning_wait_for_a_whole_shape() -> None:
 
 
 def test_not_yet_is_said_once_for_each_thing() -> None:
-    stage = "STAGE {} {{\n  POLICY signed\n  POLICY tls\n}}\n"
+    stage = "STAGE {} {{\n  POLICY signed\n  POLICY licence\n}}\n"
     assert said(FROM + stage.format("dev") + stage.format("prod")) == ["not-yet", "not-yet"]
 
 

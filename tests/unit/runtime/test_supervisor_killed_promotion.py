@@ -41,7 +41,7 @@ def converges(home: Home) -> None:
         assert [g["digest"] in (OLD.digest, NEW.digest) for g in routed] == [True]
         assert post(client.endpoint, max_tokens=1)[0] == 200
         assert within(WAIT, lambda: len(home.engines()) == 1)
-        assert [g["routed"] for g in client.status()["generations"]] == [True]
+        assert within(WAIT, lambda: [g["routed"] for g in client.status()["generations"]] == [True])
         client.down()
     assert home.leftovers() == []
 

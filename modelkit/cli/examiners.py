@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from modelkit.release.testing.conversation import Asker
 
 
+_UNSAID: dict[str, Any] = {
+    "replay": None, "allow_exec": False, "api_key_env": None, "judge": None, "judge_model": None, "judge_key_env": None,
+    "judge_digest": None, "judge_votes": 3, "embeddings": None, "embeddings_model": None, "embeddings_key_env": None}
+"""What the words of a command say that has not all of them."""
+
+
 class Examining:
     """The judge, the embedding model and the programs of one run. `conditions` say who they are, for the report.
 
@@ -25,7 +31,7 @@ class Examining:
     """
 
     def __init__(self, arguments: Namespace, asked: targets.Asked | None, terminal: Terminal) -> None:
-        self._arguments = arguments
+        self._arguments = arguments = Namespace(**_UNSAID | vars(arguments))
         self._judge = self._embeddings = None
         self.conditions: dict[str, Any] = {}
         if arguments.replay:

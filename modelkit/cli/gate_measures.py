@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from dataclasses import replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from modelkit.cli.measured import runners
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:
+    from modelkit.cli.examiners import Examining
     from modelkit.cli.stages import Stages
     from modelkit.cli.terminal import Terminal
     from modelkit.language.modelfile import Modelfile
@@ -71,7 +73,7 @@ class Measuring:
         from modelkit.release.record import runner
 
         return {"parity": _digest_of(lambda: [meaning(self._source), *map(repr, self._talks())]),
-                "tests": _digest_of(lambda: list(map(repr, self._cases()))),
+                "tests": _digest_of(lambda: [*map(repr, self._cases()), self._examining.conditions]),
                 "eval": _digest_of(lambda: [self._live, *self._questions()]),
                 "slo": _digest_of(lambda: [runner("")["host_fp"], self._clients(), *map(repr, self._limits())])}
 
@@ -178,6 +180,15 @@ class Measuring:
 
         return suite_of(self._modelfile).cases
 
+    @cached_property
+    def _examining(self) -> Examining:
+        """Who makes the checks that take more than an answer, as the command line says."""
+        from modelkit.cli.examiners import Examining
+        from modelkit.cli.targets import Asked
+
+        asked = Asked(self._engine(), self._target.stage, self._target) if self._to is not None else None
+        return Examining(self._stages.arguments, asked, self._terminal)
+
     def _tests(self) -> TestReport:
         from modelkit.release.client import Client
         from modelkit.release.testing import options_of, run_tests
@@ -188,8 +199,8 @@ class Measuring:
         with self._terminal.progress("test") as progress:
 
             async def ask() -> TestReport:
-                async with Client(self._engine()) as client:
-                    return await run_tests(self._cases(), client, options,
+                async with Client(self._engine()) as client, self._examining.open(None, False, set()) as examiners:
+                    return await run_tests(self._cases(), client, replace(options, examiners=examiners),
                                            lambda done, total, name: progress(done, total, "testing"))
 
             return asyncio.run(ask())

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import TYPE_CHECKING
 
 from modelkit.cli.model_words import arg_flag, lock_flags
+from modelkit.cli.testing_words import examiner_words
 
 if TYPE_CHECKING:
     from modelkit.cli.parser import Subcommands
@@ -35,6 +36,7 @@ def _gate(commands: Subcommands) -> None:
     parser.add_argument("--fresh", action="store_true", help="measure anew, whatever evidence there is")
     parser.add_argument("--max-age", type=_age, metavar="TIME", help="how old evidence may be, such as 12h or 7d "
                         "(default: by the kind of gate)")
+    examiner_words(parser)
     overriding = parser.add_argument_group("overrides")
     overriding.add_argument("--override", metavar="GATE", action="append", default=[],
                             help="count this gate as if somebody took its failure on themselves; needs both of these:")

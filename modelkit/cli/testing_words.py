@@ -37,12 +37,12 @@ def add_testing_commands(commands: Subcommands) -> None:
     kept = parser.add_mutually_exclusive_group()
     kept.add_argument("--record", metavar="DIR", help="keep the answers there")
     kept.add_argument("--replay", metavar="DIR", help="ask nobody: check the answers that are kept there")
+    examiner_words(parser)
+
+
+def examiner_words(parser: argparse.ArgumentParser) -> None:
+    """Who makes the checks that take more than an answer: another model, a program."""
     parser.add_argument("--allow-exec", action="store_true", help="run the programs that golden files name as checks")
-    _others(parser)
-
-
-def _others(parser: argparse.ArgumentParser) -> None:
-    """Who makes the checks that take another model."""
     parser.add_argument("--judge", metavar="FILE|URL",
                         help="who judges `judge` checks: a Modelfile that runs here, or an address")
     parser.add_argument("--judge-model", metavar="NAME", help="its name there")

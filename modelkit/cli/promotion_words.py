@@ -6,6 +6,7 @@ import argparse
 from typing import TYPE_CHECKING
 
 from modelkit.cli.model_words import lock_flags
+from modelkit.cli.signing import sign_word
 from modelkit.cli.testing_words import examiner_words
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def _promote(commands: Subcommands) -> None:
     overriding.add_argument("--until", metavar="DATE", help="when an override ends, such as 2026-12-01")
     overriding.add_argument("--fresh", action="store_true", help="measure anew, whatever evidence there is")
     examiner_words(parser)
+    sign_word(parser)
     switching = parser.add_argument_group("the switch")
     switching.add_argument("--mode", choices=["auto", "side-by-side", "swap"], default="auto",
                            help="swap: stop what serves first, where there is no room for both (default: auto)")
@@ -118,6 +120,7 @@ def _rollback(commands: Subcommands) -> None:
     parser.add_argument("--mode", choices=["auto", "side-by-side", "swap"], default="auto",
                         help="swap: stop what serves first, where there is no room for both (default: auto)")
     parser.add_argument("--dry-run", action="store_true", help="say where it would go, and stop")
+    sign_word(parser)
 
 
 def _address(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from typing import TYPE_CHECKING
 
 from modelkit.cli.model_words import arg_flag, lock_flags
+from modelkit.cli.signing import sign_word
 from modelkit.cli.testing_words import examiner_words
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _said(parser: ArgumentParser, word: str, version: str) -> None:
     parser.add_argument("file", metavar="FILE", nargs="?", help=_FILE)
     parser.add_argument("--version", dest="about", metavar="VERSION", help=f"{version}: a digest as `gate` prints it, "
                         "its beginning, or the record of a promotion")
-    parser.add_argument("--sign", metavar="KEY", help="sign the record with this SSH key")
+    sign_word(parser)
     lock_flags(parser)
 
 

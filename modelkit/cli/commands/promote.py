@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import project
+from modelkit.cli.signing import key_of, signed
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
@@ -34,6 +35,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         raise Failure("usage", f"stage `{arguments.source}` cannot be promoted to itself")
     path = project.find(arguments.file)
     modelfile = project.load(path, terminal, project.remembered(path) | project.given(arguments, path))
+    key_of(arguments)
     overrides = _overrides(arguments, path)
     stages = Stages(modelfile, arguments)
     if arguments.render or arguments.output:
@@ -66,6 +68,7 @@ class _Promoting:
     def run(self) -> int:
         from modelkit.cli.promoting import journal_of, settled
         from modelkit.release.hold import presume_free
+        from modelkit.release.promotion.refusal import Refused
         from modelkit.release.promotion.subject import subject
         from modelkit.release.record import now
 
@@ -81,7 +84,14 @@ class _Promoting:
                 return self._unchanged(live.id, live.path)
             found = self._room(before)
             self._ask(found)
-            done = self._promotion(found).run()
+            key = key_of(self.arguments)
+            try:
+                done = self._promotion(found).run()
+            except Refused as refused:
+                if refused.record is not None:
+                    signed(refused.record.path, key)
+                raise
+            signed(done.record.path, key)
             self._say(done, found)
         return 0
 

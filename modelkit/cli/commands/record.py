@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelkit.cli import project
+from modelkit.cli.signing import key_of, signed
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 
@@ -19,7 +20,7 @@ _SAYS = {"approve": "approved for", "reject": "rejected from", "hold": "held fro
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Write what somebody says about a stage or a version of it into its records."""
     from modelkit.cli.commands.gate import presume_stages
-    from modelkit.release import events, history, record, signature
+    from modelkit.release import events, history, record
 
     path = project.find(arguments.file)
     modelfile = project.load(path, terminal, project.remembered(path) | project.given(arguments, path))
@@ -29,20 +30,19 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     until = history.instant(arguments.until, end=True) if getattr(arguments, "until", None) else None
     if until is not None and until <= record.now():
         raise Failure("usage", f"{arguments.until} is over", hint="name a later end, or none")
-    if arguments.sign and not Path(arguments.sign).expanduser().is_file():
-        raise Failure("no-key", f"{arguments.sign} does not exist", hint="--sign takes the file of an SSH key")
+    key = key_of(arguments)
     store = record.Records(path, str(modelfile.name.value), arguments.stage)
     store.settle()
     about = _about(arguments, modelfile, path)
     written = events.say(history.read(store), path, arguments.word, about=about, reason=arguments.reason, until=until)
-    signed = signature.sign(written.path, Path(arguments.sign).expanduser()) if arguments.sign else None
+    signature = signed(written.path, key)
     terminal.document({"schema": "modelkit.said/1", "kind": arguments.word, "stage": arguments.stage,
                        "about": about, "until": until, "record": {"id": written.id, "path": str(written.path)},
-                       "signature": str(signed) if signed else None})
+                       "signature": str(signature) if signature else None})
     what = f"version {about[7:19]}" if about else "everything" if arguments.word == "release" else "anything new"
     end = f" until {until}" if until else ""
     terminal.data(f"{what} is {_SAYS[arguments.word]} stage {arguments.stage}{end}")
-    terminal.data(f"  record   {written.path}{' (signed)' if signed else ''}")
+    terminal.data(f"  record   {written.path}{' (signed)' if signature else ''}")
     return 0
 
 

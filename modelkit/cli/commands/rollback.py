@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import project
+from modelkit.cli.signing import key_of, signed
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
 
@@ -49,7 +50,7 @@ class _Back:
         from modelkit.release.promotion.smoke import smoke
         from modelkit.release.promotion.story import back_to
 
-        journal = journal_of(self.path)
+        key, journal = key_of(self.arguments), journal_of(self.path)
         with journal.alone("rollback"):
             plan = self._way(journal).bundle.plan
             with project.supervisor(self.path, self._way(journal).bundle, self.terminal) as client:
@@ -63,6 +64,7 @@ class _Back:
                                 lambda engine: smoke(way.bundle.plan, engine.socket, tokens=1),
                                 back_to(self.path, history, way), journal, history.records, found.mode,
                                 on_step=self.terminal.note).run()
+                signed(done.record.path, key)
                 self._say(done, way, address, warm=warm, seconds=time.monotonic() - began)
         return 0
 

@@ -30,7 +30,7 @@ class Refused(Failure):
             exit_code=EXIT_CODES[verdict],
             data={"verdict": verdict, "gates": [one.model_dump(mode="json") for one in gates],
                   "record": {"id": record.id, "path": str(record.path)} if record else None})
-        self.gates, self.verdict = tuple(gates), verdict
+        self.gates, self.verdict, self.record = tuple(gates), verdict, record
 
 
 def lines(gate: Gate) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -210,3 +211,24 @@ def test_a_second_command_names_the_first(life: Life, run: Run) -> None:
     with journal_of(life.folder / "Modelfile").alone("promote"):
         code, _, err = run("promote", "dev", "prod")
     assert code == 1 and f"process {os.getpid()}" in err
+
+
+def test_every_event_may_be_signed(life: Life, run: Run, tmp_path: Path) -> None:
+    key = tmp_path / "ada"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "ada", "-f", str(key)], check=True)
+    allowed = tmp_path / "allowed"
+    allowed.write_text(f"ada@example.org {key.with_suffix('.pub').read_text()}")
+    assert run("promote", "dev", "prod", "--sign", str(tmp_path / "none"))[0] == 2
+    assert life.kinds() == []
+    assert run("promote", "dev", "prod", "--sign", str(key))[0] == 0
+    life.write(0.2)
+    life.parity.append("a difference")
+    assert run("promote", "dev", "prod", "--sign", str(key))[0] == 1
+    life.parity.clear()
+    assert run("promote", "dev", "prod", "--sign", str(key))[0] == 0
+    assert run("rollback", "prod", "--reason", "slow", "--sign", str(key))[0] == 0
+    assert life.kinds() == ["promote", "refuse", "promote", "rollback"]
+    code, out, err = run("history", "verify", "--signed", "--allowed-signers", str(allowed))
+    assert code == 0, out + err
+    assert run("hold", "prod", "--reason", "again")[0] == 0
+    assert run("history", "verify", "--signed", "--allowed-signers", str(allowed))[0] == 1

@@ -17,6 +17,7 @@ from modelkit.release.changes import Change, Changes
 from modelkit.release.ci import Report
 from modelkit.release.gates.evidence import Finding
 from modelkit.release.record import Gate, Record
+from modelkit.release.verdict import Verdict as Judged
 
 ROOT = "https://modelkit.dev/schemas"
 """Names, not addresses: nothing is fetched from there."""
@@ -164,6 +165,90 @@ class Promoted(TypedDict):
     gates: list[Gate]
 
 
+RolledBack = TypedDict("RolledBack", {  # `from` can be no name of a class's field
+    "schema": Literal["modelkit.rollback/1"], "outcome": Literal["planned", "rolled back"], "stage": str, "model": str,
+    "engine": str, "from": str, "to": str, "kept_out": str | None, "reason": str, "base_url": NotRequired[str],
+    "warm": NotRequired[bool], "seconds": NotRequired[float], "record": NotRequired[RecordPlace]})
+"""`rollback`: `from` and `to` are ids of records. With `--dry-run` it was only planned."""
+
+
+class TestedCheck(TypedDict):
+    kind: str
+    text: str
+    severity: str
+    place: dict[str, Any]
+    verdict: Judged
+    why: str | None
+
+
+class TestedAttempt(TypedDict):
+    """One repetition: its answers, a text for each turn of the model's."""
+
+    number: int
+    verdict: Judged
+    error: str | None
+    seconds: float
+    tokens: int
+    retries: int
+    answers: list[str]
+    checks: list[TestedCheck]
+
+
+class TestedCase(TypedDict):
+    name: str
+    place: dict[str, Any]
+    verdict: Judged
+    passes: int
+    repeats: int
+    needed: int
+    flaky: bool
+    attempts: list[TestedAttempt]
+
+
+class Tested(TypedDict):
+    """`test`."""
+
+    schema: Literal["modelkit.tests/1"]
+    verdict: Judged
+    passed: int
+    total: int
+    failed: int
+    errors: int
+    skipped: int
+    flaky: list[str]
+    seconds: float
+    tokens: int
+    conditions: dict[str, Any]
+    cases: list[TestedCase]
+
+
+class LikelyCause(TypedDict):
+    kind: str
+    title: str
+    detail: str
+    side: str | None
+    fix: str
+    conversations: list[str]
+
+
+class Parity(TypedDict):
+    """`parity`. `differences` name the first token that differs; `answers` is there where
+    answers were compared, too."""
+
+    schema: Literal["modelkit.parity/1"]
+    left: str
+    right: str
+    equal: bool
+    conversations: int
+    tokens: int
+    refused: list[str]
+    causes: list[LikelyCause]
+    differences: list[dict[str, Any]]
+    asked: dict[str, Any]
+    answers: dict[str, Any] | None
+    verdict: Judged
+
+
 class Place(TypedDict):
     line: int
     column: int
@@ -206,6 +291,7 @@ DOCUMENTS: dict[str, Any] = {
     "status": Status, "ci": Report, "promote": Promoted | Rendered | Changes,
     "gate": Gates | AskedGates, "check": Check, "fmt": Fmt,
     "record": Record, "evidence": Finding, "history": History | Served | Kept | Verified,
+    "rollback": RolledBack, "test": Tested, "parity": Parity,
     "approve": Said, "reject": Said, "hold": Said, "release": Said,
 }
 """By the command that prints it with `--json`, or by what it is: files beside a Modelfile are documents, too."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from modelkit.release.parity import compare, shipped_conversations
 from modelkit.release.parity.files import files_side
+from modelkit.runtime.environments import find_tool
 from tests.live.cli import free_port, modelkit
 from tests.live.engines import BASE
 from tests.unit.release.parity_stages import TEMPLATES, Stage
@@ -92,12 +92,13 @@ def test_a_fault_in_the_models_own_template(name: str, template: str, tmp_path: 
 @pytest.mark.live_llamacpp
 @pytest.mark.parametrize("pre", ["smollm", "llama-bpe", "qwen2", "tekken", ""])
 def test_llama_cpps_own_vocabulary_gives_our_tokenizers_ids(pre: str, tmp_path: Path) -> None:
-    pytest.importorskip("llama_cpp", reason="llama-cpp-python is not in this Python")
+    llama = find_tool("quantizer")  # that is llama-cpp-python, wherever it is
+    assert llama is not None, "modelkit engine install llama.cpp"
     talks = shipped_conversations()
     texts = Stage().texts if pre else {"bos_token": "<s>", "eos_token": "</s>"}
     for number, text in enumerate(TEMPLATES.values()):
         files = Stage(text, pre, texts=texts, form="gguf").files(tmp_path / str(number))
-        report = compare(talks, files_side(replace(files, python=sys.executable), talks), files_side(files, talks))
+        report = compare(talks, files_side(replace(files, python=llama.python), talks), files_side(files, talks))
         assert report.equal, report.causes
 
 

@@ -70,12 +70,12 @@ class Measuring:
     def _asked(self) -> dict[str, str]:
         """Digests of the questions: evidence for others is none. Times count on the machine that they were taken on."""
         from modelkit.planning.meaning import meaning
-        from modelkit.release.record import runner
+        from modelkit.release.record import host_fingerprint
 
         return {"parity": _digest_of(lambda: [meaning(self._source), *map(repr, self._talks())]),
                 "tests": _digest_of(lambda: [*map(repr, self._cases()), self._examining.conditions]),
                 "eval": _digest_of(lambda: [self._live, *self._questions()]),
-                "slo": _digest_of(lambda: [runner("")["host_fp"], self._clients(), *map(repr, self._limits())])}
+                "slo": _digest_of(lambda: [host_fingerprint(), self._clients(), *map(repr, self._limits())])}
 
     def _talks(self) -> tuple[Conversation, ...]:
         from modelkit.release.parity import own_conversations, shipped_conversations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -12,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from modelkit.failure import Failure
-from modelkit.release.record import Override, Record, Records
+from modelkit.release.record import Override, Record, Records, identity_of
 
 SERVING = ("promote", "rollback")
 _STAMP = "%Y-%m-%dT%H:%M:%SZ"
@@ -115,7 +114,7 @@ def _entry(path: Path) -> Entry | Stray:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"]))
         return Stray(path, f"it is no record: {where + ': ' if where else ''}{first['msg'].lower()}")
-    return Entry(path, "sha256:" + hashlib.sha256(data).hexdigest(), record, data)
+    return Entry(path, identity_of(data), record, data)
 
 
 def instant(text: str, *, end: bool = False) -> str:

@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_Z = 1.959964  # of the normal distribution, two-sided 95 %
+Z95 = 1.959964
+"""Of the normal distribution, for 95 %, both sides together."""
+
 _RESAMPLES = 2000
 
 
@@ -29,9 +31,9 @@ def wilson(hits: int, of: int) -> Interval:
     honest at 0 and 1, where the textbook's interval has no width."""
     if of == 0:
         return Interval(math.nan, 0.0, 1.0)
-    share, spread = hits / of, _Z * _Z / of
+    share, spread = hits / of, Z95 * Z95 / of
     middle = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / of + spread / (4 * of))
+    half = Z95 / (1 + spread) * math.sqrt(share * (1 - share) / of + spread / (4 * of))
     return Interval(share, max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half)))
 
 

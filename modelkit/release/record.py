@@ -131,6 +131,11 @@ class Written:
     id: str
 
 
+def identity_of(data: bytes) -> str:
+    """A record's id: the digest of its bytes."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
 class Records:
     """The records of one model and stage, beside its Modelfile."""
 
@@ -160,19 +165,19 @@ class Records:
         Raises Failure `record-conflict` (exit 1) when another record came after the one that this one follows.
         """
         data = record.encode()
-        identity = hashlib.sha256(data).hexdigest()
+        identity = identity_of(data)
         stamp = record.at.replace("-", "").replace(":", "")
-        path = self.folder / f"{stamp}-{identity[:8]}.json"
+        path = self.folder / f"{stamp}-{identity[7:15]}.json"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             with self._alone():
                 self._presume_last(record.prev)
                 write_once(path, data)
-                self._point(f"sha256:{identity}", record)
+                self._point(identity, record)
         except OSError as error:
             raise Failure("record-not-written", f"the promotion record could not be written: {error.strerror}",
                           hint=f"make {self.folder} writable; what it tells of stands") from None
-        return Written(path, f"sha256:{identity}")
+        return Written(path, identity)
 
     def settle(self) -> str | None:
         """Finish what a killed command began: a record that follows HEAD, written whole, becomes HEAD. Its id."""
@@ -181,17 +186,17 @@ class Records:
         head, found = self.head(), None
         for path in self.files():
             data = path.read_bytes()
-            identity = hashlib.sha256(data).hexdigest()
-            if not path.stem.endswith(identity[:8]):
+            identity = identity_of(data)
+            if not path.stem.endswith(identity[7:15]):
                 continue
             try:
                 record = Record.model_validate_json(data)
             except ValidationError:
                 continue
-            if record.prev == head and f"sha256:{identity}" != head:
+            if record.prev == head and identity != head:
                 if found is not None:
                     return None  # a fork is for people
-                found = (f"sha256:{identity}", record)
+                found = (identity, record)
         if found is not None:
             with self._alone():
                 if self.head() == head:
@@ -228,8 +233,12 @@ def now() -> str:
 
 def runner(tool: str) -> dict[str, str]:
     """What ran a gate, without naming the machine."""
-    node = hashlib.sha256(platform.node().encode()).hexdigest()[:12]
-    return {"modelkit": tool, "host_fp": node, "python": platform.python_version()}
+    return {"modelkit": tool, "host_fp": host_fingerprint(), "python": platform.python_version()}
+
+
+def host_fingerprint() -> str:
+    """Tells one machine from another, without naming it."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:12]
 
 
 def file_name(name: str) -> str:

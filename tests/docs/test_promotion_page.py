@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from modelkit.cli.parser import build
-from modelkit.release.promotion.judgement import Limits, wilson_lower
+from modelkit.release.intervals import wilson
+from modelkit.release.promotion.judgement import Limits
 from modelkit.release.verdict import EXIT_CODES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "promotion.md").read_text("utf-8")
@@ -28,7 +29,7 @@ def test_a_command_of_the_page(line: str) -> None:
 
 
 def test_figures() -> None:
-    assert wilson_lower(1, 20) < 0.01 < wilson_lower(2, 20)
+    assert wilson(1, 20).low < 0.01 < wilson(2, 20).low
     assert f"({Limits().ratio})" in PAGE
     assert build().parse_args(["promote", "dev", "prod"]).keep_warm == 600
     for verdict in ("fail", "error", "inconclusive"):

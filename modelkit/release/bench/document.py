@@ -9,15 +9,14 @@ import platform
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 import modelkit
 from modelkit.failure import Failure
 from modelkit.release.bench.result import BenchResult
-from modelkit.release.record import now
+from modelkit.release.record import host_fingerprint, now
+from modelkit.release.results import read_result
 from modelkit.release.verdict import Verdict
-
-_MOST_BYTES = 256 * 1024 * 1024
 
 
 class _Part(BaseModel):
@@ -72,9 +71,8 @@ class BenchDocument(_Part):
 
 def this_machine(memory: int | None = None, gpu: str | None = None) -> Machine:
     """The machine that runs us."""
-    return Machine(fingerprint=hashlib.sha256(platform.node().encode()).hexdigest()[:12],
-                   system=f"{platform.system()} {platform.machine()}", processor=_processor(),
-                   cpus=os.cpu_count() or 1, memory=memory, gpu=gpu)
+    return Machine(fingerprint=host_fingerprint(), system=f"{platform.system()} {platform.machine()}",
+                   processor=_processor(), cpus=os.cpu_count() or 1, memory=memory, gpu=gpu)
 
 
 def _processor() -> str:
@@ -111,20 +109,5 @@ def kept(folder: Path) -> list[BenchDocument]:
 
 def read(path: Path) -> BenchDocument:
     """A benchmark that `--json`, `--out` or `keep` wrote. Raises Failure."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise Failure("too-large", f"{path} is larger than 256 MiB", hint="is it a benchmark?")
-        said = json.loads(path.read_bytes())
-        if isinstance(said, dict):
-            said = {name: value for name, value in said.items() if name not in ("verdict", "comparison")}
-        return BenchDocument.model_validate(said)
-    except OSError as error:
-        raise Failure("unreadable", f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise Failure("not-a-benchmark", f"{path} is no result of `modelkit bench`: {where}: {first['msg'].lower()}",
-                      hint="write one with `modelkit bench --out FILE`") from None
-    except (ValueError, RecursionError):
-        raise Failure("not-a-benchmark", f"{path} is no JSON", hint="write one with `modelkit bench --out FILE`"
-                      ) from None
+    return read_result(path, BenchDocument, command="bench", code="not-a-benchmark", noun="a benchmark",
+                       printed=("verdict", "comparison"))

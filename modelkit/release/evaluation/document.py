@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 import modelkit
 from modelkit.failure import Failure
 from modelkit.release.bench.document import Subject
 from modelkit.release.evaluation.score import Paired, Score, paired
 from modelkit.release.record import now
-
-_MOST_BYTES = 256 * 1024 * 1024
+from modelkit.release.results import read_result
 
 
 def _score(said: Any) -> Any:
@@ -40,22 +38,8 @@ class EvalDocument(BaseModel):
 
 def read(path: Path) -> EvalDocument:
     """What `modelkit eval --out` wrote. Raises Failure."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise Failure("too-large", f"{path} is larger than 256 MiB", hint="is it a result of `modelkit eval`?")
-        said = json.loads(path.read_bytes())
-        if isinstance(said, dict):
-            said = {name: value for name, value in said.items() if name not in ("limits", "comparison")}
-        return EvalDocument.model_validate(said)
-    except OSError as error:
-        raise Failure("unreadable", f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"])) or "it"
-        raise Failure("not-scores", f"{path} is no result of `modelkit eval`: {where}: {first['msg'].lower()}",
-                      hint="write one with `modelkit eval --out FILE`") from None
-    except (ValueError, RecursionError):
-        raise Failure("not-scores", f"{path} is no JSON", hint="write one with `modelkit eval --out FILE`") from None
+    return read_result(path, EvalDocument, command="eval", code="not-scores", noun="a result of `modelkit eval`",
+                       printed=("limits", "comparison"))
 
 
 def compare(before: EvalDocument, after: EvalDocument) -> tuple[Paired, ...]:

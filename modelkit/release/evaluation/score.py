@@ -8,10 +8,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from modelkit.release.intervals import wilson
+from modelkit.release.intervals import Z95, wilson
 from modelkit.release.verdict import Verdict
-
-_Z = 1.959964  # of the normal distribution, for 95 %
 
 
 class _Part(BaseModel):
@@ -98,7 +96,7 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float]:
         return share.low, share.high
     if count == 1:
         return 0.0, 1.0
-    error = _Z * math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
+    error = Z95 * math.sqrt(sum((value - mean) ** 2 for value in values) / (count - 1) / count)
     return max(min(0.0, *values), mean - error), min(max(1.0, *values), mean + error)
 
 
@@ -119,10 +117,10 @@ def paired(before: Score, after: Score) -> Paired | None:
     if all(then in (0, 1) and now in (0, 1) for then, now in pairs):
         more = count + 2
         middle = (up - down) / more
-        error = _Z * math.sqrt(max(0.0, (up + down + 1) - (up - down) ** 2 / more)) / more
+        error = Z95 * math.sqrt(max(0.0, (up + down + 1) - (up - down) ** 2 / more)) / more
     else:
         variance = sum((one - mean) ** 2 for one in differences) / max(1, count - 1)
-        middle, error = mean, _Z * math.sqrt(variance / count) if count > 1 else 1.0
+        middle, error = mean, Z95 * math.sqrt(variance / count) if count > 1 else 1.0
     return Paired(name=after.name, difference=mean, low=max(-1.0, middle - error), high=min(1.0, middle + error),
                   count=count, better=up, worse=down)
 

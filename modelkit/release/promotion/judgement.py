@@ -1,7 +1,7 @@
 """Is the candidate worse than what serves? Decided from counts, with a guard against too few of them.
 
 Both questions are asked of the end of an interval that is kind to the candidate, so that noise aborts nothing:
-its error rate by Wilson's score interval (E. B. Wilson, JASA 22, 1927), its 95th percentile by the order statistics
+its error rate by Wilson's interval (`intervals.wilson`), its 95th percentile by the order statistics
 that bound a quantile whatever the distribution (W. J. Conover, Practical Nonparametric Statistics, section 3.2).
 """
 
@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from modelkit.release.intervals import Z95, wilson
 from modelkit.release.promotion.counts import Counts, Histogram
 from modelkit.release.verdict import Verdict
 
-_Z = 1.959964  # of 95 %, both sides together
 _P = 0.95
 _ALLOWED_ERRORS = 0.01  # a rate up to this is nobody's reason to go back
 _ALLOWED_SECONDS = 0.05  # nor are so many seconds more
@@ -44,7 +44,7 @@ def judge(stable: Counts, candidate: Counts, limits: Limits) -> Judgement:
     for what, ours, theirs in (("failed", candidate.errors, stable.errors),
                                ("were refused", candidate.refused, stable.refused)):
         allowed = max(_ALLOWED_ERRORS, limits.ratio * theirs / max(1, stable.requests))
-        if candidate.requests >= _FEW and wilson_lower(ours, candidate.requests) > allowed:
+        if candidate.requests >= _FEW and wilson(ours, candidate.requests).low > allowed:
             return Judgement("fail", f"{ours} of {candidate.requests} requests to the candidate {what}, "
                              f"{theirs} of {stable.requests} to what serves", observed)
     for who, counts in (("the candidate", candidate), ("what serves", stable)):
@@ -63,23 +63,10 @@ def _judge_times(stable: Counts, candidate: Counts, limits: Limits, observed: di
                      observed)
 
 
-def wilson_lower(hits: int, n: int) -> float:
-    """The lower end of Wilson's 95 % interval for a rate.
-
-    >>> round(wilson_lower(1, 50), 4), round(wilson_lower(3, 50), 4)
-    (0.0035, 0.0206)
-    """
-    if n == 0:
-        return 0.0
-    p, z2 = hits / n, _Z * _Z
-    middle, spread = p + z2 / (2 * n), _Z * math.sqrt(p * (1 - p) / n + z2 / (4 * n * n))
-    return max(0.0, (middle - spread) / (1 + z2 / n))
-
-
 def quantile_lower(times: Histogram, q: float = _P) -> float:
     """Seconds that are, with 97.5 %, not above the true quantile: those of a lower rank."""
     n = times.total
-    return times.at_rank(max(1.0, math.floor(n * q - _Z * math.sqrt(n * q * (1 - q)))))
+    return times.at_rank(max(1.0, math.floor(n * q - Z95 * math.sqrt(n * q * (1 - q)))))
 
 
 def _times(stable: Counts, candidate: Counts, needed: int) -> tuple[str, Histogram, Histogram]:

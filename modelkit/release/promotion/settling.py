@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from modelkit.release.promotion.endpoint import Endpoint
 from modelkit.release.promotion.journal import Journal
-from modelkit.release.record import Record, Records, Written
+from modelkit.release.record import Record, Records, Written, identity_of
 
 
 def settle(journal: Journal, records: Records, endpoint: Endpoint) -> Written | None:
@@ -33,7 +31,7 @@ def settle(journal: Journal, records: Records, endpoint: Endpoint) -> Written | 
 
 def _write(records: Records, record: Record) -> Written:
     """The record, once: who was killed after writing it has written it."""
-    head, identity = records.head(), "sha256:" + hashlib.sha256(record.encode()).hexdigest()
+    head, identity = records.head(), identity_of(record.encode())
     if head == identity:
         return Written(next(path for path in records.files() if path.stem.endswith(identity[7:15])), identity)
     if head != record.prev:  # another event came in between, such as an approval: it comes after that one

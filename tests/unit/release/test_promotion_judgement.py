@@ -9,8 +9,9 @@ from bisect import bisect_left
 import pytest
 
 from modelkit.planning.plan import Origin, Plan, Setting
+from modelkit.release.intervals import wilson
 from modelkit.release.promotion.counts import Counts, Histogram, histogram
-from modelkit.release.promotion.judgement import Limits, judge, quantile_lower, wilson_lower
+from modelkit.release.promotion.judgement import Limits, judge, quantile_lower
 from modelkit.release.promotion.room import estimate, room
 from tests.unit.release.promotion_stage import bundle, counts
 
@@ -64,7 +65,7 @@ def test_noise_aborts_one_in_a_hundred_at_most() -> None:
 @pytest.mark.parametrize(("hits", "n", "low"), [(0, 10, 0.0), (1, 10, 0.0179), (5, 10, 0.2366), (10, 10, 0.7225)])
 def test_wilson_is_as_in_tables(hits: int, n: int, low: float) -> None:
     """R. G. Newcombe, Statistics in Medicine 17 (1998), method 3, gives the same ends."""
-    assert math.isclose(wilson_lower(hits, n), low, abs_tol=5e-5)
+    assert math.isclose(wilson(hits, n).low, low, abs_tol=5e-5)
 
 
 def test_a_quantile_is_bounded_from_below_by_a_lower_rank() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from modelkit.cli.model_words import arg_flag
-from modelkit.cli.targets import add_words
+from modelkit.cli.target_words import add_words
 
 if TYPE_CHECKING:
     from modelkit.cli.parser import Subcommands

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
     from modelkit.planning.plan import Plan
     from modelkit.release.client import Target
 
-_FILE = "a Modelfile, or a folder that holds one (default: the Modelfile of this folder)"
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -31,20 +28,6 @@ class Asked:
     stage: str | None = None
     plan: Plan | None = None
     digest: str | None = None
-
-
-def add_words(parser: argparse.ArgumentParser, *, file: bool = True, stage: bool = True) -> None:
-    """`-f`, `-s`, `--url`, `--model`, `--api-key-env`; `file` adds the FILE that stands without `-f`, too."""
-    if file:
-        parser.add_argument("file", metavar="FILE", nargs="?", default=argparse.SUPPRESS, help=_FILE)
-    parser.add_argument("-f", "--file", dest="file", metavar="FILE", help="the same" if file else _FILE)
-    if stage:
-        parser.add_argument("-s", "--stage", help="ask the engine of this stage that runs here, routed or not; "
-                            "with --url, the stage that is there (default: $MODELKIT_STAGE, else what serves)")
-        parser.add_argument("--url", help="ask this OpenAI endpoint instead, such as http://host:8000/v1")
-    parser.add_argument("--model", metavar="NAME", help="the model's name at --url (default: the Modelfile's NAME)")
-    parser.add_argument("--api-key-env", metavar="NAME", help="the environment variable that holds the key for --url "
-                        f"(default: {project.API_KEY_VARIABLE})")
 
 
 def target_of(arguments: Namespace, terminal: Terminal) -> Target:

@@ -52,10 +52,10 @@ class _Back:
 
         key, journal = key_of(self.arguments), journal_of(self.path)
         with journal.alone("rollback"):
-            plan = self._way(journal).bundle.plan
-            with project.supervisor(self.path, self._way(journal).bundle, self.terminal) as client:
+            bundle = self._way(journal).bundle
+            with project.supervisor(self.path, bundle, self.terminal) as client:
                 address = Address(client, self.path, self.terminal)
-                history, _ = settled(self.path, plan, journal, address)
+                history, _ = settled(self.path, bundle.plan, journal, address)
                 before = address.routed()
                 way = self._way(journal, history, address)
                 warm = address.running(way.bundle) is not None

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 import modelkit
 from modelkit.failure import Failure
 from modelkit.release.bench.result import BenchResult
-from modelkit.release.record import host_fingerprint, now
+from modelkit.release.record import host_fingerprint, now, write_once
 from modelkit.release.results import read_result
 from modelkit.release.verdict import Verdict
 
@@ -86,13 +86,11 @@ def _processor() -> str:
 
 def keep(document: BenchDocument, folder: Path) -> Path:
     """Write it into a folder, under its time and digest. Raises OSError."""
-    text = json.dumps(document.as_json()) + "\n"
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    data = (json.dumps(document.as_json()) + "\n").encode()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    path = folder / f"{document.at.replace('-', '').replace(':', '')}-{digest}.json"
-    draft = path.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(text, "utf-8")
-    draft.replace(path)
+    stamp, digest = document.at.replace("-", "").replace(":", ""), hashlib.sha256(data).hexdigest()[:8]
+    path = folder / f"{stamp}-{digest}.json"
+    write_once(path, data)
     return path
 
 

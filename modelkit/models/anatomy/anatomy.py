@@ -1,0 +1,76 @@
+"""A model's parts: every tensor with its role and its bytes, every layer with what it keeps for a token."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["embedding", "output", "attention", "mlp", "experts", "shared_experts", "router", "recurrent", "norm",
+               "other"]
+
+Attention = Literal["full", "sliding", "chunked", "mla", "recurrent", "none"]
+"""What a layer keeps of the past: everything, a window, a chunk, a compressed latent, a state of fixed size, nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """One tensor. `shape` has its rows first (the columns, ggml's `ne0`, last); `size` is bytes in the file."""
+
+    name: str
+    role: Role
+    layer: int | None
+    shape: tuple[int, ...]
+    type: str  # GGUF's word (`Q4_K`) or safetensors' (`BF16`, `I32`)
+    size: int
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One block. Widths are numbers that a token adds to the cache, all heads together; 0 where it has no own cache."""
+
+    attention: Attention
+    heads: int = 0
+    kv_heads: int = 0
+    key_width: int = 0  # kv_heads * head dimension of keys; of `mla` the latent and its rotary part
+    value_width: int = 0  # kv_heads * head dimension of values; of `mla` 0: keys and values are one
+    window: int = 0  # tokens, of `sliding` and `chunked`
+    state_bytes: int = 0  # of one sequence, of `recurrent`, as llama.cpp keeps it (float32)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """A model's parts. Counts are of the model itself, sizes in bytes."""
+
+    architecture: str
+    form: Literal["gguf", "safetensors"]
+    quantization: str  # a word of QUANTIZE, a dtype, or a checkpoint's own method; "" when not said
+    weights: tuple[Weight, ...]
+    layers: tuple[Layer, ...]
+    vocabulary: int
+    width: int  # of the residual stream: n_embd, hidden_size
+    feed_forward: int  # of the widest dense layer; of models of experts only, of one expert
+    heads: int  # of the layer that has most
+    context_length: int | None  # tokens it was trained for
+    tied: bool  # the output matrix is the embedding's
+    experts: int = 0
+    experts_used: int = 0
+    merges: int = 0  # of the tokenizer
+    file_size: int = 0  # of all its weight files, headers included
+    parameters: int = 0  # numbers of the model, however they are packed
+
+    def bytes_of(self, *roles: Role) -> int:
+        return sum(one.size for one in self.weights if one.role in roles)
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of all tensors."""
+        return sum(one.size for one in self.weights)
+
+    def in_layer(self, layer: int) -> Iterable[Weight]:
+        return (one for one in self.weights if one.layer == layer)

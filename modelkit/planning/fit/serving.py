@@ -1,0 +1,36 @@
+"""How a stage would be served, as far as memory and speed go: one question, the same for every engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Serving:
+    """Made of a plan by its engine (`modelkit.engines.fitting.serving`), and varied by the choice.
+
+    `kv_type` is ggml's word on llama.cpp (`f16`, `q8_0`), vLLM's on vLLM (`auto`, `fp8`).
+    """
+
+    engine: str  # the language's word
+    context_length: int  # tokens of one conversation
+    concurrency: int  # conversations at once
+    kv_type: str
+    # llama.cpp
+    kv_tokens: int = 0  # cells of the attention cache in all
+    batch: int = 512  # physical batch (n_ubatch)
+    sequences: int = 1  # n_seq_max
+    outputs: int = 1  # rows of logits that are kept at once (n_outputs_max)
+    flash_attention: bool | None = None  # None: the engine decides
+    gpu_layers: int = -1  # -1: all
+    mmap: bool = True
+    # vLLM
+    dtype: str = "bfloat16"
+    gpu_memory: float | None = None  # share of each GPU that it takes; None: its own default
+    kv_cache_bytes: int | None = None  # said outright, as on CPUs
+    block_size: int = 16
+    batched_tokens: int | None = None  # max_num_batched_tokens; None: its own default
+    tensor_parallel: int = 1
+    pipeline_parallel: int = 1
+    data_parallel: int = 1
+    task: str = "chat"

@@ -11,7 +11,7 @@ Role = Literal["embedding", "output", "attention", "mlp", "experts", "shared_exp
                "other"]
 
 Attention = Literal["full", "sliding", "chunked", "mla", "recurrent", "none"]
-"""What a layer keeps of the past: everything, a window, a chunk, a compressed latent, a state of fixed size, nothing."""
+"""What a layer keeps of the past: everything, a window, a chunk, a latent, a state of fixed size, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)

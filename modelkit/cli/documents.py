@@ -10,6 +10,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from modelkit.cli.measured_documents import Bench, Deployed, Eval, LockChecked, Locked, Run, Tasks
 from modelkit.cli.record_documents import AskedGates, Gates, History, Kept, Said, Served, Verified
 from modelkit.planning.difference import Kind
 from modelkit.planning.plan import Plan, Verdict
@@ -292,6 +293,7 @@ DOCUMENTS: dict[str, Any] = {
     "gate": Gates | AskedGates, "check": Check, "fmt": Fmt,
     "record": Record, "evidence": Finding, "history": History | Served | Kept | Verified,
     "rollback": RolledBack, "test": Tested, "parity": Parity,
+    "bench": Bench, "eval": Eval | Tasks, "lock": Locked | LockChecked, "ps": list[Run | Deployed],
     "approve": Said, "reject": Said, "hold": Said, "release": Said,
 }
 """By the command that prints it with `--json`, or by what it is: files beside a Modelfile are documents, too."""

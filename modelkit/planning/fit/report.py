@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from modelkit.planning.fit.serving import Serving
 
 Verdict = Literal["taken", "fits", "too-large", "too-slow", "too-coarse", "refused", "unknown"]
-"""Of one rung: what is served; what could be, and comes after it; what memory, the speed asked for, or `>= TYPE` forbid;
+"""Of one rung: what is served; what could be, and comes after it; what memory, the speed asked for or `>= TYPE` forbid;
 what cannot be had or served; what nobody knows enough of."""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from modelkit import __version__
 from modelkit.cli.exchange_words import add_exchange_commands
+from modelkit.cli.fit_words import add_fit_command
 from modelkit.cli.measuring_words import add_measuring_commands
 from modelkit.cli.model_words import add_model_commands, arg_flag, lock_flags
 from modelkit.cli.parity_words import add_parity_command
@@ -82,6 +83,7 @@ def build() -> argparse.ArgumentParser:
     add_exchange_commands(commands)
     add_promotion_commands(commands)
     add_model_commands(commands)
+    add_fit_command(commands)
     add_measuring_commands(commands)
     add_testing_commands(commands)
     add_parity_command(commands)

@@ -70,7 +70,7 @@ def look(modelfile: Modelfile, stage: str, lock: LockFile, store: Store) -> Foun
     if base is not None:
         found = _with(found, base, lock, stage, store)
     elif (locked := lock.artifact(asked)) is not None:
-        found = _far(found, locked.artifact(), locked.precision, None)
+        found = far(found, locked.artifact(), locked.precision, None)
     lora = adapters.look(modelfile, Around(stage, ask, base, lock, store))
     adapters.presume_said(lora, found.artifact, asked)
     return replace(found, adapters=lora, draft=_draft(modelfile, stage, ask, store),
@@ -151,7 +151,7 @@ def _inspected(found: Found, lock: LockFile, stage: str, store: Store, on_progre
         return _with(known, here, lock, stage, store)
     if facts is None:
         return fetch(replace(known, base=None), lock, stage, store, on_progress)
-    return _far(known, artifact, facts.quantization, facts)
+    return far(known, artifact, facts.quantization, facts)
 
 
 def finish(found: Found, store: Store, on_progress: Progress = quiet) -> Found:
@@ -204,7 +204,7 @@ def _with(found: Found, base: Weights, lock: LockFile, stage: str, store: Store)
                    left=left, tools=locked)
 
 
-def _far(found: Found, artifact: Artifact, precision_: str, facts: ModelFacts | None) -> Found:
+def far(found: Found, artifact: Artifact, precision_: str, facts: ModelFacts | None) -> Found:
     """A model that is not here, known by its lock or its headers."""
     ask = found.wanted
     have: Literal["gguf", "safetensors"] = "gguf" if artifact.form == "gguf" else "safetensors"

@@ -1,0 +1,161 @@
+"""What `modelkit fit` prints for people: the sum, the ladder, and what would help."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from modelkit.planning.fit.report import places
+from modelkit.planning.fit.sizes import change, spelled
+
+if TYPE_CHECKING:
+    from modelkit.cli.terminal import Terminal
+    from modelkit.planning.fit.budget import Budget
+    from modelkit.planning.fit.hardware import Hardware
+    from modelkit.planning.fit.interval import Interval
+    from modelkit.planning.fit.report import FitReport, Rung
+
+Row = tuple[str, ...]
+
+_SAID = {"file": "", "formula": "", "engine": "says the engine", "reserve": "set aside", "measured": "measured"}
+
+
+def say(report: FitReport, terminal: Terminal) -> None:
+    """All of it."""
+    terminal.data(f"{report.model}  stage {report.stage}  {report.engine}  on {machine(report.hardware)}")
+    terminal.data(f"{precision(report)}, {conversations(report.now)}: {verdict(report)}")
+    terminal.data("")
+    terminal.table(("WHERE", "WHAT", "SIZE", "SAYS", "HOW"), budget_rows(report.now.budget))
+    if report.now.speed is not None:
+        terminal.data("")
+        terminal.table(("SPEED", "EXPECTED", "BETWEEN", "HOW"), speed_rows(report.now))
+    if report.ladder:
+        terminal.data("")
+        terminal.table(("PRECISION", "WEIGHTS", "CACHE", "IN ALL", "FREE", "SPEED", "QUALITY", "VERDICT", "WHY"),
+                       [ladder_row(one) for one in report.ladder])
+    if report.ways_out:
+        terminal.data("")
+        terminal.table(("WRITE", "BUYS", "COSTS", "THEN"), ways_rows(report))
+    for note in (*report.now.budget.notes, *report.notes):
+        terminal.note(note)
+
+
+def side_by_side(reports: Sequence[FitReport], terminal: Terminal) -> None:
+    """One model on several machines, a line for each."""
+    terminal.table(("HARDWARE", "MODEL", "STAGE", "PRECISION", "NEEDS", "HAS", "FREE", "SPEED", "VERDICT"), [
+        (one.hardware.name, one.model, one.stage, one.now.precision, needs(one.now.budget), has(one.now.budget),
+         free(one.now.budget), decode(one.now), verdict(one)) for one in reports])
+
+
+def verdict(report: FitReport) -> str:
+    """`fits`, or how much is missing and where."""
+    budget = report.now.budget
+    if budget.fits is None:
+        return "whether it fits is not known"
+    if budget.fits:
+        return "fits"
+    missing = [f"{spelled(-left)} of {place}" for place in places(budget)
+               if (left := budget.free(place)) is not None and left < 0]
+    return "does not fit: " + ", ".join(missing) + " are missing"
+
+
+def precision(report: FitReport) -> str:
+    """`auto >= Q4_K_M is Q8_0`, or the one precision that there is."""
+    return report.now.precision if report.asked in (report.now.precision, "none") else \
+        f"QUANTIZE {report.asked} is {report.now.precision}"
+
+
+def conversations(rung: Rung) -> str:
+    serving = rung.serving
+    many = f"{serving.concurrency} conversations" if serving.concurrency > 1 else "one conversation"
+    return f"{many} of {serving.context_length} tokens"
+
+
+def machine(hardware: Hardware) -> str:
+    """Its name and what it can hold."""
+    parts = []
+    if hardware.devices:
+        first, count = hardware.devices[0], len(hardware.devices)
+        parts.append(f"{f'{count} x ' if count > 1 else ''}{first.name}, {spelled(first.memory)}"
+                     f"{' each' if count > 1 else ''}")
+    if hardware.ram is not None:
+        parts.append(f"{hardware.cpus} cores, {spelled(hardware.ram)} of memory")
+    return f"{hardware.name} ({'; '.join(parts)})" if parts else hardware.name
+
+
+def budget_rows(budget: Budget) -> list[Row]:
+    """Each line, then the sum of each place; sizes end where the others do."""
+    rows: list[list[str]] = [[line.place, line.name, spelled(line.size), _SAID[line.source], line.how]
+                             for line in budget.lines]
+    for place in places(budget):
+        rows.append([place, "in all", spelled(budget.total(place)), "", ""])
+        if (left := budget.free(place)) is not None:
+            rows.append([place, "free" if left >= 0 else "missing", spelled(abs(left)), "",
+                         f"of {spelled(budget.capacity[place])}"])
+    return [tuple(row) for row in _right(rows, 2)]
+
+
+def ladder_row(rung: Rung) -> Row:
+    taken = rung.verdict == "taken"
+    return (f"{'> ' if taken else '  '}{rung.precision}", spelled(rung.weights), spelled(rung.kv), needs(rung.budget),
+            free(rung.budget), decode(rung), "" if rung.quality is None else str(rung.quality), rung.verdict,
+            rung.reason)
+
+
+def ways_rows(report: FitReport) -> list[Row]:
+    return [(one.write, change(-one.buys), one.costs,
+             ("fits" if one.fits else "is not known to fit" if one.fits is None else "does not fit yet")
+             + (f", {interval(one.decode)} tok/s" if one.decode else "")) for one in report.ways_out]
+
+
+def needs(budget: Budget) -> str:
+    return " + ".join(f"{spelled(budget.total(place))} {place}" for place in places(budget))
+
+
+def has(budget: Budget) -> str:
+    return " + ".join(f"{spelled(budget.capacity[place])} {place}" for place in places(budget)
+                      if place in budget.capacity) or "not known"
+
+
+def free(budget: Budget) -> str:
+    """Of the place that has least left."""
+    left = [one for place in places(budget) if (one := budget.free(place)) is not None]
+    return spelled(min(left)) if left else "not known"
+
+
+def decode(rung: Rung) -> str:
+    """Tokens a second of one user."""
+    return "" if rung.speed is None else f"{interval(rung.speed.decode)} tok/s"
+
+
+def speed_rows(rung: Rung) -> list[Row]:
+    return []
+
+
+def interval(value: Interval) -> str:
+    """`62 (50 to 75)`, in two or three digits.
+
+    >>> from modelkit.planning.fit.interval import Interval
+    >>> interval(Interval(50.2, 61.97, 75))
+    '62 (50 to 75)'
+    """
+    return f"{digits(value.expected)} ({digits(value.low)} to {digits(value.high)})"
+
+
+def digits(value: float) -> str:
+    """A number as precise as such figures are.
+
+    >>> digits(9.26), digits(61.97), digits(9278.4), digits(0.0345)
+    ('9.3', '62', '9280', '0.034')
+    """
+    if value >= 1000:
+        return f"{float(f'{value:.3g}'):.0f}"
+    return f"{value:.0f}" if value >= 20 else f"{value:.2g}"
+
+
+def _right(rows: Iterable[list[str]], column: int) -> list[list[str]]:
+    made = list(rows)
+    width = max((len(row[column]) for row in made), default=0)
+    for row in made:
+        row[column] = row[column].rjust(width)
+    return made

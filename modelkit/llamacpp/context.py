@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from modelkit.llamacpp.computing import ABORTED, DONE, NO_ROOM, LlamaError
 from modelkit.llamacpp.library import LOG, Adapter, Model, low
+from modelkit.llamacpp.room import SEQUENCES_AT_MOST
 
 Pooling = Literal["none", "mean", "cls", "last", "rank"]
 _POOLING: dict[Pooling | None, int] = {None: -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
 _FLASH = {None: -1, False: 0, True: 1}
 _KINDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
 """ggml's numbers of the types that an attention cache can have (`enum ggml_type`)."""
-
-SEQUENCES_AT_MOST = 256
-"""LLAMA_MAX_SEQ: how many sequences a context can tell apart."""
 
 
 class Context:

@@ -16,6 +16,7 @@ from modelkit.llamacpp.distribution import measured
 from modelkit.llamacpp.jobs import Token
 from modelkit.llamacpp.pace import Pace
 from modelkit.llamacpp.prefixes import Prefixes
+from modelkit.llamacpp.room import chat_room, draft_room
 from modelkit.llamacpp.scheduler import Scheduler
 from modelkit.llamacpp.sequence import Proposer
 from modelkit.llamacpp.speculation import Draft, NGram
@@ -26,12 +27,6 @@ if TYPE_CHECKING:
     from modelkit.llamacpp.context import Context
     from modelkit.llamacpp.images import Projector
     from modelkit.llamacpp.library import Model
-
-_KEPT = 16
-"""Finished sequences whose prefixes are kept at least, beside as many as may run."""
-
-_DRAFT_PLACES = 4
-"""Sequences that a draft model can follow at once."""
 
 
 @dataclass(frozen=True)
@@ -78,18 +73,15 @@ def load(config: Config, on_progress: Callable[[float], None] | None = None, wei
 
 
 def _context(config: Config, model: Model, threads: int) -> Context:
-    from modelkit.llamacpp.context import SEQUENCES_AT_MOST, Context
+    from modelkit.llamacpp.context import Context
 
-    tokens = config.kv_tokens or config.context_length * config.max_concurrency
-    if tokens < config.context_length:
-        raise LlamaError(f"an attention cache of {tokens} tokens has no room for one conversation of "
+    room = chat_room(config, model.recurrent)
+    if room.tokens < config.context_length:
+        raise LlamaError(f"an attention cache of {room.tokens} tokens has no room for one conversation of "
                          f"{config.context_length}")
-    kept = 0 if model.recurrent else config.max_concurrency + _KEPT
-    sequences = min(SEQUENCES_AT_MOST, config.max_concurrency + kept)
-    batch = max(config.batch_tokens, config.max_concurrency)
-    return Context(model, tokens=tokens, sequences=sequences, batch=batch, physical_batch=batch, threads=threads,
-                   threads_batch=config.threads_batch or threads, kv_type=config.kv_cache,
-                   flash_attention=config.flash_attention)
+    return Context(model, tokens=room.tokens, sequences=room.sequences, batch=room.batch,
+                   physical_batch=room.physical, threads=threads, threads_batch=config.threads_batch or threads,
+                   kv_type=config.kv_cache, flash_attention=config.flash_attention)
 
 
 def _projector(config: Config, model: Model, threads: int) -> Projector | None:
@@ -111,9 +103,10 @@ def _proposer(config: Config, model: Model, vocabulary: Vocabulary, threads: int
     if config.draft is None:
         raise LlamaError("guessing with a draft model needs the path of one")
     small = load_weights(config.draft, config)
-    places = min(config.max_concurrency, _DRAFT_PLACES)
-    context = Context(small, tokens=places * config.context_length, sequences=places, batch=config.batch_tokens,
-                      threads=threads, kv_type=config.kv_cache, flash_attention=config.flash_attention)
+    room = draft_room(config)
+    context = Context(small, tokens=room.tokens, sequences=room.sequences, batch=room.batch,
+                      physical_batch=room.physical, threads=threads, kv_type=config.kv_cache,
+                      flash_attention=config.flash_attention)
     return Draft(context, Vocabulary(small), vocabulary).sequence
 
 

@@ -24,6 +24,7 @@ from modelkit.contract.errors import ContractError, invalid
 from modelkit.llamacpp import cores
 from modelkit.llamacpp.computing import LlamaError
 from modelkit.llamacpp.jobs import EngineDied
+from modelkit.llamacpp.room import pooled_room
 from modelkit.llamacpp.weights import load_weights
 
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ Vector = NDArray[np.float32]
 
 REQUESTS_AT_MOST = 512
 """Requests that may wait; whoever comes then is told to try again."""
-
-SEQUENCES = 64
-"""Prompts in one batch."""
 
 _POOLINGS: dict[str, Pooling] = {"1": "mean", "2": "cls", "3": "last"}
 """By the number in a GGUF file's `<architecture>.pooling_type`."""
@@ -65,12 +63,13 @@ class Pool:
             raise LlamaError(problem)
         self.length = config.context_length
         pooling = pooling_of(model, config)
-        self.room = max(config.context_length, config.batch_tokens)
         # A text is computed in one piece where its vector is made of all its tokens', or they look ahead.
         whole = pooling in ("mean", "cls") or not causal(model)
+        room = pooled_room(config, whole)
+        self.room = room.batch
         self.context: Context = Context(
-            model, tokens=self.room, sequences=min(SEQUENCES, self.room), batch=self.room,
-            physical_batch=self.room if whole else config.batch_tokens, threads=threads,
+            model, tokens=room.tokens, sequences=room.sequences, batch=room.batch,
+            physical_batch=room.physical, threads=threads,
             threads_batch=config.threads_batch or threads, kv_type=config.kv_cache,
             flash_attention=config.flash_attention, pooling=pooling, embeddings=True)
         self.batch = self.context.batch()

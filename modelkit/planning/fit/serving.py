@@ -20,7 +20,10 @@ class Serving:
     kv_tokens: int = 0  # cells of the attention cache in all
     batch: int = 512  # physical batch (n_ubatch)
     sequences: int = 1  # n_seq_max
-    outputs: int = 1  # rows of logits that are kept at once (n_outputs_max)
+    unified: bool = True  # all sequences share the cells; else each has its own part of them
+    outputs: int = 1  # rows of logits that a step can leave (n_outputs_max)
+    provider: str = ""  # whose process it is: `llama-cpp-python` (our own engine), `llama-server`, `xllamacpp`
+    draft: tuple[int, int] = (0, 0)  # of a model that guesses ahead: cells of its cache, sequences
     flash_attention: bool | None = None  # None: the engine decides
     gpu_layers: int = -1  # -1: all
     mmap: bool = True
@@ -33,4 +36,6 @@ class Serving:
     tensor_parallel: int = 1
     pipeline_parallel: int = 1
     data_parallel: int = 1
+    prefix_caching: bool = True
+    eager: bool = False  # no CUDA graphs
     task: str = "chat"

@@ -17,6 +17,7 @@ from typing import Literal
 
 from modelkit.language.quantization import PRECISIONS
 from modelkit.planning.fit.report import Rung, Verdict
+from modelkit.planning.fit.sizes import spelled
 
 Form = Literal["gguf", "safetensors"]
 
@@ -179,17 +180,12 @@ def shortage(rung: Rung) -> str:
     budget = rung.budget
     worst = min((place for place in budget.capacity if budget.free(place) is not None),
                 key=lambda place: budget.free(place) or 0)
-    return f"needs {gib(budget.total(worst))} of {place_words(worst)}, which has {gib(budget.capacity[worst])}"
+    return f"needs {spelled(budget.total(worst))} of {place_words(worst)}, which has {spelled(budget.capacity[worst])}"
 
 
 def place_words(place: str) -> str:
     """A budget's place as people say it."""
     return "memory" if place == "ram" else place.replace("gpu", "GPU ", 1)
-
-
-def gib(size: int) -> str:
-    """GiB are 2^30 bytes; small sizes are said in MiB."""
-    return f"{size / 2**30:.1f} GiB" if abs(size) >= 2**30 else f"{size / 2**20:.0f} MiB"
 
 
 def taken(rungs: Iterable[Rung]) -> Rung | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
+    from modelkit.models.anatomy import Anatomy
     from modelkit.planning.fit.budget import Budget
     from modelkit.planning.fit.hardware import Hardware
     from modelkit.planning.fit.interval import Interval
@@ -31,6 +32,7 @@ class Rung:
     speed: Any | None = None  # modelkit.planning.fit.speed.Speed
     quality: Any | None = None  # modelkit.planning.fit.quality.Quality
     own: bool = False  # as the base has it: nothing is made
+    anatomy: Anatomy | None = field(default=None, repr=False, compare=False)  # in this precision; not in JSON
 
     @property
     def fits(self) -> bool | None:
@@ -93,6 +95,8 @@ def plain(value: Any) -> Any:
 
 def _fields(value: Any) -> Iterator[tuple[str, Any]]:
     for name in value.__dataclass_fields__:
+        if name == "anatomy":
+            continue
         yield name, plain(getattr(value, name))
 
 

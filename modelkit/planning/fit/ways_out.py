@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from modelkit.planning.fit.ladder import gib, place_words
+from modelkit.planning.fit.ladder import place_words
 from modelkit.planning.fit.report import Rung, WayOut
+from modelkit.planning.fit.sizes import spelled
 from modelkit.planning.plan import Origin, Plan, Setting
 
 _LEAST_CONTEXT = 512  # tokens; below it no conversation is one
@@ -159,4 +160,4 @@ def in_words(way: WayOut, place: str | None) -> str:
     """One line: `SERVE kv_cache q8_0: 2.0 GiB less of GPU 0: keys and values in 8.5 bits`."""
     where = f" of {place_words(place)}" if place else ""
     still = "" if way.fits else ", not enough alone"
-    return f"{way.write}: {gib(way.buys)} less{where}{still}: {way.costs}"
+    return f"{way.write}: {spelled(way.buys)} less{where}{still}: {way.costs}"

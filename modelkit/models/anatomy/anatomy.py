@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 Role = Literal["embedding", "output", "attention", "mlp", "experts", "shared_experts", "router", "recurrent", "norm",
-               "other"]
+               "vision", "draft", "other"]
+"""What a tensor is for. `vision` is all that reads pictures or sounds; `draft` predicts further tokens at once (MTP):
+both engines leave it out where nothing is drafted. Text alone reads neither."""
 
 Attention = Literal["full", "sliding", "chunked", "mla", "recurrent", "none"]
 """What a layer keeps of the past: everything, a window, a chunk, a latent, a state of fixed size, or nothing."""
@@ -40,7 +42,9 @@ class Layer:
     key_width: int = 0  # kv_heads * head dimension of keys; of `mla` the latent and its rotary part
     value_width: int = 0  # kv_heads * head dimension of values; of `mla` 0: keys and values are one
     window: int = 0  # tokens, of `sliding` and `chunked`
-    state_bytes: int = 0  # of one sequence, of `recurrent`, as llama.cpp keeps it (float32)
+    state_bytes: int = 0  # of one sequence, as llama.cpp keeps it (float32): of `recurrent`, or beside attention
+    index_width: int = 0  # numbers that a token adds to a cache beside it, of which sparse attention chooses
+    conv_bytes: int = 0  # the part of `state_bytes` that its convolution keeps
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class Anatomy:
     merges: int = 0  # of the tokenizer
     file_size: int = 0  # of all its weight files, headers included
     parameters: int = 0  # numbers of the model, however they are packed
+    notes: tuple[str, ...] = ()  # what of this is taken to be so and not known
+    state_type: str = ""  # what its config wants states kept in (`float32`); "": as it computes
 
     def bytes_of(self, *roles: Role) -> int:
         return sum(one.size for one in self.weights if one.role in roles)

@@ -1,0 +1,109 @@
+"""What a tensor is for, told by its name as GGUF files and Hugging Face folders spell it."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from modelkit.models.anatomy.anatomy import Layer, Role
+
+_LONGEST_NUMBER = 4  # digits of a layer's number
+
+_Table = tuple[tuple[re.Pattern[str], Role], ...]
+
+
+def _table(*rows: tuple[str, Role]) -> _Table:
+    """Patterns that match from the start of a name, tried in this order."""
+    return tuple((re.compile(pattern), role) for pattern, role in rows)
+
+
+_GGUF_LAYER = re.compile(rf"(?:(enc|dec)\.)?blk\.([0-9]{{1,{_LONGEST_NUMBER}}})\.")
+_FOLDER_LAYER = re.compile(rf"(?:^|\.)(?:layers|layer|h|blocks|block)\.([0-9]{{1,{_LONGEST_NUMBER}}})\.")
+
+_GGUF_WHOLE = _table(
+    (r"token_embd\.|per_layer_token_embd|position_embd|token_types", "embedding"),
+    (r"output(\.weight|\.bias|\.scale)", "output"),
+    (r".*norm|altup_|per_layer_", "norm"),
+    (r"(v|mm|a|resampler)\.", "vision"),
+    (r"nextn\.", "draft"),
+)
+_GGUF_PART = _table(
+    (r"nextn\.", "draft"),
+    (r"ffn_\w+_shexp|ffn_gate_inp_shexp", "shared_experts"),
+    (r"ffn_\w+_c?h?exps?\b|ffn_(gate|up|down)\.[0-9]+\.", "experts"),
+    (r"ffn_gate_inp|exp_probs_b|ffn_routed", "router"),
+    (r"(.*_)?norm(_[0-9q-z]|_exps|_key|_query|_conv)?\.|.*layer_output_(norm|scale)", "norm"),
+    (r"ssm_|shortconv|time_mix", "recurrent"),
+    (r"attn_|indexer|cross_attn|attn\.", "attention"),
+    (r"ffn|channel_mix|inp_gate|proj\.|altup_|laurel_", "mlp"),
+)
+
+_FOLDER_WHOLE = _table(
+    (r"(?:.*\.)?(vision_\w+|visual|audio_\w+|multi_modal_projector|mm_projector|mlp1|connector|embed_vision|"
+     r"embed_audio|img_projector|image_newline|vpm|resampler|patch_merger|pre_mm_projector_norm)(\.|$)", "vision"),
+    (r"(?:.*\.)?(mtp|mtp_block|nextn)\b", "draft"),
+    (r"(?:.*\.)?(lm_head|embed_out|output_layer)\b|output\.weight", "output"),
+    (r"(?:.*\.)?(embed_tokens\w*|wte|wpe|word_embeddings|tok_embeddings|embedding|embeddings\.\w+_embeddings|"
+     r"embeddings?|embed_in|position_embeddings)\.(weight|bias|scales|weight_\w+|qweight)$", "embedding"),
+    (r".*(norm|ln_f|emb_ln|ln_out)", "norm"),
+    (r"(?:.*\.)?(altup_|per_layer_)", "norm"),
+)
+_FOLDER_PART = _table(
+    (r"shared_head|eh_proj|embed_tokens|enorm|hnorm", "draft"),
+    (r".*shared_(expert|mlp)", "shared_experts"),
+    (r".*(mlp|moe|feed_forward|mixer|ffn)\.(gate|router|gate_inp)\b(?!_proj)|.*\brouter\b|.*e_score_correction_bias|"
+     r".*expert_bias", "router"),
+    (r".*\bexperts\b|.*\bexpert_\w+", "experts"),
+    (r".*(norm|layernorm|ln_[0-9]|ln_attn|ln_mlp)\w*\.(weight|bias)|.*_norm\.|(.*\.)?ln[0-9_]\w*\.", "norm"),
+    (r"(.*\.)?(mamba|linear_attn|short_conv|conv|ssm|time_mix|temporal_block|attention\.time_|mixer|rwkv|ssm_\w+)\.",
+     "recurrent"),
+    (r"(.*\.)?(self_attn|self_attention|attention|attn|cross_attn|attention\.self|norm_attn_norm)\.(?!output\.LayerN)",
+     "attention"),
+    (r"(.*\.)?(mlp|feed_forward|ffn|intermediate|output|fc[0-9]|channel_mix|laurel|altup|per_layer_\w+|moe|"
+     r"block_sparse_moe|gate_proj|up_proj|down_proj|feed_forward\w*|pre_feedforward)\b", "mlp"),
+)
+
+
+class Place(NamedTuple):
+    """Where a tensor belongs: what it is for, and in which layer."""
+
+    role: Role
+    layer: int | None
+
+
+def of_gguf(name: str) -> Place:
+    """The place of a tensor of a GGUF file."""
+    found = _GGUF_LAYER.match(name)
+    if found is None:
+        return Place(_first(_GGUF_WHOLE, name), None)
+    layer = None if found[1] == "enc" else int(found[2])
+    return Place(_first(_GGUF_PART, name[found.end():]), layer)
+
+
+def of_folder(name: str) -> Place:
+    """The place of a tensor of a Hugging Face folder."""
+    if (role := _first(_FOLDER_WHOLE[:2], name)) != "other":
+        return Place(role, None)
+    found = _FOLDER_LAYER.search(name)
+    if found is None:
+        return Place(_first(_FOLDER_WHOLE[2:], name), None)
+    return Place(_first(_FOLDER_PART, name[found.end():]), int(found[1]))
+
+
+def settled(place: Place, layers: tuple[Layer, ...]) -> Role:
+    """The role, once it is known what its layer does: some names are the same for attention and what stands for it."""
+    role, layer = place
+    if layer is None:
+        return role
+    if layer >= len(layers):
+        return "draft"
+    kind = layers[layer].attention
+    if role == "attention" and kind == "recurrent":
+        return "recurrent"
+    if role == "recurrent" and kind != "recurrent" and not layers[layer].state_bytes:
+        return "mlp" if kind == "none" else "attention"
+    return role
+
+
+def _first(table: _Table, name: str) -> Role:
+    return next((role for pattern, role in table if pattern.match(name)), "other")

@@ -19,6 +19,7 @@ class Line:
     size: int  # bytes
     how: str
     source: Source = "formula"
+    between: tuple[int, int] | None = None  # bytes, of a size that is known no better than that
 
 
 @dataclass(frozen=True)

@@ -38,4 +38,5 @@ class Serving:
     data_parallel: int = 1
     prefix_caching: bool = True
     eager: bool = False  # no CUDA graphs
+    on_cpu: bool = False  # a build for CPUs, whatever GPUs there are
     task: str = "chat"

@@ -1,0 +1,251 @@
+"""How vLLM divides a GPU's memory, or a machine's: weights, what computing takes, and all the rest for the cache.
+
+vLLM does not ask what a model needs: it takes its share of the memory (`--gpu-memory-utilization`) and fills it. So a
+budget of it leaves nothing free on purpose, and what a reader wants to know is the pool: how many tokens, and how many
+conversations at full length. Facts of vLLM 0.32 (`v1/worker/{gpu,cpu}_worker.py`, `v1/core/kv_cache_utils.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+from modelkit.models.anatomy import Anatomy
+from modelkit.planning.fit.budget import Budget, Line, Source
+from modelkit.planning.fit.hardware import Device, Hardware
+from modelkit.planning.fit.interval import Interval
+from modelkit.planning.fit.serving import Serving
+from modelkit.planning.fit.vllm_cache import Cache, cache
+from modelkit.planning.fit.vllm_overhead import (
+    GiB,
+    MiB,
+    activation,
+    batched_tokens,
+    graphs,
+    in_flight,
+    outside,
+    share,
+    used,
+)
+from modelkit.planning.fit.vllm_weights import stages, weight_bytes
+
+PROCESS = Interval(0.9 * GiB, 1.15 * GiB, 1.6 * GiB)
+"""Resident memory of vLLM 0.32 for CPUs before it has a model: Python, PyTorch, transformers, the API's server."""
+
+Case = Literal["low", "expected", "high"]
+
+
+
+@dataclass(frozen=True)
+class Pool:
+    """vLLM's attention cache as its log announces it."""
+
+    blocks: int
+    tokens: int  # of all conversations together, at full length
+    concurrency: float  # conversations at full length at once
+    size: int = 0  # bytes on each GPU; of the machine on CPUs
+    longest: int = 0  # tokens of context that one conversation could have, as `--max-model-len -1` finds them
+
+
+def budget(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> Budget:
+    """Line by line, for each GPU that is used, or for the machine where vLLM computes on CPUs.
+
+    The line `attention cache` is what vLLM takes for it, all that the others leave; where that is less than one
+    conversation needs it is what is needed, and the budget does not fit: vLLM would refuse to start.
+    """
+    devices = used(serving, hardware)
+    if not devices:
+        rank = _Rank(anatomy, serving, None, hardware, 0)
+        return Budget(tuple(_cpu_lines(rank)), {} if hardware.ram is None else {"ram": hardware.ram}, _notes(rank))
+    lines: list[Line] = []
+    capacity: dict[str, int] = {}
+    for at, device in enumerate(devices):
+        rank = _Rank(anatomy, serving, device or hardware.devices[0], hardware, _stage(serving, at))
+        lines += _gpu_lines(rank, f"gpu{at}")
+        capacity[f"gpu{at}"] = 0 if device is None else device.memory
+    return Budget(tuple(lines), capacity, _notes(_Rank(anatomy, serving, hardware.devices[0], hardware, 0)))
+
+
+def pool(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> Pool:
+    """The attention cache as the log announces it. All ranks have as many blocks as the one that has fewest."""
+    return _pool(anatomy, serving, hardware, "expected")
+
+
+def pool_between(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> tuple[Pool, Pool]:
+    """The least and the most that it will be; the same twice where its size is said outright, as on CPUs."""
+    return _pool(anatomy, serving, hardware, "high"), _pool(anatomy, serving, hardware, "low")
+
+
+def context_advice(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> str | None:
+    """What to write where not even one conversation fits at full length; None where it does."""
+    found = pool(anatomy, serving, hardware)
+    if found.longest >= serving.context_length:
+        return None
+    if found.longest < 1:
+        return "the weights leave no room for any conversation"
+    rounded = found.longest // 1024 * 1024 or found.longest
+    return f"one conversation has room for {found.longest:,} tokens: write `PARAMETER num_ctx {rounded}` or less"
+
+
+@dataclass(frozen=True)
+class _Rank:
+    """One GPU of a stage of the pipeline, or the machine where `device` is None."""
+
+    anatomy: Anatomy
+    serving: Serving
+    device: Device | None
+    hardware: Hardware
+    stage: int
+
+    @cached_property
+    def tokens(self) -> int:
+        return batched_tokens(self.anatomy, self.serving, self.device)
+
+    @cached_property
+    def weights(self) -> int:
+        return weight_bytes(self.anatomy, self.serving, self.stage)
+
+    @cached_property
+    def activation(self) -> Interval:
+        return activation(self.anatomy, self.serving, self.tokens, on_gpu=self.device is not None)
+
+    @cached_property
+    def graphs(self) -> Interval:
+        none = Interval(0, 0, 0)
+        return none if self.device is None else graphs(self.anatomy, self.serving, self.tokens, self.device)
+
+    @cached_property
+    def outside(self) -> Interval:
+        return PROCESS if self.device is None else outside(self.serving)
+
+    @cached_property
+    def cache(self) -> Cache:
+        here = stages(len(self.anatomy.layers), self.serving.pipeline_parallel)[self.stage]
+        flight = in_flight(self.serving, self.tokens, self.device)
+        return cache(self.anatomy, self.serving, flight, layers=here)
+
+    @property
+    def requested(self) -> int:
+        """Bytes that vLLM allows itself in all."""
+        whole = self.device.memory if self.device is not None else self.hardware.ram or 0
+        return math.ceil(whole * share(self.serving))
+
+    def room(self, case: Case = "expected") -> int:
+        """Bytes for the cache when everything else takes as much as in that case; below 0 where that is too much."""
+        if not self.cache.groups:
+            return 0
+        if self.serving.kv_cache_bytes is not None:
+            return self.serving.kv_cache_bytes
+        others = (self.outside,) if self.device is None else (self.outside, self.activation, self.graphs)
+        return self.requested - self.weights - sum(math.ceil(float(getattr(one, case))) for one in others)
+
+
+def _pool(anatomy: Anatomy, serving: Serving, hardware: Hardware, case: Case) -> Pool:
+    devices = used(serving, hardware) or (None,)
+    spare = hardware.devices[0] if hardware.devices and not serving.on_cpu else None
+    ranks = [_Rank(anatomy, serving, device or spare, hardware, stage)
+             for stage, device in {_stage(serving, at): device for at, device in enumerate(devices)}.items()]
+    rank = min(ranks, key=lambda one: one.cache.blocks(one.room(case)) if one.cache.groups else math.inf)
+    if not rank.cache.groups:  # nothing is kept of the past
+        return Pool(0, 0, float(serving.concurrency), 0, serving.context_length)
+    blocks = rank.cache.blocks(rank.room(case))
+    concurrency = blocks / rank.cache.needs(serving.context_length)
+    longest = rank.cache.longest(rank.room(case), max(anatomy.context_length or 0, serving.context_length))
+    return Pool(blocks, int(concurrency * serving.context_length), concurrency, blocks * rank.cache.block_bytes,
+                longest)
+
+
+def _stage(serving: Serving, device: int) -> int:
+    """Which stage of the pipeline a GPU belongs to: ranks of tensor parallelism are neighbours."""
+    return device // serving.tensor_parallel % serving.pipeline_parallel
+
+
+def _gpu_lines(rank: _Rank, place: str) -> Iterator[Line]:
+    device, serving = rank.device, rank.serving
+    assert device is not None, "a line of a GPU wants one"
+    yield Line("weights", place, rank.weights, _weights_how(rank), "file")
+    yield _band("compute", place, rank.activation,
+                f"the peak of a step of {rank.tokens:,} tokens, and of {serving.concurrency} rows of "
+                f"{rank.anatomy.vocabulary:,} logits")
+    if rank.graphs.high:
+        yield _band("graphs", place, rank.graphs, "CUDA graphs, as vLLM estimates them before it makes them")
+    yield _band("engine", place, rank.outside, "outside of PyTorch: libraries' own, and what GPUs talk through"
+                if serving.tensor_parallel > 1 else "outside of PyTorch: libraries' own", "reserve")
+    if rank.cache.groups:
+        yield _cache_line(rank, place)
+    if serving.kv_cache_bytes is None:
+        yield Line("reserve", place, device.memory - rank.requested,
+                   f"vLLM takes {share(serving):.0%} of the GPU, and leaves the rest", "reserve")
+
+
+def _cpu_lines(rank: _Rank) -> Iterator[Line]:
+    yield Line("weights", "ram", rank.weights, _weights_how(rank), "file")
+    yield _band("compute", "ram", rank.activation, f"the peak of a step of {rank.tokens:,} tokens")
+    yield _band("engine", "ram", rank.outside, "vLLM's processes before they have a model", "reserve")
+    if rank.cache.groups:
+        yield _cache_line(rank, "ram")
+
+
+def _cache_line(rank: _Rank, place: str) -> Line:
+    """What is taken for the cache, or what is needed at least where that is more."""
+    cached, serving = rank.cache, rank.serving
+    room, least = rank.room(), rank.cache.least(serving.context_length)
+    needs = cached.needs(serving.context_length)
+    if room < least:
+        return Line("attention cache", place, least, f"one conversation of {serving.context_length:,} tokens: "
+                    f"{needs:,} blocks of {cached.block_bytes:,} bytes, and one that vLLM holds back")
+    blocks = cached.blocks(room)
+    how = (f"{blocks:,} blocks of {cached.block_bytes:,} bytes ({_kept(rank)}): "
+           f"{blocks / needs:.2f} conversations of {serving.context_length:,} tokens")
+    if serving.kv_cache_bytes is not None:
+        return Line("attention cache", place, blocks * cached.block_bytes, how)
+    between = (max(0, rank.room("high")), max(0, rank.room("low")))
+    return Line("attention cache", place, room, f"all that is left, {how}", between=between)
+
+
+def _kept(rank: _Rank) -> str:
+    """What a block holds, in words: `16 tokens`, or by group where a conversation holds blocks of several."""
+    groups = rank.cache.groups
+    if len(groups) == 1 and groups[0].page.keeps == "tokens":
+        return f"{groups[0].page.tokens} tokens of {len(groups[0].pages)} layers"
+    names = {"tokens": "of {} tokens", "window": "of {} tokens in windows of {}", "state": "a state"}
+    each = dict.fromkeys(names[group.page.keeps].format(group.page.tokens, group.page.window) for group in groups)
+    return f"{len(groups)} groups of {max(len(group.pages) for group in groups)} layers: {', '.join(each)}"
+
+
+def _weights_how(rank: _Rank) -> str:
+    serving = rank.serving
+    parts = [f"in {serving.dtype}" if rank.anatomy.form == "gguf" else "as they are stored"
+             if serving.dtype != "float32" else "plain ones in float32"]
+    if serving.tensor_parallel > 1:
+        parts.append(f"this GPU's part of {serving.tensor_parallel}")
+    if serving.pipeline_parallel > 1:
+        here = stages(len(rank.anatomy.layers), serving.pipeline_parallel)[rank.stage]
+        parts.append(f"layers {here.start} to {here.stop - 1}")
+    return f"{len(rank.anatomy.weights)} tensors, " + ", ".join(parts)
+
+
+def _band(name: str, place: str, size: Interval, how: str, source: Source = "formula") -> Line:
+    return Line(name, place, math.ceil(size.expected), how, source, (math.floor(size.low), math.ceil(size.high)))
+
+
+def _notes(rank: _Rank) -> tuple[str, ...]:
+    """How sure it is, and what a reader should know."""
+    notes = []
+    device, serving = rank.device, rank.serving
+    if device is not None and serving.kv_cache_bytes is None:
+        low, high = max(0, rank.room("high")), max(0, rank.room("low"))
+        notes.append(f"not verified on a GPU by this project: the cache will be between {low / GiB:.1f} and "
+                     f"{high / GiB:.1f} GiB")
+        if device.free is not None and device.free < rank.requested:
+            notes.append(f"vLLM will not start while {(rank.requested - device.free) / MiB:,.0f} MiB of the "
+                         f"{rank.requested / GiB:.1f} GiB that it asks for are in use by others")
+    devices = used(serving, rank.hardware)
+    if None in devices:
+        notes.append(f"{len(devices)} GPUs are asked for, and there are {len(rank.hardware.devices)}")
+    if any(layer.state_bytes for layer in rank.anatomy.layers):
+        notes.append("states are counted in " + (rank.anatomy.state_type or serving.dtype))
+    return tuple(notes)

@@ -8,6 +8,7 @@ this room meet a Python exception before llama.cpp meets a value that it would a
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -60,14 +61,19 @@ def _has_field(struct: Any, name: str) -> bool:
 
 
 class Log:
-    """llama.cpp's log lines: warnings and errors go to stderr, and the last errors are kept for our own sentences."""
+    """llama.cpp's log lines: warnings and errors go to stderr, and the last errors are kept for our own sentences.
 
-    _CONTINUED, _WARN, _ERROR = 5, 3, 4
+    With `MODELKIT_LLAMA_LOG=info` in the environment what it says of its buffers and settings goes to stderr, too.
+    """
+
+    _CONTINUED, _INFO, _WARN, _ERROR = 5, 2, 3, 4
 
     def __init__(self) -> None:
         self._errors: deque[str] = deque(maxlen=8)
         self._level = 0
         self._held = False
+        info = (self._INFO,) if os.environ.get("MODELKIT_LLAMA_LOG") == "info" else ()
+        self._shown = (*info, self._WARN, self._ERROR)
         self.callback = low.llama_log_callback(self._line)  # llama.cpp keeps the address, so we keep the object
 
     def install(self) -> None:
@@ -99,7 +105,7 @@ class Log:
         elif level == self._ERROR and len(self._errors) < (self._errors.maxlen or 0):
             self._errors.append(said)
         self._level = level
-        if level in (self._WARN, self._ERROR) and not self._held:
+        if level in self._shown and not (self._held and level != self._INFO):
             sys.stderr.write(said)
 
 

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Set
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Protocol
 
 from modelkit.runtime.project import Project
 
@@ -135,10 +136,16 @@ class EngineLog:
         self._file.close()
 
 
+class Sink(Protocol):
+    """Where lines are kept: an EngineLog, or memory."""
+
+    def write(self, label: str, lines: list[bytes]) -> None: ...
+
+
 class Output:
     """Where one engine's output goes: the log, a short tail in memory, and the `listener` if there is one."""
 
-    def __init__(self, log: EngineLog, label: str, redact: Redaction, keep: int = 200) -> None:
+    def __init__(self, log: Sink, label: str, redact: Redaction, keep: int = 200) -> None:
         self.listener: Callable[[str], None] | None = None
         self._log, self._label, self._redact = log, label, redact
         self._lines = Lines()

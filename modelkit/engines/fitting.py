@@ -30,8 +30,8 @@ def _own(plan: Plan) -> Serving:
     return Serving(
         "llama.cpp", said.context_length, said.max_concurrency, said.kv_cache, provider=OWN, kv_tokens=room.tokens,
         batch=room.physical, sequences=room.sequences, outputs=room.physical, flash_attention=said.flash_attention,
-        gpu_layers=said.gpu_layers, mmap=said.use_mmap, draft=(drafts.tokens, drafts.sequences) if drafts else (0, 0),
-        task=said.task)
+        full_windows=True, gpu_layers=said.gpu_layers, mmap=said.use_mmap,
+        draft=(drafts.tokens, drafts.sequences) if drafts else (0, 0), task=said.task)
 
 
 def _llama_server(plan: Plan) -> Serving:

@@ -19,8 +19,8 @@ from modelkit.llamacpp.room import SEQUENCES_AT_MOST
 
 Pooling = Literal["none", "mean", "cls", "last", "rank"]
 _POOLING: dict[Pooling | None, int] = {None: -1, "none": 0, "mean": 1, "cls": 2, "last": 3, "rank": 4}
-_FLASH = {None: -1, False: 0, True: 1}
-_KINDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
+FLASH = {None: -1, False: 0, True: 1}
+KINDS = {"f32": 0, "f16": 1, "q4_0": 2, "q4_1": 3, "q5_0": 6, "q5_1": 7, "q8_0": 8, "iq4_nl": 20, "bf16": 30}
 """ggml's numbers of the types that an attention cache can have (`enum ggml_type`)."""
 
 
@@ -34,16 +34,16 @@ class Context:
         """`batch` tokens at most go into one `decode`. Raises LlamaError."""
         if not 1 <= sequences <= SEQUENCES_AT_MOST:
             raise LlamaError(f"llama.cpp tells 1 to {SEQUENCES_AT_MOST} sequences apart, not {sequences}")
-        if kv_type not in _KINDS:
-            raise LlamaError(f"an attention cache of type {kv_type} is not known; there are {', '.join(_KINDS)}")
+        if kv_type not in KINDS:
+            raise LlamaError(f"an attention cache of type {kv_type} is not known; there are {', '.join(KINDS)}")
         if min(tokens, batch, threads) < 1:
             raise LlamaError("an attention cache, a batch and a number of threads are at least 1")
         params = low.llama_context_default_params()
         params.n_ctx, params.n_seq_max, params.kv_unified = tokens, sequences, True
         params.n_batch, params.n_ubatch = batch, min(batch, physical_batch or 512)
         params.n_threads, params.n_threads_batch = threads, threads_batch or threads
-        params.type_k = params.type_v = _KINDS[kv_type]
-        params.flash_attn_type = _FLASH[flash_attention]
+        params.type_k = params.type_v = KINDS[kv_type]
+        params.flash_attn_type = FLASH[flash_attention]
         params.embeddings, params.pooling_type = embeddings, _POOLING[pooling]
         params.no_perf = True
         with LOG.held_back():  # it warns of a context beyond the trained one, which a shared cache is not

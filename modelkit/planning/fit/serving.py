@@ -21,6 +21,7 @@ class Serving:
     batch: int = 512  # physical batch (n_ubatch)
     sequences: int = 1  # n_seq_max
     unified: bool = True  # all sequences share the cells; else each has its own part of them
+    full_windows: bool = False  # layers that see a window keep everything, so that prefixes can be shared
     outputs: int = 1  # rows of logits that a step can leave (n_outputs_max)
     provider: str = ""  # whose process it is: `llama-cpp-python` (our own engine), `llama-server`, `xllamacpp`
     draft: tuple[int, int] = (0, 0)  # of a model that guesses ahead: cells of its cache, sequences

@@ -5,13 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
-import subprocess
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_SECONDS = 10.0
+from modelkit.runtime.asking import Run, run
 
 
 @dataclass(frozen=True)
@@ -35,9 +32,6 @@ class Client:
     problem: str = ""  # why it cannot be used although it is here
 
 
-Run = Callable[[Sequence[str]], "tuple[int, str]"]
-"""Runs a command and returns its status and what it printed; 127 for one that is not here."""
-
 _CLIENTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     # name, platforms, what tells its version, what tells that it can work
     ("docker", ("compose",), ("docker", "version", "--format", "{{.Client.Version}}"), ("docker", "info")),
@@ -54,39 +48,67 @@ _GPU_FIELDS = ("name", "memory.total", "driver_version", "compute_cap")
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)+)|systemd (\d+)")
 
 
-def run(words: Sequence[str]) -> tuple[int, str]:
-    """A command to its end, or to the limit of some seconds."""
-    program = shutil.which(words[0])
-    if program is None:
-        return 127, ""
-    try:
-        done = subprocess.run([program, *words[1:]], capture_output=True, text=True, errors="replace", check=False,
-                              stdin=subprocess.DEVNULL, timeout=_SECONDS)
-    except subprocess.TimeoutExpired:
-        return 124, f"it did not answer within {_SECONDS:.0f} s"
-    except OSError as error:
-        return 126, str(error.strerror or error)
-    return done.returncode, done.stdout + done.stderr
-
-
 def memory(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
     """Bytes that our processes may have: the machine's, or less where a control group says so; None where neither is
     known."""
-    found = []
+    found = [group.limit for group in control_groups(groups, own) if group.limit is not None]
     with contextlib.suppress(OSError, ValueError):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
-    inside = ""
-    with contextlib.suppress(OSError):  # `0::/user.slice/…` of cgroup v2; a container sees itself as the root
-        inside = next((line[3:] for line in own.read_text().splitlines() if line.startswith("0::")), "")
-    folder = groups / inside.strip("/")
-    for group in (folder, *folder.parents):
-        if not group.is_relative_to(groups):
-            break
-        with contextlib.suppress(OSError, ValueError):
-            found.append(int((group / "memory.max").read_text()))  # `max` is no number
-    with contextlib.suppress(OSError, ValueError):
-        found.append(int((groups / "memory" / "memory.limit_in_bytes").read_text()))  # cgroup v1
     return min(found, default=None)
+
+
+@dataclass(frozen=True)
+class Group:
+    """A control group that we are in: its limit of memory, and how much of that is used for good. Bytes."""
+
+    limit: int | None
+    used: int | None
+
+
+def control_groups(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> list[Group]:
+    """Every group above us that says something of memory, of cgroup v2 and v1; a container sees its own as the root.
+
+    Pages of files that were read count as used there, and are given back when memory is needed: left out here.
+    """
+    found = []
+    for root, inside, limit, used in _roots(groups, own):
+        folder = root / inside.strip("/")
+        for group in (folder, *folder.parents):
+            if not group.is_relative_to(root):
+                break
+            most = _figure(group / limit)
+            if most is not None:
+                held, files = _figure(group / used), _files(group / "memory.stat")
+                found.append(Group(most, None if held is None else max(0, held - files)))
+    return found
+
+
+def _roots(groups: Path, own: Path) -> list[tuple[Path, str, str, str]]:
+    """Where groups are, which one is ours, and what its files are called."""
+    lines = []
+    with contextlib.suppress(OSError):
+        lines = own.read_text("utf-8", "replace").splitlines()
+    second = next((line[3:] for line in lines if line.startswith("0::")), "")
+    first = next((line.split(":", 2)[2] for line in lines if line.count(":") > 1
+                  and "memory" in line.split(":", 2)[1].split(",")), "")
+    return [(groups, second, "memory.max", "memory.current"),
+            (groups / "memory", first, "memory.limit_in_bytes", "memory.usage_in_bytes")]
+
+
+def _figure(path: Path) -> int | None:
+    with contextlib.suppress(OSError, ValueError):  # `max` is no number
+        return int(path.read_text())
+    return None
+
+
+def _files(stat: Path) -> int:
+    """Bytes of files' pages that a group holds: its own and its children's."""
+    try:
+        said = dict(line.split(maxsplit=1) for line in stat.read_text().splitlines() if " " in line)
+        kinds = [f"{kind}_file" for kind in ("inactive", "active")]
+        return sum(int(said.get(f"total_{kind}", said.get(kind, 0))) for kind in kinds)
+    except (OSError, ValueError):
+        return 0
 
 
 def gpus(run: Run = run) -> tuple[Gpu, ...] | str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from modelkit.runtime import machine
+from modelkit.runtime import asking, machine
 from modelkit.runtime.machine import Gpu, clients, gpus, memory
 
 
@@ -58,7 +58,7 @@ def test_a_program_that_hangs_or_cannot_run_is_an_answer(tmp_path: Path, monkeyp
         (tmp_path / name).write_text(body)
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(machine, "_SECONDS", 0.3)
+    monkeypatch.setattr(asking, "SECONDS", 0.3)
     assert machine.run(["slow"])[0] == 124
     assert machine.run(["broken"])[0] != 0
     assert machine.run(["well"]) == (0, "1\n") and machine.run(["not-here"])[0] == 127

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from modelkit.failure import Failure
+from modelkit.models.anatomy.config_defaults import DEFAULTS
 from modelkit.models.anatomy.said import MOST_HEADS, MOST_LAYERS, MOST_WIDTH
 
 _NESTED = ("text_config", "llm_config", "language_config", "thinker_config", "decoder")
@@ -26,7 +27,8 @@ class Config:
             raise Failure("config-invalid", f"{name} has no config.json that says what the model is",
                           "name the folder that has one", data={"path": name, "check": "config"})
         self.whole: Mapping[str, Any] = said
-        self.core: Mapping[str, Any] = _core(said)
+        core = _core(said)
+        self.core: Mapping[str, Any] = {**DEFAULTS.get(str(core.get("model_type") or ""), {}), **core}
 
     @property
     def model_type(self) -> str:
@@ -75,30 +77,33 @@ class Config:
 
     def nested(self, key: str) -> Config:
         """An object inside of it; an empty one where there is none."""
+        return self._inner(self.core.get(key))
+
+    def objects(self, key: str) -> list[Config]:
+        """A list of objects, empty where there is none."""
+        value = self.core.get(key)
+        return [self._inner(one) for one in value[:MOST_LAYERS]] if isinstance(value, list) else []
+
+    def _inner(self, said: Any) -> Config:
         inner = object.__new__(Config)
-        inner.name, inner.whole = self.name, {}
-        inner.core = said if isinstance(said := self.core.get(key), dict) else {}
+        inner.name, inner.whole, inner.core = self.name, {}, said if isinstance(said, dict) else {}
         return inner
 
     def has(self, key: str) -> bool:
         return self.core.get(key) is not None
 
     def number(self, *keys: str, default: int = 0, most: int = MOST_WIDTH) -> int:
-        """The first of these that it says; null is as if it were not said. Of a list, the first number."""
+        """The first of these that it says; null and words (`auto`) are as if it were not said.
+
+        Of a list, one number a layer, the largest.
+        """
         for key in keys:
             value = self.core.get(key)
             if isinstance(value, list) and value:
-                value = value[0]
-            if value is not None:
+                return max(self._checked(key, one, most) for one in value[:MOST_LAYERS])
+            if value is not None and not isinstance(value, str):
                 return self._checked(key, value, most)
         return default
-
-    def most(self, key: str) -> int:
-        """The number of `key`, of a list the largest."""
-        value = self.core.get(key)
-        if isinstance(value, list):
-            return max((self._checked(key, one, MOST_WIDTH) for one in value[:MOST_LAYERS]), default=0)
-        return self.number(key)
 
     def flag(self, key: str, default: bool) -> bool:
         for place in (self.core, self.whole):
@@ -106,9 +111,15 @@ class Config:
                 return value
         return default
 
+    def text(self, key: str) -> str:
+        """A word, "" where there is none."""
+        return value if isinstance(value := self.core.get(key), str) else ""
+
     def texts(self, key: str) -> list[str]:
-        """A list of words, empty where there is none."""
+        """A list of words, or of the letters of a text; empty where there is none."""
         value = self.core.get(key)
+        if isinstance(value, str):
+            return list(value[:MOST_LAYERS])
         return [str(one) for one in value[:MOST_LAYERS]] if isinstance(value, list) else []
 
     def numbers(self, key: str) -> list[int]:
@@ -117,6 +128,13 @@ class Config:
         if not isinstance(value, list):
             return []
         return [self._checked(key, 0 if one is None else one, MOST_WIDTH) for one in value[:MOST_LAYERS]]
+
+    def each(self, key: str, layers: int) -> list[int]:
+        """A number for each layer."""
+        found = self.numbers(key)
+        if len(found) < layers:
+            raise self.refusal(key, f"has {len(found):,} numbers for {layers:,} layers")
+        return found[:layers]
 
     def refusal(self, key: str, what: str) -> Failure:
         return Failure("config-invalid", f"config.json of {self.name} can't be used: `{key}` {what}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
 
 from modelkit.models.anatomy.anatomy import Anatomy, Weight
 from modelkit.models.anatomy.config import Config
@@ -15,7 +14,6 @@ from modelkit.models.anatomy.said import MOST_EXPERTS, MOST_TOKENS
 from modelkit.models.formats.access import LocalFile
 from modelkit.models.formats.checkpoint import Files, checkpoint
 from modelkit.models.formats.json_file import read_json
-from modelkit.models.formats.safetensors_reader import TensorInfo
 
 _MERGES = re.compile(r'"merges"\s*:\s*(?=\[)')
 _LARGEST_TOKENIZER = 64 << 20
@@ -51,6 +49,7 @@ def anatomy_of_folder(files: Files) -> Anatomy:
         experts=experts, experts_used=used, merges=_merges(files),
         file_size=sum(header.size for header in found.files.values()),
         parameters=sum(packing.elements(one.name, one.type, one.elements) for one in weights), notes=notes,
+        state_type=config.text("mamba_ssm_cache_dtype") or config.text("mamba_ssm_dtype"),
     )
 
 
@@ -60,8 +59,9 @@ def _rows(weights: tuple[Weight, ...]) -> int:
 
 def _feed_forward(config: Config, weights: tuple[Weight, ...]) -> int:
     dense = any(one.role == "mlp" for one in weights)
-    names = ("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "d_ff", "block_ff_dim")
-    each = [config.most(name) for name in (names if dense else ("moe_intermediate_size", *names[1:]))]
+    names = ("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "hidden_dim", "d_ff",
+             "block_ff_dim")
+    each = [config.number(name) for name in (names if dense else ("moe_intermediate_size", *names[1:]))]
     return next((one for one in each if one), 4 * config.width)
 
 
@@ -76,6 +76,3 @@ def _merges(files: Files) -> int:
         return len(json.JSONDecoder().raw_decode(text, found.end())[0])
     except (ValueError, RecursionError):
         return 0
-
-
-Tensors = Mapping[str, TensorInfo]

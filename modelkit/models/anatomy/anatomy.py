@@ -68,6 +68,7 @@ class Anatomy:
     file_size: int = 0  # of all its weight files, headers included
     parameters: int = 0  # numbers of the model, however they are packed
     notes: tuple[str, ...] = ()  # what of this is taken to be so and not known
+    grouping: int = 0  # query heads of each key head of the first layer, as a GGUF says it; 0: not said
     state_type: str = ""  # what its config wants states kept in (`float32`); "": as it computes
 
     def bytes_of(self, *roles: Role) -> int:

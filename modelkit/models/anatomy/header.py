@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from modelkit.models.anatomy.anatomy import Anatomy, Weight
 from modelkit.models.anatomy.header_layers import layers_of
 from modelkit.models.anatomy.roles import of_gguf, settled
-from modelkit.models.anatomy.said import MOST_EXPERTS, MOST_TOKENS, HeaderNumbers
+from modelkit.models.anatomy.said import MOST_EXPERTS, MOST_HEADS, MOST_TOKENS, HeaderNumbers
 from modelkit.models.formats.gguf import Array, Header
 from modelkit.models.formats.gguf_types import FILE_TYPES
 from modelkit.models.formats.splits import joined
@@ -38,6 +38,7 @@ def anatomy_of_header(headers: Sequence[Header]) -> Anatomy:
         tied=not any(one.name == "output.weight" for one in weights), experts=experts, experts_used=used,
         merges=_count(header, "tokenizer.ggml.merges"), file_size=model.size,
         parameters=sum(one.elements for one in weights if not one.name.startswith("rope_f")),
+        grouping=_grouping(said),
     )
 
 
@@ -47,6 +48,13 @@ def feed_forward(weights: Sequence[Weight]) -> int:
         if found := [one.shape[-1] for one in weights if one.role == role and ".ffn_down" in one.name]:
             return max(found)
     return 0
+
+
+def _grouping(said: HeaderNumbers) -> int:
+    """Whether or not that layer has attention: llama.cpp's quantizer goes by what the header says (`n_gqa`)."""
+    heads = said.each("attention.head_count", 1, most=MOST_HEADS)[0]
+    kv_heads = said.each("attention.head_count_kv", 1, heads, most=MOST_HEADS)[0]
+    return heads // kv_heads if kv_heads else 0
 
 
 def _vocabulary(said: HeaderNumbers, weights: Sequence[Weight]) -> int:

@@ -93,7 +93,7 @@ class _Heads:
             return Layer("none", heads, self.kv_heads)
         if self.latent:
             return Layer("mla", heads, 1, self.latent * own, 0, index_width=self.config.number("index_head_dim"))
-        attention: Attention = "full" if kind in ("both", "recurrent") else kind
+        attention: Attention = "full" if kind == "both" else kind
         key, value, kv_heads = self.key, self.value, self.kv_heads
         if attention == "full" and (wide := self.config.number("global_head_dim")):  # Gemma 4
             key = value = wide

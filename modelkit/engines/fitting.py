@@ -19,7 +19,11 @@ def serving(plan: Plan) -> Serving:
         return _llama_server(plan)
     if plan.engine_name == "llama.cpp":
         return _own(plan)
-    return Serving(plan.engine_name, plan.context_length, plan.max_concurrency, "auto", task=plan.task)
+    if plan.engine_name == "vllm":
+        from modelkit.engines import vllm_fitting
+
+        return vllm_fitting.serving(plan)
+    return _like_vllm(plan)
 
 
 def _own(plan: Plan) -> Serving:
@@ -54,3 +58,14 @@ def _provider(plan: Plan) -> str:
 def _said(plan: Plan, name: str, default: Any) -> Any:
     setting = plan.setting(name)
     return default if setting is None else setting.value
+
+
+def _like_vllm(plan: Plan) -> Serving:
+    """Of engines that divide a GPU's memory as vLLM does, by the language's own settings: their flags are not read."""
+    share = _said(plan, "serve.gpu_memory", None)
+    return Serving(plan.engine_name, plan.context_length, plan.max_concurrency,
+                   {"auto": "auto", "f16": "float16", "bf16": "bfloat16"}.get(
+                       str(_said(plan, "serve.kv_cache", "auto")), "fp8"),
+                   gpu_memory=None if share is None else float(share),
+                   tensor_parallel=int(_said(plan, "serve.tensor_parallel", 1)),
+                   pipeline_parallel=int(_said(plan, "serve.pipeline_parallel", 1)), task=plan.task)

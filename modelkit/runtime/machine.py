@@ -49,19 +49,39 @@ _VERSION = re.compile(r"v?(\d+(?:\.\d+)+)|systemd (\d+)")
 
 
 def memory(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
-    """Bytes that our processes may have: the machine's, or less where a control group says so; None where neither is
-    known."""
-    found = [group.limit for group in control_groups(groups, own) if group.limit is not None]
+    """Bytes that a process of ours may have: the machine's, or less where a control group or `ulimit` says so; None
+    where none of them is known."""
+    found = [*(group.limit for group in control_groups(groups, own)), *_limits()]
     with contextlib.suppress(OSError, ValueError):
         found.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     return min(found, default=None)
+
+
+def free_memory(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/self/cgroup")) -> int | None:
+    """Bytes that another process of ours could have now: what is left of the machine's and of our control groups', and
+    no more than `ulimit` allows one process."""
+    import psutil
+
+    found = [int(psutil.virtual_memory().available), *_limits()]
+    found += [group.limit - group.used for group in control_groups(groups, own) if group.used is not None]
+    return max(0, min(found))
+
+
+def _limits() -> list[int]:
+    """What `ulimit -v` and `-d` allow one process: engines are started with the same."""
+    with contextlib.suppress(ImportError, OSError, ValueError):
+        import resource
+
+        found = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
+        return [limit for limit in found if limit != resource.RLIM_INFINITY]
+    return []
 
 
 @dataclass(frozen=True)
 class Group:
     """A control group that we are in: its limit of memory, and how much of that is used for good. Bytes."""
 
-    limit: int | None
+    limit: int
     used: int | None
 
 

@@ -19,6 +19,7 @@ from modelkit.planning.fit.machines import (
     CORE_FLOPS,
     CORES_A_CHANNEL,
     PROCESSORS,
+    Apple,
     Processor,
     gpu_share,
     memory_bandwidth,
@@ -166,9 +167,13 @@ def _apple(text: str, beside: Beside) -> Hardware | None:
             raise Failure("unknown-hardware", f"no {alike[0].name} has {gib} GB",
                           hint=f"it is sold with {', '.join(map(str, sold))} GB")
         return None
-    gib = gib or row.sizes[0]
-    memory = int(gib * gpu_share(gib) * 2**30)
-    gpu = Device(row.name, "metal", memory, bandwidth=row.bandwidth * 1e9, flops=row.bf16 * 1e12, link="unified")
+    return mac(row, gib or row.sizes[0])
+
+
+def mac(row: Apple, gib: int) -> Hardware:
+    """A Mac with a chip of the table and so much memory, which processor and GPU share."""
+    gpu = Device(row.name, "metal", int(gib * gpu_share(gib) * 2**30), bandwidth=row.bandwidth * 1e9,
+                 flops=row.bf16 * 1e12, link="unified")
     return Hardware("", (gpu,), cpus=row.cpus, ram=gib << 30, cpu_bandwidth=row.bandwidth * 1e9,
                     cpu_flops=row.cpus * CORE_FLOPS)
 

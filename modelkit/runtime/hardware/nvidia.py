@@ -207,7 +207,13 @@ def _of_smi(ask: Run, environment: Mapping[str, str]) -> Looked:
                      "total": _mib(row.get("memory.total")), "free": _mib(row.get("memory.free")),
                      "capability": [int(word) for word in words] if all(w.isdecimal() for w in words) else None})
     found = _of_nvml({"devices": rows, "driver": driver}, environment)
-    return replace(found, problem=problem, processes=_apps(ask))
+    return replace(found, problem=problem, processes=None)
+
+
+def processes(ask: Run = run) -> tuple[tuple[int, int | None], ...] | None:
+    """Who computes on a GPU, each with its bytes; None where the driver does not tell."""
+    told = look(ask, {}).processes
+    return _apps(ask) if told is None else told
 
 
 def _apps(ask: Run) -> tuple[tuple[int, int | None], ...] | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Row = tuple[str, ...]
 
-_SAID = {"file": "", "formula": "", "engine": "says the engine", "reserve": "set aside", "measured": "measured"}
+_SAID = {"engine": "the engine says: ", "reserve": "set aside: ", "measured": "measured: "}
 
 
 def say(report: FitReport, terminal: Terminal) -> None:
@@ -25,14 +25,16 @@ def say(report: FitReport, terminal: Terminal) -> None:
     terminal.data(f"{report.model}  stage {report.stage}  {report.engine}  on {machine(report.hardware)}")
     terminal.data(f"{precision(report)}, {conversations(report.now)}: {verdict(report)}")
     terminal.data("")
-    terminal.table(("WHERE", "WHAT", "SIZE", "SAYS", "HOW"), budget_rows(report.now.budget))
+    terminal.table(("WHERE", "WHAT", "SIZE", "HOW"), budget_rows(report.now.budget))
     if report.now.speed is not None:
         terminal.data("")
         terminal.table(("SPEED", "EXPECTED", "BETWEEN", "HOW"), speed_rows(report.now))
     if report.ladder:
         terminal.data("")
-        terminal.table(("PRECISION", "WEIGHTS", "CACHE", "IN ALL", "FREE", "SPEED", "QUALITY", "VERDICT", "WHY"),
-                       [ladder_row(one) for one in report.ladder])
+        terminal.table(("PRECISION", "WEIGHTS", "IN ALL", "FREE", "SPEED", "QUALITY", "VERDICT", "WHY"),
+                       [ladder_row(one) for one in report.ladder if one.verdict != "refused"])
+        for reason, words in refused(report.ladder).items():
+            terminal.data(f"not {', '.join(words)}: {reason}")
     if report.ways_out:
         terminal.data("")
         terminal.table(("WRITE", "BUYS", "COSTS", "THEN"), ways_rows(report))
@@ -85,21 +87,30 @@ def machine(hardware: Hardware) -> str:
 
 def budget_rows(budget: Budget) -> list[Row]:
     """Each line, then the sum of each place; sizes end where the others do."""
-    rows: list[list[str]] = [[line.place, line.name, spelled(line.size), _SAID[line.source], line.how]
-                             for line in budget.lines]
+    rows = [[line.place, line.name, spelled(line.size), _SAID.get(line.source, "") + line.how]
+            for line in budget.lines]
     for place in places(budget):
-        rows.append([place, "in all", spelled(budget.total(place)), "", ""])
+        rows.append([place, "in all", spelled(budget.total(place)), ""])
         if (left := budget.free(place)) is not None:
-            rows.append([place, "free" if left >= 0 else "missing", spelled(abs(left)), "",
+            rows.append([place, "free" if left >= 0 else "missing", spelled(abs(left)),
                          f"of {spelled(budget.capacity[place])}"])
     return [tuple(row) for row in _right(rows, 2)]
 
 
 def ladder_row(rung: Rung) -> Row:
     taken = rung.verdict == "taken"
-    return (f"{'> ' if taken else '  '}{rung.precision}", spelled(rung.weights), spelled(rung.kv), needs(rung.budget),
+    return (f"{'> ' if taken else '  '}{rung.precision}", spelled(rung.weights), needs(rung.budget),
             free(rung.budget), decode(rung), "" if rung.quality is None else str(rung.quality), rung.verdict,
             rung.reason)
+
+
+def refused(ladder: Iterable[Rung]) -> dict[str, list[str]]:
+    """The precisions that cannot be had, by why."""
+    found: dict[str, list[str]] = {}
+    for one in ladder:
+        if one.verdict == "refused":
+            found.setdefault(one.reason, []).append(one.precision)
+    return found
 
 
 def ways_rows(report: FitReport) -> list[Row]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from argparse import Namespace
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import fit_subject, fit_text, project
@@ -11,40 +14,110 @@ from modelkit.failure import Failure
 
 if TYPE_CHECKING:
     from modelkit.cli.stages import Stages
+    from modelkit.planning.fit.budget import Budget
     from modelkit.planning.fit.hardware import Hardware
-    from modelkit.planning.fit.report import FitReport
+    from modelkit.planning.fit.report import FitReport, Rung
+    from modelkit.planning.fit.verified import Verification
+
+
+@dataclass
+class _Answer:
+    """One stage on one machine. `more` is what flags asked for beside the report, as JSON."""
+
+    report: FitReport
+    more: dict[str, Any] = field(default_factory=dict)
+    texts: list[str] = field(default_factory=list)  # of what flags asked for
+    verification: Verification | None = None
 
 
 def run(arguments: Namespace, terminal: Terminal) -> int:
-    """Say how much memory each stage takes there; 1 where one does not fit, 8 where nobody knows."""
-    _presume_together(arguments)
+    """Say how much memory each stage takes there; 1 where one does not fit, or took other than was promised, 8 where
+    nobody knows."""
     machines, stage = _machines(arguments), project.stage_of(arguments)
-    documents, reports = list[dict[str, Any]](), list[FitReport]()
+    _presume_together(arguments, len(machines) * max(len(arguments.what), 1))
+    answers = []
     for word in arguments.what or [None]:
         stages = fit_subject.stages_of(word, arguments, terminal)
-        for machine in machines:
-            one = _report(stages, stage, machine, arguments, terminal)
-            documents.append(one.as_json())
-            reports.append(one)
+        answers += [_answer(stages, stage, machine, arguments, terminal) for machine in machines]
+    documents = [one.report.as_json() | one.more for one in answers]
     terminal.document(documents[0] if len(documents) == 1 else documents)
-    if len(reports) > 1:
-        fit_text.side_by_side(reports, terminal)
-    for one in reports if len(machines) == 1 else ():
-        if len(reports) > 1:
-            terminal.data("")
-        fit_text.say(one, terminal)
-    fits = [one.fits for one in reports]
+    _say(answers, len(machines) > 1, terminal)
+    if any(one.verification is not None and not one.verification.holds for one in answers):
+        return 1
+    fits = [one.report.fits for one in answers]
     return 1 if False in fits else 8 if None in fits else 0
 
 
-def _report(stages: Stages, stage: str, machine: Hardware | None, arguments: Namespace, terminal: Terminal
-            ) -> FitReport:
+def _answer(stages: Stages, stage: str, machine: Hardware | None, arguments: Namespace, terminal: Terminal) -> _Answer:
+    from modelkit.cli import verified_files, verifying
     from modelkit.cli.fitting import report
 
     with terminal.progress() as progress:
         found = fit_subject.look(stages, stage, progress)
-    return report(stages, stage, found=found, hardware=machine, context=arguments.context,
-                  concurrency=arguments.concurrency, kv_cache=arguments.kv_cache)
+    answer = _Answer(report(stages, stage, found=found, hardware=machine, context=arguments.context,
+                            concurrency=arguments.concurrency, kv_cache=arguments.kv_cache))
+    if arguments.verify:
+        answer.verification = verifying.verify(stages, answer.report, arguments, terminal)
+        answer.more["verified"] = answer.verification.as_json()
+    elif machine is None and (known := verified_files.known(answer.report, stages.plan(stage, found))) is not None:
+        answer.report = verified_files.remembered(answer.report, known)
+    if arguments.plot:
+        _draw(answer, arguments.plot, terminal)
+    return answer
+
+
+def _draw(answer: _Answer, where: str, terminal: Terminal) -> None:
+    """Into a file, or to be printed behind the tables."""
+    from modelkit.cli.plotting import charts, picture, png, svg
+    from modelkit.cli.plotting import terminal as text
+
+    anatomy = answer.report.now.anatomy
+    drawn = picture(answer.report, lambda rung, tokens: _at(answer.report, rung, tokens),
+                    anatomy.context_length if anatomy is not None else None)
+    answer.more["plot"] = drawn.as_json()
+    if where == "-":
+        width = shutil.get_terminal_size().columns
+        answer.texts += ["", *text.lines(drawn, min(width, 120), text.signs(terminal.stdout.encoding))]
+        return
+    drawing = charts.charts(drawn)
+    data = png.png(drawing) if where.lower().endswith(".png") else svg.svg(drawing).encode()
+    path = Path(where)
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.write_bytes(data)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)
+        raise Failure("unwritable", f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from None
+    terminal.note(f"wrote {path}")
+
+
+def _at(report: FitReport, rung: Rung, tokens: int) -> Budget:
+    """What a rung would take with another context."""
+    from modelkit.planning.fit.budget import Budget
+    from modelkit.planning.fit.budgets import at_context, budget
+
+    if rung.anatomy is None:
+        return Budget(())
+    beside = [line for line in rung.budget.lines if line.name.startswith(("projector", "draft", "adapter"))]
+    return budget(rung.anatomy, at_context(rung.serving, tokens), report.hardware, beside=beside)
+
+
+def _say(answers: list[_Answer], side_by_side: bool, terminal: Terminal) -> None:
+    from modelkit.cli import verifying
+
+    if len(answers) > 1:
+        fit_text.side_by_side([one.report for one in answers], terminal)
+    for index, one in enumerate(answers):
+        if not side_by_side:
+            if index or len(answers) > 1:
+                terminal.data("")
+            fit_text.say(one.report, terminal)
+        for line in one.texts:
+            terminal.data(line)
+        if one.verification is not None:
+            terminal.data("")
+            verifying.say(one.verification, terminal)
 
 
 def _machines(arguments: Namespace) -> list[Hardware | None]:
@@ -55,9 +128,13 @@ def _machines(arguments: Namespace) -> list[Hardware | None]:
     return [profile(name) for name in dict.fromkeys(names)] or [None]
 
 
-def _presume_together(arguments: Namespace) -> None:
+def _presume_together(arguments: Namespace, count: int) -> None:
     if arguments.verify and arguments.hardware:
         raise Failure("usage", "`--verify` is about this machine: leave `--hardware` out")
-    if arguments.plot and arguments.plot != "-" and not arguments.plot.lower().endswith((".svg", ".png")):
+    if arguments.plot in (None, "-"):
+        return
+    if not arguments.plot.lower().endswith((".svg", ".png")):
         raise Failure("usage", f"`--plot {arguments.plot}` is neither a .svg nor a .png",
-                      hint="`--plot` behind everything else draws in the terminal")
+                      hint="for a plot in the terminal, write `--plot` behind everything else")
+    if count > 1:
+        raise Failure("usage", "a picture is of one model on one machine", hint="one `modelkit fit --plot` for each")

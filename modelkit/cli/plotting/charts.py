@@ -45,10 +45,10 @@ def charts(picture: Picture) -> Drawing:
 def _memory(drawing: Drawing, picture: Picture) -> None:
     """A curve for each precision; the dashed line is what there is."""
     totals = [step.total for one in picture.memory for step in one.steps]
-    ticks, unit = _memory_ticks(most([*totals, picture.capacity or 0]))
+    ticks, unit = _memory_ticks(most([*totals, picture.limit or 0]))
     frame = Frame(0, ticks[-1])
     drawing.words(_LEFT, 24, f"Memory against context: {picture.title}", size=14, bold=True)
-    drawing.words(_LEFT, 42, f"{picture.place}; dashed: what there is", colour=FAINT)
+    drawing.words(_LEFT, 42, f"{picture.place}, {_capacity(picture)}", colour=FAINT)
     for tick in ticks:
         drawing.path([(frame.x(0), frame.y(tick)), (frame.x(1), frame.y(tick))], GRID)
         drawing.words(_LEFT - 8, frame.y(tick) + 4, f"{tick / unit[1]:g} {unit[0]}", colour=FAINT, anchor="end")
@@ -67,10 +67,10 @@ def _memory(drawing: Drawing, picture: Picture) -> None:
         ends.append((points[-1][1], one.precision, COLOURS[index], one.taken))
     for y, text, colour, taken in _apart(ends):
         drawing.words(frame.x(1) + 10, y + 4, text, colour=colour, bold=taken)
-    if picture.capacity is not None:
-        y = frame.y(picture.capacity)
+    if picture.limit is not None:
+        y = frame.y(picture.limit)
         drawing.path([(frame.x(0), y), (frame.x(1), y)], INK, 1.5, dashed=True)
-        drawing.words(frame.x(0) + 6, y - 5, spelled(picture.capacity), colour=INK)
+        drawing.words(frame.x(0) + 6, y - 5, spelled(picture.limit), colour=INK)
 
 
 def _paces(drawing: Drawing, picture: Picture, top: float) -> None:
@@ -92,6 +92,13 @@ def _paces(drawing: Drawing, picture: Picture, top: float) -> None:
         drawing.disc(x, here, 5 if one.taken else 3.5, COLOURS[index])
         drawing.words(x, frame.y(0) + 16, one.precision, colour=COLOURS[index], anchor="middle", bold=one.taken)
         drawing.words(x, frame.y(0) + 32 + 13 * (index % 2), one.figure, size=9, colour=FAINT, anchor="middle")
+
+
+def _capacity(picture: Picture) -> str:
+    """What there is, in words."""
+    if picture.capacity is None:
+        return "of which nobody knows how much there is"
+    return f"of which there is {spelled(picture.capacity)}{' (dashed)' if picture.limit is not None else ''}"
 
 
 def _logarithmic(counts: Sequence[int]) -> list[float]:

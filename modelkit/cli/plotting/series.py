@@ -64,6 +64,12 @@ class Picture:
     memory: tuple[Memory, ...]
     paces: tuple[Pace, ...]
 
+    @property
+    def limit(self) -> int | None:
+        """The capacity, where a picture of this memory can show it: not one that is three times as large as all."""
+        largest = max((step.total for one in self.memory for step in one.steps), default=0)
+        return self.capacity if self.capacity is not None and self.capacity <= 3 * largest else None
+
     def as_json(self) -> dict[str, object]:
         return {"place": self.place, "memory": [
             {"precision": one.precision, "steps": [vars(step) | {"total": step.total} for step in one.steps]}

@@ -47,20 +47,20 @@ def lines(picture: Picture, width: int, draw: Signs) -> Iterator[str]:
 
 
 def _memory(served: Memory, picture: Picture, width: int, draw: Signs) -> Iterator[str]:
-    capacity = picture.capacity
+    limit = picture.limit
     yield f"MEMORY AGAINST CONTEXT  {served.precision}, {picture.place}"
     sizes = [spelled(step.total) for step in served.steps]
     label, shown = max(len(str(step.tokens)) for step in served.steps), max(map(len, sizes))
     room = width - label - shown - 6
-    scale = room / most([*(step.total for step in served.steps), capacity or 0])
+    scale = room / most([*(step.total for step in served.steps), limit or 0])
     for step, size in zip(served.steps, sizes, strict=True):
         mark = ">" if step.tokens == picture.asked else " "
         bar = _bar(step, scale, draw).ljust(room)
-        if capacity is not None:
-            at = min(int(capacity * scale), room - 1)
+        if limit is not None:
+            at = min(int(limit * scale), room - 1)
             bar = bar[:at] + draw.limit + bar[at + 1 :]
         yield f"{mark} {step.tokens:>{label}}  {bar}  {size:>{shown}}".rstrip()
-    said = "" if capacity is None else f"  {draw.limit} {spelled(capacity)} there are"
+    said = "" if picture.capacity is None else f"  {draw.limit if limit else 'of'} {spelled(picture.capacity)}"
     yield f"  {draw.weights} weights  {draw.cache} cache of the conversations  {draw.rest} the rest{said}"
 
 

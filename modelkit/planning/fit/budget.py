@@ -39,8 +39,11 @@ class Budget:
 
     @property
     def fits(self) -> bool | None:
-        """None where a place that it needs is not known."""
-        left = [self.free(place) for place in dict.fromkeys(line.place for line in self.lines)]
+        """None where a place that it needs is not known. Beside GPUs that are known RAM need not be: a machine by its
+        name says nothing of it."""
+        places = dict.fromkeys(line.place for line in self.lines)
+        gpus = any(place != "ram" and place in self.capacity for place in places)
+        left = [self.free(place) for place in places if not (gpus and place == "ram" and place not in self.capacity)]
         return False if any(one is not None and one < 0 for one in left) else None if None in left else True
 
     @property

@@ -41,7 +41,7 @@ class Page:
 
 @dataclass(frozen=True)
 class Group:
-    """Layers that share a table of blocks. `pages` of its layers, by layer of the model."""
+    """Layers that share a table of blocks. `pages` by layer of the model, -n-1 for the state of layer n."""
 
     pages: tuple[tuple[int, Page], ...]
 
@@ -93,7 +93,7 @@ def cache(anatomy: Anatomy, serving: Serving, in_flight: int, *, layers: range |
     pages = _unified(dict(_pages(anatomy, serving)))
     groups = _groups(pages)
     if layers is not None:
-        groups = [Group(tuple((at, page) for at, page in group.pages if at in layers)) for group in groups]
+        groups = [Group(tuple((at, page) for at, page in group.pages if max(at, -at - 1) in layers)) for group in groups]
         groups = [group for group in groups if group.pages]
     widest = max((sum(page.size for _, page in group.pages) for group in groups), default=0)
     return Cache(tuple(groups), in_flight, 2 if serving.prefix_caching else 1, widest)

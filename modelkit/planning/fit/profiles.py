@@ -60,7 +60,7 @@ def profile(word: str) -> Hardware:
     found = _machine(named, beside) if named else _plain_cpu(beside, word)
     if found is None:
         near = nearest(named)
-        raise Failure("unknown-hardware", f"no machine is called `{word}`", "did you mean "
+        raise Failure("unknown-hardware", f"no machine is called `{' '.join(word.split())}`", "did you mean "
                       + " or ".join(f"`{name}`" for name in near) + "?" if near else "name a GPU (`rtx4090`, `2xh100`, "
                       "`mi300x`), a chip of Apple's (`m4-max-64gb`) or a processor's memory (`cpu:ddr5-5600x2`); "
                       "docs/reference/hardware.md has all names")
@@ -103,8 +103,10 @@ def nearest(word: str) -> list[str]:
 
     told = {_key(name): name for name in names()} | {
         key: row.full_name.lower() for row in reversed(CARDS) for key in _keys(row)}
-    bare = _key(_MAKERS.sub("", _counted(word.lower())[1]))
-    return list(dict.fromkeys(told[key] for key in get_close_matches(bare, list(told), 5, 0.6)))[:3]
+    near: list[str] = []
+    for text in (word.lower(), _counted(word.lower())[1]):
+        near = near or get_close_matches(_key(_MAKERS.sub("", text)), list(told), 5, 0.6)
+    return list(dict.fromkeys(told[key] for key in near))[:3]
 
 
 def names() -> list[str]:
@@ -119,7 +121,8 @@ def _machine(text: str, beside: Beside) -> Hardware | None:
     for count, name in (_counted(text, whole=True), _counted(text)):
         one, row = card(name), _processor(name)
         if (one or row) and not 1 <= count <= MOST:
-            raise Failure("unknown-hardware", f"a machine has 1 to {MOST} {'GPUs' if one else 'sockets'}, not {count}")
+            raise Failure("unknown-hardware", f"a machine has 1 to {MOST} {'GPUs' if one else 'sockets'}, not {count}",
+                          hint="name one machine; a cluster is several of them")
         if one is not None:
             return _with_cards(one, count, bridge="nvlink" in name or "bridge" in name, beside=beside)
         if row is not None:

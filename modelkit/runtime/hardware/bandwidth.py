@@ -50,7 +50,7 @@ def bandwidth(cores: int, free: int | None, measure: Callable[[int, int | None],
         found = None
     if found is None:
         return kept[0].bandwidth if kept else None
-    best = max((found.bandwidth, *((kept[0].bandwidth,) if kept else ())))
+    best = max(found.bandwidth, kept[0].bandwidth if kept else 0.0)
     _keep(path, key, Measured(best, found.share), now())
     return best
 

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from modelkit.planning.fit.hardware import Hardware
     from modelkit.planning.fit.interval import Interval
     from modelkit.planning.fit.report import FitReport, Rung
+    from modelkit.planning.fit.serving import Serving
+    from modelkit.planning.fit.speed import Speed
 
 Row = tuple[str, ...]
 
@@ -26,9 +28,11 @@ def say(report: FitReport, terminal: Terminal) -> None:
     terminal.data(f"{precision(report)}, {conversations(report.now)}: {verdict(report)}")
     terminal.data("")
     terminal.table(("WHERE", "WHAT", "SIZE", "HOW"), budget_rows(report.now.budget))
-    if report.now.speed is not None:
+    if (speed := report.now.speed) is not None:
         terminal.data("")
-        terminal.table(("SPEED", "EXPECTED", "BETWEEN", "HOW"), speed_rows(report.now))
+        terminal.table(("SPEED", "EXPECTED", "OF WHAT"), speed_rows(speed, report.now.serving))
+        for how in speed.how:
+            terminal.data(how)
     if report.ladder:
         terminal.data("")
         terminal.table(("PRECISION", "WEIGHTS", "IN ALL", "FREE", "SPEED", "QUALITY", "VERDICT", "WHY"),
@@ -139,8 +143,15 @@ def decode(rung: Rung) -> str:
     return "" if rung.speed is None else f"{interval(rung.speed.decode)} tok/s"
 
 
-def speed_rows(rung: Rung) -> list[Row]:
-    return []
+def speed_rows(speed: Speed, serving: Serving) -> list[Row]:
+    """What is expected of one user, of all, and of prompts."""
+    rows = [("one user", speed.decode, "tok/s", "at the beginning of a conversation"),
+            ("one user", speed.decode_full, "tok/s", f"behind {serving.context_length} tokens")]
+    if speed.users > 1:
+        rows.append((f"{speed.users} users", speed.total, "tok/s", f"together, each behind {speed.prompt} tokens"))
+    rows += [("a prompt", speed.prefill, "tok/s", f"of {speed.prompt} tokens, read alone"),
+             ("first token", speed.ttft, "s", f"behind {speed.prompt} tokens, nothing else running")]
+    return [(what, f"{interval(value)} {unit}", how) for what, value, unit, how in rows]
 
 
 def interval(value: Interval) -> str:

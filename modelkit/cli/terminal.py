@@ -71,14 +71,19 @@ class Terminal:
 
     def table(self, header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         """Left-aligned columns, four blanks between, no borders."""
-        lines = [tuple(header), *(tuple(row) for row in rows)]
-        widths = [max(len(line[i]) for line in lines) for i in range(len(header))]
-        for line in lines:
-            self.data("    ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        for line in table_lines(header, rows):
+            self.data(line)
 
     def progress(self, unit: str = "B") -> Progress:
         """A bar that counts bytes, or what `unit` says."""
         return Progress(self, unit)
+
+
+def table_lines(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """A table as lines of text."""
+    cells = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(header))]
+    return ["    ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
 
 
 def amount(size: int) -> str:

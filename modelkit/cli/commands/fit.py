@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import fit_subject, fit_text, project
-from modelkit.cli.terminal import Terminal
+from modelkit.cli.terminal import Terminal, table_lines
 from modelkit.failure import Failure
+from modelkit.planning.fit.report import plain
 
 if TYPE_CHECKING:
     from modelkit.cli.stages import Stages
@@ -61,9 +62,26 @@ def _answer(stages: Stages, stage: str, machine: Hardware | None, arguments: Nam
         answer.more["verified"] = answer.verification.as_json()
     elif machine is None and (known := verified_files.known(answer.report, stages.plan(stage, found))) is not None:
         answer.report = verified_files.remembered(answer.report, known)
+    _ask_more(answer, arguments)
     if arguments.plot:
         _draw(answer, arguments.plot, terminal)
     return answer
+
+
+def _ask_more(answer: _Answer, arguments: Namespace) -> None:
+    """Users at a latency, and what tokens cost."""
+    from modelkit.cli import fit_more
+
+    if limits := fit_more.limits_of(arguments.users_at):
+        found = fit_more.users(answer.report, limits, None)
+        answer.more["users"] = [{"limit": limit.text, "users": plain(one)}
+                                for limit, one in zip(limits, found, strict=True)]
+        rows = fit_more.user_rows(limits, found, fit_more.room(answer.report) if any(found) else 0)
+        answer.texts += ["", *table_lines(("USERS AT", "EXPECTED", "THEN", ""), rows)]
+    if arguments.price is not None:
+        text, document = fit_more.cost(answer.report, arguments.price)
+        answer.more["cost_per_million"] = document
+        answer.texts += ["", text]
 
 
 def _draw(answer: _Answer, where: str, terminal: Terminal) -> None:

@@ -15,7 +15,7 @@ from modelkit.models.anatomy import Anatomy
 from modelkit.planning.fit.hardware import Device, Hardware
 from modelkit.planning.fit.serving import Serving
 from modelkit.planning.fit.vllm import Pool, budget, pool
-from modelkit.planning.fit.vllm_weights import VOCABULARY_STEP
+from modelkit.planning.fit.vllm_weights import VOCABULARY_STEP, Tally, tally
 
 _GROUPS = {"fp8": 128, "awq": 128, "gptq": 128, "w4a16": 128, "mxfp4": 32, "nvfp4": 16}
 """Columns that share a scale, where a checkpoint does not say it: no GPU's part may cut through one."""
@@ -57,7 +57,8 @@ def layouts(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> list[Layo
     talk fast enough, then by conversations at full length; refused ones last. Empty where there is no GPU."""
     if serving.on_cpu or hardware.gpu is None:
         return []
-    found = [_layout(anatomy, serving, hardware, shape) for shape in _shapes(len(hardware.devices))]
+    weighed = tally(anatomy, serving.dtype)
+    found = [_layout(weighed, serving, hardware, shape) for shape in _shapes(len(hardware.devices))]
     return sorted(found, key=lambda one: (bool(one.refused), one.fits is False, bool(one.warning), -one.gpus,
                                           -one.conversations, one.pipeline_parallel))
 
@@ -105,12 +106,12 @@ def _shapes(gpus: int) -> Iterator[tuple[int, int, int]]:
                 yield tensor, pipeline, data
 
 
-def _layout(anatomy: Anatomy, serving: Serving, hardware: Hardware, shape: tuple[int, int, int]) -> Layout:
-    tensor, pipeline, data = shape
+def _layout(weighed: Tally, serving: Serving, hardware: Hardware, shape: tuple[int, int, int]) -> Layout:
+    (tensor, pipeline, data), anatomy = shape, weighed.anatomy
     if reason := refusal(anatomy, tensor, pipeline):
         return Layout(tensor, pipeline, data, refused=reason)
     assert hardware.gpu is not None, "layouts are of GPUs"
     asked = replace(serving, tensor_parallel=tensor, pipeline_parallel=pipeline, data_parallel=data)
-    found = budget(anatomy, asked, hardware)
     return Layout(tensor, pipeline, data, warning=warning(anatomy, hardware.gpu, tensor, pipeline),
-                  pool=pool(anatomy, asked, hardware), fits=found.fits)
+                  pool=pool(anatomy, asked, hardware, weighed=weighed),
+                  fits=budget(anatomy, asked, hardware, weighed=weighed).fits)

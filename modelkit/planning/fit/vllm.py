@@ -30,7 +30,7 @@ from modelkit.planning.fit.vllm_overhead import (
     share,
     used,
 )
-from modelkit.planning.fit.vllm_weights import stages, weight_bytes
+from modelkit.planning.fit.vllm_weights import Tally, stages, tally
 
 PROCESS = Interval(0.9 * GiB, 1.15 * GiB, 1.6 * GiB)
 """Resident memory of vLLM 0.32 for CPUs before it has a model: Python, PyTorch, transformers, the API's server."""
@@ -50,33 +50,34 @@ class Pool:
     longest: int = 0  # tokens of context that one conversation could have, as `--max-model-len -1` finds them
 
 
-def budget(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> Budget:
+def budget(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, weighed: Tally | None = None) -> Budget:
     """Line by line, for each GPU that is used, or for the machine where vLLM computes on CPUs.
 
     The line `attention cache` is what vLLM takes for it, all that the others leave; where that is less than one
     conversation needs it is what is needed, and the budget does not fit: vLLM would refuse to start.
     """
+    weighed = weighed or tally(anatomy, serving.dtype)
     devices = used(serving, hardware)
     if not devices:
-        rank = _Rank(anatomy, serving, None, hardware, 0)
+        rank = _Rank(weighed, serving, None, hardware, 0)
         return Budget(tuple(_cpu_lines(rank)), {} if hardware.ram is None else {"ram": hardware.ram}, _notes(rank))
     lines: list[Line] = []
-    capacity: dict[str, int] = {}
     for at, device in enumerate(devices):
-        rank = _Rank(anatomy, serving, device or hardware.devices[0], hardware, _stage(serving, at))
-        lines += _gpu_lines(rank, f"gpu{at}")
-        capacity[f"gpu{at}"] = 0 if device is None else device.memory
-    return Budget(tuple(lines), capacity, _notes(_Rank(anatomy, serving, hardware.devices[0], hardware, 0)))
+        lines += _gpu_lines(_Rank(weighed, serving, device or hardware.devices[0], hardware, _stage(serving, at)),
+                            f"gpu{at}")
+    capacity = {f"gpu{at}": 0 if device is None else device.memory for at, device in enumerate(devices)}
+    return Budget(tuple(lines), capacity, _notes(_Rank(weighed, serving, hardware.devices[0], hardware, 0)))
 
 
-def pool(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> Pool:
+def pool(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, weighed: Tally | None = None) -> Pool:
     """The attention cache as the log announces it. All ranks have as many blocks as the one that has fewest."""
-    return _pool(anatomy, serving, hardware, "expected")
+    return _pool(weighed or tally(anatomy, serving.dtype), serving, hardware, "expected")
 
 
 def pool_between(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> tuple[Pool, Pool]:
     """The least and the most that it will be; the same twice where its size is said outright, as on CPUs."""
-    return _pool(anatomy, serving, hardware, "high"), _pool(anatomy, serving, hardware, "low")
+    weighed = tally(anatomy, serving.dtype)
+    return _pool(weighed, serving, hardware, "high"), _pool(weighed, serving, hardware, "low")
 
 
 def context_advice(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> str | None:
@@ -94,11 +95,15 @@ def context_advice(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> st
 class _Rank:
     """One GPU of a stage of the pipeline, or the machine where `device` is None."""
 
-    anatomy: Anatomy
+    weighed: Tally
     serving: Serving
     device: Device | None
     hardware: Hardware
     stage: int
+
+    @property
+    def anatomy(self) -> Anatomy:
+        return self.weighed.anatomy
 
     @cached_property
     def tokens(self) -> int:
@@ -106,7 +111,7 @@ class _Rank:
 
     @cached_property
     def weights(self) -> int:
-        return weight_bytes(self.anatomy, self.serving, self.stage)
+        return self.weighed.on(self.serving, self.stage)
 
     @cached_property
     def activation(self) -> Interval:
@@ -143,17 +148,17 @@ class _Rank:
         return self.requested - self.weights - sum(math.ceil(float(getattr(one, case))) for one in others)
 
 
-def _pool(anatomy: Anatomy, serving: Serving, hardware: Hardware, case: Case) -> Pool:
+def _pool(weighed: Tally, serving: Serving, hardware: Hardware, case: Case) -> Pool:
     devices = used(serving, hardware) or (None,)
     spare = hardware.devices[0] if hardware.devices and not serving.on_cpu else None
-    ranks = [_Rank(anatomy, serving, device or spare, hardware, stage)
+    ranks = [_Rank(weighed, serving, device or spare, hardware, stage)
              for stage, device in {_stage(serving, at): device for at, device in enumerate(devices)}.items()]
     rank = min(ranks, key=lambda one: one.cache.blocks(one.room(case)) if one.cache.groups else math.inf)
     if not rank.cache.groups:  # nothing is kept of the past
         return Pool(0, 0, float(serving.concurrency), 0, serving.context_length)
     blocks = rank.cache.blocks(rank.room(case))
     concurrency = blocks / rank.cache.needs(serving.context_length)
-    longest = rank.cache.longest(rank.room(case), max(anatomy.context_length or 0, serving.context_length))
+    longest = rank.cache.longest(rank.room(case), max(weighed.anatomy.context_length or 0, serving.context_length))
     return Pool(blocks, int(concurrency * serving.context_length), concurrency, blocks * rank.cache.block_bytes,
                 longest)
 

@@ -25,6 +25,9 @@ WIDTHS = {"auto": 0, "float32": 4, "float16": 2, "half": 2, "bfloat16": 2, "fp8"
 
 _PER_HEAD = ("int8_per_token_head", "fp8_per_token_head")  # and a float32 scale for each of a head's two vectors
 
+_MAMBA2 = ("falcon_h1", "granitehybrid", "granitemoehybrid", "bamba", "nemotron_h", "nemotron_h_moe", "zamba2")
+"""Hybrids whose layers export a state in the middle of a prompt, for which they hold one more (`mamba_mixer2.py`)."""
+
 _MLA_ALIGNED = 128  # tokens: hybrids of latents and states have blocks that are a multiple of it
 
 
@@ -93,10 +96,17 @@ def cache(anatomy: Anatomy, serving: Serving, in_flight: int, *, layers: range |
     pages = _unified(dict(_pages(anatomy, serving)))
     groups = _groups(pages)
     if layers is not None:
-        groups = [Group(tuple((at, page) for at, page in group.pages if max(at, -at - 1) in layers)) for group in groups]
-        groups = [group for group in groups if group.pages]
+        here = [Group(tuple((at, page) for at, page in group.pages if max(at, -at - 1) in layers)) for group in groups]
+        groups = [group for group in here if group.pages]
     widest = max((sum(page.size for _, page in group.pages) for group in groups), default=0)
-    return Cache(tuple(groups), in_flight, 2 if serving.prefix_caching else 1, widest)
+    return Cache(tuple(groups), in_flight, _states(anatomy, serving), widest)
+
+
+def _states(anatomy: Anatomy, serving: Serving) -> int:
+    """States of each recurrent layer that a conversation holds: with prefix caching, kept ones beside the current."""
+    if not serving.prefix_caching or not any(layer.key_width for layer in anatomy.layers):
+        return 1
+    return 3 if anatomy.architecture.replace("-", "_") in _MAMBA2 else 2
 
 
 def _blocks(page: Page, context: int, in_flight: int, states: int) -> int:

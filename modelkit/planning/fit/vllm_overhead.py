@@ -18,8 +18,12 @@ GiB, MiB = 1024**3, 1024**2
 DEFAULT_SHARE = 0.92
 """`--gpu-memory-utilization` where nobody says it (0.32)."""
 
-_SAMPLED = Interval(6, 10, 24)
-"""Bytes for each number of the logits of a step: 16-bit and 32-bit copies, probabilities, and what sorting takes."""
+_SAMPLED = Interval(2, 6, 14)
+"""Bytes for each number of a step's logits: themselves in 16 bits, gathered from all GPUs, and copies in 32 bits."""
+
+_COUNTED = 4 + 1 / 8
+"""Bytes for each conversation and word of the vocabulary that penalties count in, whether any is asked for or not
+(`v1/worker/gpu/sample/penalties.py`; on CPUs it counts when it is asked to)."""
 
 _OUTSIDE = Interval(0.05 * GiB, 0.25 * GiB, 0.6 * GiB)
 _OUTSIDE_SHARED = Interval(0.15 * GiB, 0.6 * GiB, 1.8 * GiB)
@@ -57,15 +61,18 @@ def outside(serving: Serving) -> Interval:
 
 
 def activation(anatomy: Anatomy, serving: Serving, tokens: int, *, on_gpu: bool = True) -> Interval:
-    """The peak of a step of so many tokens, on each GPU: its widest layer, or its logits where they take more."""
+    """The peak of a step of so many tokens, on each GPU: its widest layer, or its logits where they take more.
+
+    With it what penalties count in, which is there all the time.
+    """
     width = 4 if serving.dtype == "float32" else 2
     step = tokens * _widest(anatomy, serving.tensor_parallel) * width
     logits = serving.concurrency * anatomy.vocabulary if serving.task == "chat" else 0
     kept = tokens * anatomy.width * width
-    space = _WORKSPACE if on_gpu else Interval(0, 0, 0)
+    space, counts = (_WORKSPACE, logits * _COUNTED) if on_gpu else (Interval(0, 0, 0), 0.0)
 
     def peak(computed: float, sampled: float) -> float:
-        return max(step * computed, logits * sampled + kept)
+        return max(step * computed, logits * sampled + kept) + counts
 
     return Interval(peak(0.6, _SAMPLED.low) + space.low, peak(1.0, _SAMPLED.expected) + space.expected,
                     peak(1.8, _SAMPLED.high) + space.high)

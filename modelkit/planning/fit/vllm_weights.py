@@ -1,15 +1,20 @@
 """What of a model's weights lies on one GPU under vLLM: its part of each matrix, in the precision it computes with.
 
 Rules of vLLM 0.32: columns and rows of attention and feed-forward matrices are divided by tensor parallelism, keys and
-values at most into as many parts as there are heads of them, the vocabulary is padded to a multiple of 64 and then
-divided; norms, routers and the latent's own projections are on every GPU (`model_executor/layers/linear.py`,
-`vocab_parallel_embedding.py`, `mla.py`); layers of a pipeline are dealt out by `distributed/utils.get_pp_indices`.
+values at most into as many parts as there are heads of them; the vocabulary is padded to a multiple of 64 and then
+divided; norms, routers and the projections to a latent are on every GPU (`model_executor/layers/linear.py`,
+`vocab_parallel_embedding.py`, `mla.py`). Experts are dealt over tensor and data parallelism together
+(`layers/fused_moe/config.py`), layers over the stages of a pipeline (`distributed/utils.get_pp_indices`).
 """
 
 from __future__ import annotations
 
 import math
 import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from modelkit.models.anatomy import Anatomy, Weight
 from modelkit.planning.fit.serving import Serving
@@ -17,15 +22,77 @@ from modelkit.planning.fit.serving import Serving
 VOCABULARY_STEP = 64
 """The vocabulary is padded to a multiple of it."""
 
+Deal = Literal["split", "whole", "experts", "keys", "fused", "embedding", "output"]
+"""How a tensor is dealt to GPUs that share the model: in parts, to all of them, experts by the GPU, by heads of keys
+and values, queries with keys and values in one, and by words of the vocabulary."""
+
 _PLAIN = frozenset(("F64", "F32", "F16", "BF16"))
 _LATENT = re.compile(r"q_a_|kv_a_|attn_q_a|attn_kv_a|fused_qkv_a")
-_KEY_VALUE = re.compile(r"\b(k_proj|v_proj|attn_k|attn_v|key|value)\b")
-_FUSED = re.compile(r"\b(qkv_proj|attn_qkv|query_key_value|c_attn|Wqkv|qkv)\b")
+_KEYS = re.compile(r"\b(?:k_proj|v_proj|attn_k|attn_v|wk|wv|key|value)\b")
+_FUSED = re.compile(r"\b(?:qkv_proj|attn_qkv|query_key_value|c_attn|Wqkv|qkv)\b")
 _SCALE = re.compile(r"scale|zero|g_idx|_amax")
 
 
+@dataclass(frozen=True)
+class Tally:
+    """Bytes of all tensors as vLLM holds them, by layer (None: outside of layers) and by how they are dealt."""
+
+    anatomy: Anatomy
+    bytes: Mapping[tuple[int | None, Deal], int]
+
+    def on(self, serving: Serving, stage: int = 0) -> int:
+        """Bytes on each GPU of a pipeline's stage."""
+        here = stages(len(self.anatomy.layers), serving.pipeline_parallel)[stage]
+        first, last = stage == 0, stage == serving.pipeline_parallel - 1
+        total = 0.0
+        for (layer, deal), size in self.bytes.items():
+            if layer is not None:
+                present = layer in here
+            elif deal == "embedding":
+                present = first or (last and self.anatomy.tied)
+            else:
+                present = last
+            if present:
+                total += size * self._part(layer, deal, serving)
+        return math.ceil(total)
+
+    def _part(self, layer: int | None, deal: Deal, serving: Serving) -> float:
+        """The share of such tensors that one GPU holds; above 1 where padding makes them larger."""
+        tensor = serving.tensor_parallel
+        if deal in ("embedding", "output"):
+            words = max(1, self.anatomy.vocabulary)
+            return math.ceil(words / VOCABULARY_STEP) * VOCABULARY_STEP / words / tensor
+        if deal == "experts":
+            return 1 / (tensor * serving.data_parallel)
+        if deal == "whole" or tensor == 1:
+            return 1.0
+        one = self.anatomy.layers[layer] if layer is not None else None
+        if one is None or deal == "split":
+            return 1 / tensor
+        keys = 1 / min(tensor, max(1, one.kv_heads))
+        if deal == "keys":
+            return keys
+        return (one.heads / tensor + 2 * one.kv_heads * keys) / max(1, one.heads + 2 * one.kv_heads)
+
+
+def tally(anatomy: Anatomy, dtype: str) -> Tally:
+    """What there is to deal. `dtype` is what vLLM computes plain weights with."""
+    found: Counter[tuple[int | None, Deal]] = Counter()
+    for weight in anatomy.weights:
+        if weight.role == "draft" or (weight.role == "output" and anatomy.tied):
+            continue
+        layer = weight.layer if weight.layer is not None and weight.layer < len(anatomy.layers) else None
+        found[layer, _deal(weight)] += _loaded(weight, anatomy, dtype)
+    return Tally(anatomy, found)
+
+
+def weight_bytes(anatomy: Anatomy, serving: Serving, stage: int = 0) -> int:
+    """Bytes of all weights on each GPU of a pipeline's stage."""
+    return tally(anatomy, serving.dtype).on(serving, stage)
+
+
 def stages(layers: int, parallel: int) -> tuple[range, ...]:
-    """The layers of each GPU group of a pipeline: what does not divide goes to the last but one, and those before."""
+    """The layers of each stage of a pipeline: what does not divide goes to the last but one, and those before."""
     counts = [layers // parallel] * parallel
     for at in range(2, layers % parallel + 2):
         counts[-at] += 1
@@ -33,28 +100,9 @@ def stages(layers: int, parallel: int) -> tuple[range, ...]:
     return tuple(range(start, start + count) for start, count in zip(starts, counts, strict=True))
 
 
-def weight_bytes(anatomy: Anatomy, serving: Serving, stage: int = 0) -> int:
-    """Bytes of all weights on each GPU of a pipeline's stage."""
-    here = stages(len(anatomy.layers), serving.pipeline_parallel)[stage]
-    last = stage == serving.pipeline_parallel - 1
-    total = 0.0
-    for weight in anatomy.weights:
-        if weight.layer is not None and weight.layer < len(anatomy.layers):
-            present = weight.layer in here
-        elif weight.role == "embedding":
-            present = stage == 0 or (last and anatomy.tied)
-        elif weight.role == "output":
-            present = last and not anatomy.tied
-        else:
-            present = last
-        if present:
-            total += loaded(weight, anatomy, serving) * part(weight, anatomy, serving)
-    return math.ceil(total)
-
-
-def loaded(weight: Weight, anatomy: Anatomy, serving: Serving) -> float:
+def _loaded(weight: Weight, anatomy: Anatomy, dtype: str) -> int:
     """Bytes of a whole tensor in memory: plain numbers as the model computes, quantized ones as they are stored."""
-    computed = 4 if serving.dtype == "float32" else 2
+    computed = 4 if dtype == "float32" else 2
     if anatomy.form == "gguf":  # vLLM gets its numbers written out
         return weight.elements * computed
     if weight.type not in _PLAIN or _SCALE.search(weight.name):
@@ -62,30 +110,15 @@ def loaded(weight: Weight, anatomy: Anatomy, serving: Serving) -> float:
     return weight.elements * computed
 
 
-def part(weight: Weight, anatomy: Anatomy, serving: Serving) -> float:
-    """The share of a tensor that one GPU holds; above 1 where padding makes it larger."""
-    tensor = serving.tensor_parallel
-    if weight.role in ("embedding", "output"):
-        padded = math.ceil(anatomy.vocabulary / VOCABULARY_STEP) * VOCABULARY_STEP
-        return padded / max(1, anatomy.vocabulary) / tensor
-    if weight.role == "experts":
-        return 1 / (tensor * serving.data_parallel)
-    if tensor == 1 or weight.role in ("norm", "router", "other") or len(weight.shape) < 2:
-        return 1.0
+def _deal(weight: Weight) -> Deal:
+    if weight.role == "embedding" and len(weight.shape) > 1:
+        return "embedding"
+    if weight.role in ("output", "experts"):
+        return "output" if weight.role == "output" else "experts"
+    if weight.role in ("norm", "router", "other", "embedding") or len(weight.shape) < 2:
+        return "whole"
     if weight.role == "attention":
-        return _attention_part(weight, anatomy, tensor)
-    return 1 / tensor
-
-
-def _attention_part(weight: Weight, anatomy: Anatomy, tensor: int) -> float:
-    if _LATENT.search(weight.name):
-        return 1.0
-    layer = anatomy.layers[weight.layer] if weight.layer is not None and weight.layer < len(anatomy.layers) else None
-    heads = layer.kv_heads if layer is not None and layer.kv_heads else anatomy.heads
-    shared = 1 / min(tensor, max(1, heads))
-    if _KEY_VALUE.search(weight.name):
-        return shared
-    if _FUSED.search(weight.name) and layer is not None and layer.heads:
-        whole = layer.heads + 2 * layer.kv_heads
-        return (layer.heads / tensor + 2 * layer.kv_heads * shared) / whole
-    return 1 / tensor
+        if _LATENT.search(weight.name):
+            return "whole"
+        return "keys" if _KEYS.search(weight.name) else "fused" if _FUSED.search(weight.name) else "split"
+    return "split"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from modelkit.planning.fit.cards import CARDS, PCIE, Card
+from modelkit.planning.fit.cards import CARDS, PCIE, SOURCES, Card
 from modelkit.planning.fit.machines import APPLE, CORE_FLOPS, CORES_A_CHANNEL, PROCESSORS, gpu_share
 from modelkit.planning.fit.profiles import profile
 
@@ -64,8 +64,9 @@ def page() -> str:
                        one.source) for one in PROCESSORS))
     processors = _PROCESSORS.format(sum="transfers a second x 8 bytes x channels", cores=CORES_A_CHANNEL,
                                     flops=CORE_FLOPS / 1e9)
-    return "\n".join((_BEGIN, _GPUS, *_gpus(), "", f"PCIe, sixteen lanes, GB/s in one direction by generation: {pcie}.",
-                      "", _APPLE, *sold, "", processors, *sockets, ""))
+    sources = (f"- *{word}*: {what}" for word, what in SOURCES.items())
+    return "\n".join((_BEGIN, _GPUS, *_gpus(), "", *sources, "",
+                      f"PCIe, sixteen lanes, GB/s in one direction by generation: {pcie}.", "", _APPLE, *sold, "", processors, *sockets, ""))
 
 
 def _gpus() -> list[str]:

@@ -1,7 +1,7 @@
 """What vLLM can compute on which hardware: precisions of weights and of the attention cache.
 
-Capabilities are those of the classes' own `get_min_capability` in vLLM 0.32 (`model_executor/layers/quantization`),
-of its attention backends (`v1/attention/backends`), and of what was measured on CPUs.
+Precisions of weights by capability stand in `planning.fit.servable`; those of the cache are of vLLM 0.32's attention
+backends (`v1/attention/backends`) and of what was measured on CPUs.
 """
 
 from __future__ import annotations
@@ -9,13 +9,8 @@ from __future__ import annotations
 from modelkit.failure import Failure
 from modelkit.language.quantization import PRECISIONS
 from modelkit.planning.accelerators import ACCELERATORS
+from modelkit.planning.fit.servable import KERNELS, LEAST
 from modelkit.planning.plan import Plan, Setting
-
-_KERNELS = {"w4a16": ("avx512f",), "awq": ("avx512f",), "gptq": ("avx512f",), "int8": ("avx512_vnni", "avx_vnni")}
-
-_LEAST = {"fp8": 75, "int8": 75, "awq": 75, "gptq": 60, "w4a16": 75, "nvfp4": 75, "mxfp4": 80,
-          "compressed-tensors": 75, "modelopt": 75}
-"""The least compute capability for weights of a precision, ours or a checkpoint's own word for it."""
 
 _PLAIN = ("", "bfloat16", "float16", "float32", "bf16", "f16", "f32", "half", "float")
 
@@ -45,7 +40,7 @@ def unfit_processor(precision: str, plan: Plan) -> str | None:
     Measured on vLLM 0.32 for CPUs with AVX2 alone: 4-bit weights fail at the first request (their kernel is written
     for AVX-512, vllm#55613), int8 answers nonsense (it overflows without VNNI, pytorch#103646).
     """
-    kernels = _KERNELS.get(precision, ())
+    kernels = KERNELS.get(precision, ())
     if not kernels or not _processor_known(plan) or set(kernels) & set(plan.cpu_flags):
         return None
     return f"vLLM computes {precision} on processors with {' or '.join(kernels)} only, and this one has neither" \
@@ -83,8 +78,8 @@ def presume_hardware(plan: Plan) -> None:
         return
     gpu = f"{plan.accelerator} is sm_{sm}"
     for word, where in ((str(said.value), _place(said)) if said else ("", ""), (quantized_as(plan) or "", "the base")):
-        if _LEAST.get(word, 0) > sm:
-            raise Failure("precision-not-there", f"vLLM computes {word} on GPUs from sm_{_LEAST[word]} on, and "
+        if LEAST.get(word, 0) > sm:
+            raise Failure("precision-not-there", f"vLLM computes {word} on GPUs from sm_{LEAST[word]} on, and "
                           f"{gpu} ({where})", hint="take weights of another precision, or `SERVE accelerator L4`")
     if cache is not None and cache.value in ("fp8", "q8_0", "q4_0", "bf16") and sm < 80:
         raise Failure("precision-not-there", f"vLLM keeps a cache of {cache.value} on GPUs from sm_80 on, and {gpu} "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,16 +23,13 @@ QUANTIZER = Tool("quantizer", "0.3.36", sys.executable)
 FAMILIES: dict[str, Callable[[Path], Path]] = SHAPES | ODD
 
 
-@pytest.fixture(scope="module")
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    folder = tmp_path_factory.mktemp("shape")
-    yield request.param, FAMILIES[request.param](folder / "model.gguf")
+WITH_IMATRIX = ("llama-8b", "falcon-7b", "mixtral", "qwen2-ungrouped")
 
 
-@pytest.mark.parametrize("imatrix", [False, True], ids=["plain", "imatrix"])
-@pytest.mark.parametrize("family", FAMILIES, indirect=True)
-def test_every_tensor_as_the_quantizer_itself_would_make_it(family: tuple[str, Path], imatrix: bool) -> None:
-    header = read_header(family[1])
+@pytest.mark.parametrize(("family", "imatrix"), [
+    *((family, False) for family in FAMILIES), *((family, True) for family in WITH_IMATRIX)])
+def test_every_tensor_as_the_quantizer_itself_would_make_it(family: str, imatrix: bool, tmp_path: Path) -> None:
+    header = read_header(FAMILIES[family](tmp_path / "model.gguf"))
     anatomy, said = anatomy_of_header([header]), dry_runs([header], WORDS, QUANTIZER, imatrix=imatrix)
     assert set(said) == set(WORDS)
     for word, dry in said.items():
@@ -40,3 +37,32 @@ def test_every_tensor_as_the_quantizer_itself_would_make_it(family: tuple[str, P
         assert dry.types.keys() == {one.name for one in anatomy.weights}, (word, dry.refused)
         assert {one.name: one.type for one in ours.weights} == dict(dry.types), word
         assert ours.weight_bytes == theirs.weight_bytes and ours.file_size == theirs.file_size, word
+
+
+def _llama_8b(folder: Path) -> Anatomy:
+    return anatomy_of_header([read_header(SHAPES["llama-8b"](folder / "model.gguf"))])
+
+
+README = {  # GiB of Llama-3.1-8B, tools/quantize/README.md of llama.cpp; those of fewer bits than Q4 that are IQ with an imatrix
+    "IQ1_S": 1.87, "IQ1_M": 2.01, "IQ2_XXS": 2.23, "IQ2_XS": 2.42, "IQ2_S": 2.56, "IQ2_M": 2.74, "IQ3_XXS": 3.04,
+    "IQ3_XS": 3.27, "IQ3_S": 3.42, "IQ3_M": 3.52, "IQ4_XS": 4.17, "IQ4_NL": 4.38, "Q2_K_S": 2.78, "Q2_K": 2.95,
+    "Q3_K_S": 3.41, "Q3_K_M": 3.74, "Q3_K_L": 4.02, "Q4_K_S": 4.36, "Q4_K_M": 4.58, "Q5_K_S": 5.21, "Q5_K_M": 5.33,
+    "Q6_K": 6.14, "Q8_0": 7.95, "F16": 14.96}
+
+
+@pytest.mark.parametrize(("word", "gib"), README.items())
+def test_the_published_table(word: str, gib: float, llama: Anatomy) -> None:
+    size = quantized(llama, word, imatrix=word.startswith(("IQ1", "IQ2", "IQ3"))).weight_bytes / 2**30
+    assert size == pytest.approx(gib, abs=0.0101)
+
+
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Anatomy:
+    return _llama_8b(tmp_path_factory.mktemp("llama"))
+
+
+@pytest.mark.parametrize(("word", "mib"), [
+    ("F16", 15317.0), ("Q8_0", 8137.6), ("Q6_K", 6283.0), ("Q5_K_M", 5459.9), ("Q4_K_M", 4685.3), ("Q4_1", 4885.1),
+    ("Q3_K_M", 3825.3), ("IQ3_XXS", 3229.5), ("Q2_K", 3024.4), ("IQ1_S", 1918.6)])
+def test_sizes_of_an_8b_without_an_imatrix(word: str, mib: float, llama: Anatomy) -> None:
+    assert quantized(llama, word).weight_bytes / 2**20 == pytest.approx(mib, abs=0.05)

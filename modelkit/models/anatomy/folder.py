@@ -16,6 +16,10 @@ from modelkit.models.formats.checkpoint import Files, checkpoint
 from modelkit.models.formats.json_file import read_json
 
 _MERGES = re.compile(r'"merges"\s*:\s*(?=\[)')
+_DOWN = re.compile(r"(down_proj|\.w2|\.fc2|\bc_proj|dense_4h_to_h|output\.dense|mlp\.Wo|output_linear)(\.weight)?$")
+_PLAIN = {"F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"}
+_DENSE = ("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "hidden_dim", "d_ff", "block_ff_dim")
+_CONTEXT = ("max_position_embeddings", "n_positions", "max_seq_len", "max_sequence_length", "seq_length", "n_ctx")
 _LARGEST_TOKENIZER = 64 << 20
 
 
@@ -45,7 +49,7 @@ def anatomy_of_folder(files: Files) -> Anatomy:
         weights=weights, layers=layers, vocabulary=config.number("vocab_size") or _rows(weights),
         width=config.width, feed_forward=_feed_forward(config, weights),
         heads=max((layer.heads for layer in layers), default=0),
-        context_length=config.number("max_position_embeddings", most=MOST_TOKENS) or None, tied=tied,
+        context_length=config.number(*_CONTEXT, most=MOST_TOKENS) or None, tied=tied,
         experts=experts, experts_used=used, merges=_merges(files),
         file_size=sum(header.size for header in found.files.values()),
         parameters=sum(packing.elements(one.name, one.type, one.elements) for one in weights), notes=notes,
@@ -58,11 +62,15 @@ def _rows(weights: tuple[Weight, ...]) -> int:
 
 
 def _feed_forward(config: Config, weights: tuple[Weight, ...]) -> int:
-    dense = any(one.role == "mlp" for one in weights)
-    names = ("intermediate_size_mlp", "intermediate_size", "n_inner", "ffn_dim", "hidden_dim", "d_ff",
-             "block_ff_dim")
-    each = [config.number(name) for name in (names if dense else ("moe_intermediate_size", *names[1:]))]
-    return next((one for one in each if one), 4 * config.width)
+    """As its tensors have it; as config.json says it where they are packed."""
+    for role, names in (("mlp", _DENSE), ("experts", ("moe_intermediate_size", *_DENSE[1:]))):
+        found = [one for one in weights if one.role == role]
+        if plain := [max(one.shape[-2:], key=lambda size: size != config.width) for one in found
+                     if _DOWN.search(one.name) and len(one.shape) > 1 and one.type in _PLAIN]:
+            return max(plain)
+        if found:
+            return config.number(*names) or 4 * config.width
+    return 0
 
 
 def _merges(files: Files) -> int:

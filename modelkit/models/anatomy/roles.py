@@ -23,7 +23,8 @@ _FOLDER_LAYER = re.compile(rf"(?:^|\.)(?:layers|layer|h|blocks|block)\.([0-9]{{1
 _GGUF_WHOLE = _table(
     (r"token_embd\.|per_layer_token_embd|position_embd|token_types", "embedding"),
     (r"output(\.weight|\.bias|\.scale)", "output"),
-    (r".*norm|altup_|per_layer_", "norm"),
+    (r".*norm", "norm"),
+    (r"altup_|per_layer_", "mlp"),
     (r"(v|mm|a|resampler)\.", "vision"),
     (r"nextn\.", "draft"),
 )
@@ -32,7 +33,7 @@ _GGUF_PART = _table(
     (r"ffn_\w+_shexp|ffn_gate_inp_shexp", "shared_experts"),
     (r"ffn_\w+_c?h?exps?\b|ffn_(gate|up|down)\.[0-9]+\.", "experts"),
     (r"ffn_gate_inp|exp_probs_b|ffn_routed", "router"),
-    (r"(.*_)?norm(_[0-9q-z]|_exps|_key|_query|_conv)?\.|.*layer_output_(norm|scale)", "norm"),
+    (r"(.*_)?norm(_[0-9q-z]|_exps|_key|_query|_conv)?(\.|$)|.*layer_output_(norm|scale)", "norm"),
     (r"ssm_|shortconv|time_mix", "recurrent"),
     (r"attn_|indexer|cross_attn|attn\.", "attention"),
     (r"ffn|channel_mix|inp_gate|proj\.|altup_|laurel_", "mlp"),
@@ -45,16 +46,16 @@ _FOLDER_WHOLE = _table(
     (r"(?:.*\.)?(lm_head|embed_out|output_layer)\b|output\.weight", "output"),
     (r"(?:.*\.)?(embed_tokens\w*|wte|wpe|word_embeddings|tok_embeddings|embedding|embeddings\.\w+_embeddings|"
      r"embeddings?|embed_in|position_embeddings)\.(weight|bias|scales|weight_\w+|qweight)$", "embedding"),
-    (r".*(norm|ln_f|emb_ln|ln_out)", "norm"),
-    (r"(?:.*\.)?(altup_|per_layer_)", "norm"),
+    (r"(?i).*(norm|ln_f|emb_ln|ln_out)", "norm"),
+    (r"(?:.*\.)?(altup_|per_layer_)", "mlp"),
 )
 _FOLDER_PART = _table(
     (r"shared_head|eh_proj|embed_tokens|enorm|hnorm", "draft"),
     (r".*shared_(expert|mlp)", "shared_experts"),
     (r".*(mlp|moe|feed_forward|mixer|ffn)\.(gate|router|gate_inp)\b(?!_proj)|.*\brouter\b|.*e_score_correction_bias|"
      r".*expert_bias", "router"),
-    (r".*\bexperts\b|.*\bexpert_\w+", "experts"),
-    (r".*(norm|layernorm|ln_[0-9]|ln_attn|ln_mlp)\w*\.(weight|bias)|.*_norm\.|(.*\.)?ln[0-9_]\w*\.", "norm"),
+    (r".*\bexperts\b|.*\bexpert_\w+|block_sparse_moe\.(input|output)_linear", "experts"),
+    (r"(?i).*(norm|ln_[0-9]|ln_attn|ln_mlp)\w*\.(weight|bias)|.*_norm\.|(.*\.)?ln[0-9_]\w*\.|layer_scalar", "norm"),
     (r"(.*\.)?(mamba|linear_attn|short_conv|conv|ssm|time_mix|temporal_block|attention\.time_|mixer|rwkv|ssm_\w+)\.",
      "recurrent"),
     (r"(.*\.)?(self_attn|self_attention|attention|attn|cross_attn|attention\.self|norm_attn_norm)\.(?!output\.LayerN)",

@@ -10,6 +10,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import TypeAdapter, with_config
 from typing_extensions import TypedDict
 
+from modelkit.cli.fit_documents import Fit
 from modelkit.cli.measured_documents import Bench, Deployed, Eval, LockChecked, Locked, Run, Tasks
 from modelkit.cli.record_documents import AskedGates, Gates, History, Kept, Said, Served, Verified
 from modelkit.planning.difference import Kind
@@ -290,7 +291,7 @@ DOCUMENTS: dict[str, Any] = {
     "error": Error, "changes": Changes, "plan": PlanDocument | list[PlanDocument], "modelkit.plan": Plan,
     "up": Up | Applied | Changes | list[Up] | list[Changes], "down": Down | list[Changes], "diff": Diff,
     "status": Status, "ci": Report, "promote": Promoted | Rendered | Changes,
-    "gate": Gates | AskedGates, "check": Check, "fmt": Fmt,
+    "gate": Gates | AskedGates, "check": Check, "fmt": Fmt, "fit": Fit | list[Fit],
     "record": Record, "evidence": Finding, "history": History | Served | Kept | Verified,
     "rollback": RolledBack, "test": Tested, "parity": Parity,
     "bench": Bench, "eval": Eval | Tasks, "lock": Locked | LockChecked, "ps": list[Run | Deployed],

@@ -149,7 +149,8 @@ def _by_vllm(arguments: Namespace, asked: targets.Asked, workload: Workload, lim
 
 
 def _write(document: BenchDocument, arguments: Namespace, asked: targets.Asked, terminal: Terminal) -> None:
-    """Into --out, and for a stage that runs here among its project's results, too."""
+    """Into --out, and for a stage that runs here among its project's results, and what this machine is known for."""
+    from modelkit.cli import calibrating
     from modelkit.places import place
     from modelkit.release.bench.document import keep
 
@@ -162,6 +163,7 @@ def _write(document: BenchDocument, arguments: Namespace, asked: targets.Asked, 
         terminal.note(f"the result is not kept: {(error.strerror or str(error)).lower()}")
     else:
         terminal.note(f"kept as {path}")
+    calibrating.learn(asked.plan, document.runs)
 
 
 def _show(document: BenchDocument, terminal: Terminal) -> None:

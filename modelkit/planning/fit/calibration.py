@@ -21,6 +21,9 @@ have other programs for these), and the exchange between GPUs."""
 SURE = 2.0
 """How many standard deviations an interval reaches to each side: about 95 of 100 measurements are inside."""
 
+FORMULA = 1
+"""Of the terms: a measurement that was kept beside those of another formula says nothing here."""
+
 NOISE = 0.05
 """Standard deviation, of the logarithm, that two measurements of one thing on one machine differ by."""
 
@@ -84,10 +87,12 @@ _SHARP = 3  # power mean: near the larger of the two, and 26 % above it where bo
 
 @dataclass(frozen=True)
 class Point:
-    """One measurement: what a formula says of the step, and how long it took."""
+    """One measurement: what a formula says of the step, and how long it took. `noise` is the standard deviation of its
+    logarithm, as far as the measurement itself shows it."""
 
     terms: Terms
     seconds: float
+    noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -121,17 +126,22 @@ class Calibration:
             slope = point.terms.shares(factors)
             off = math.log(point.seconds / point.terms.seconds(factors))
             off -= sum(one * (was - now) for one, was, now in zip(slope, self.mean, mean, strict=True))
-            gain, _ = self._gain(slope)
+            gain, _ = self._gain(slope, point.noise)
             mean = tuple(min(3.0, max(-3.0, was + one * off)) for was, one in zip(self.mean, gain, strict=True))
-        gain, along = self._gain(point.terms.shares([math.exp(one) for one in mean]))
+        gain, along = self._gain(point.terms.shares([math.exp(one) for one in mean]), point.noise)
         covariance = tuple(tuple(self.covariance[row][column] - gain[row] * along[column]
                                  for column in range(len(CAUSES))) for row in range(len(CAUSES)))
         return Calibration(mean, covariance, self.points + 1)
 
-    def _gain(self, slope: Sequence[float]) -> tuple[list[float], list[float]]:
+    def _gain(self, slope: Sequence[float], noise: float) -> tuple[list[float], list[float]]:
         along = [sum(one * by for one, by in zip(row, slope, strict=True)) for row in self.covariance]
-        whole = sum(one * by for one, by in zip(along, slope, strict=True)) + NOISE**2
+        whole = sum(one * by for one, by in zip(along, slope, strict=True)) + max(NOISE, noise) ** 2
         return [one / whole for one in along], along
+
+    @property
+    def factors(self) -> dict[str, float]:
+        """By which factor each cause takes longer than the formulas say."""
+        return {cause: math.exp(one) for cause, one in zip(CAUSES, self.mean, strict=True)}
 
     def seconds(self, terms: Terms) -> Interval:
         """How long a step takes: what is expected, and between what it will be."""

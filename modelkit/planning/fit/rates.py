@@ -1,7 +1,12 @@
 """How near engines come to what hardware could do: the constants of `speed`, and where each is from.
 
-Nothing here is a promise: each is the middle of what was seen, and `SPREAD` says how far machines, builds and drivers
-lie around it. A machine's own benchmarks replace that by knowledge (`calibration`).
+Each is the middle of what was seen, and `SPREAD_GPU` and `SPREAD_CPU` say how far machines, builds and drivers lie
+around it. A machine's own benchmarks replace that by knowledge (`calibration`).
+
+GPUs: chosen so that published measurements lie around them, of llama.cpp (pull requests 6766, 7860, 15802, 17505; the
+tables dmatora, normiebench; llmfit's of a RX 6900 XT) and of vLLM 0.21 and 0.23 (A100, H100), builds of 2024-04 to
+2026-08. Processors: measured in one thread of an EPYC 7003 (AVX2, processor time) with llama.cpp of llama-cpp-python
+0.3.36, a decoder of 12 layers and 1024 columns in every type.
 """
 
 from __future__ import annotations
@@ -9,64 +14,76 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from modelkit.planning.fit.hardware import Device, Hardware, Kind
+from modelkit.planning.fit.hardware import Device, Kind, Link
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Of one engine on one kind of device. Shares are of what the device can do; times in seconds."""
+    """Of one engine on one kind of GPU. Times in seconds; shares of what the GPU can do."""
 
     step: float  # of any step: scheduling, sampling, the answer's way out
+    user: float  # more for each conversation in it
     layer: float  # of each layer: launches that nothing hides
     routed: float  # more for each layer with experts
-    user: float  # more for each conversation in a step
     moved: float  # share of the bandwidth
     vector: float  # share of the arithmetic while few tokens are computed at once
     matrix: float  # share of it with many, as while a prompt is read
-    few: int  # tokens that are still computed one by one; 0: never
+    few: int = 0  # tokens that are still computed one by one
+    tile: int = 1  # tokens that a product of matrices computes at least
 
 
 _LLAMA: Mapping[Kind, Rates] = {
-    "cuda": Rates(2e-4, 2.0e-5, 1.0e-4, 2e-5, 0.84, 0.28, 0.45, 8),
-    "rocm": Rates(4e-4, 4.0e-5, 1.2e-4, 2e-5, 0.72, 0.20, 0.35, 8),
-    "metal": Rates(4e-4, 3.0e-5, 1.0e-4, 2e-5, 0.72, 0.30, 0.60, 8),
+    "cuda": Rates(2e-4, 2e-5, 1.5e-5, 8e-5, 0.82, 0.28, 0.75, 8, 32),
+    "rocm": Rates(3e-4, 2e-5, 2.5e-5, 9e-5, 0.76, 0.25, 0.40, 8, 32),
+    "metal": Rates(4e-4, 2e-5, 3.0e-5, 1e-4, 0.74, 1.50, 0.75, 8, 32),
 }
 _VLLM: Mapping[Kind, Rates] = {
-    "cuda": Rates(8e-4, 8e-6, 5e-5, 1.2e-4, 0.84, 0.5, 0.5, 0),
-    "rocm": Rates(1e-3, 1.2e-5, 6e-5, 1.2e-4, 0.76, 0.4, 0.4, 0),
-    "metal": Rates(2e-3, 5e-5, 1e-4, 2e-4, 0.65, 0.4, 0.5, 0),
+    "cuda": Rates(8e-4, 1.5e-4, 8.0e-6, 5e-5, 0.84, 0.50, 0.55),
+    "rocm": Rates(1e-3, 1.5e-4, 1.2e-5, 6e-5, 0.76, 0.40, 0.40),
 }
 
-CPU_STEP, CPU_LAYER, CPU_MOVED = 3e-4, 2e-5, 0.85
-"""A processor's own: seconds of a step and of a layer (threads that wait for each other), share of the bandwidth."""
+LINKS: Mapping[Link, float] = {"none": 3e-5, "pcie": 3e-5, "nvlink": 8e-6, "xgmi": 1.2e-5, "unified": 3e-5}
+"""Seconds until a sum over GPUs begins to move: a rule (5 to 10 us by NVLink, 20 to 40 by PCIe without peer access)."""
 
-SPREAD_GPU = {"fixed": 0.40, "memory": 0.11, "vector": 0.30, "matrix": 0.17, "link": 0.30}
-SPREAD_CPU = {"fixed": 0.40, "memory": 0.20, "vector": 0.22, "matrix": 0.25, "link": 0.30}
+LINK_MOVED = 0.8
+"""Share of a link's bandwidth: 77 to 81 % were measured of NCCL on four H100."""
+
+SLOWEST_LINK = 15.8e9
+
+SPREAD_GPU = {"fixed": 0.22, "memory": 0.135, "vector": 0.30, "matrix": 0.17, "link": 0.30}
+SPREAD_CPU = {"fixed": 0.40, "memory": 0.20, "vector": 0.20, "matrix": 0.25, "link": 0.30}
 """Standard deviation of each factor's logarithm before anything is measured."""
 
-DECODING_BOUND: Mapping[str, float] = {"Q3_K": 1.3, "Q2_K": 1.25, "IQ4_XS": 1.1, "IQ3_S": 1.35, "IQ3_XXS": 1.35,
-                                       "IQ2_S": 1.35, "IQ2_XS": 1.35, "IQ2_XXS": 1.35, "IQ1_S": 1.3, "IQ1_M": 1.4}
-"""How much longer than their bytes take weights take whose unpacking costs more than moving them, on GPUs."""
+UNPACKED: Mapping[str, float] = {"Q3_K": 1.3, "Q2_K": 1.25, "IQ4_XS": 1.1, "IQ3_S": 1.35, "IQ3_XXS": 1.35,
+                                 "IQ2_S": 1.35, "IQ2_XS": 1.35, "IQ2_XXS": 1.35, "IQ1_S": 1.3, "IQ1_M": 1.4}
+"""How much longer than their bytes weights take whose unpacking costs more than moving them, on GPUs: Q3_K and Q2_K by
+llama.cpp's own table of Llama-3-8B (tools/quantize/README), of the IQ types taken to be alike."""
 
-CPU_VECTOR: Mapping[str, float] = {}
-CPU_MATRIX: Mapping[str, float] = {}
+CPU_STEP, CPU_USER, CPU_LAYER = 2e-4, 1e-4, 2e-5
+"""Seconds of a step, of each conversation in it, and of each layer: threads that wait for each other, sampling."""
+
+CPU_MOVED = 0.85
+CPU_ATTENDED_ONE, CPU_ATTENDED_MANY = 0.25, 1.5
+"""What a core computes of attention, as a multiple of `Hardware.cpu_flops`: for one token and for many."""
+
+_CPU: Mapping[str, tuple[float, float]] = {
+    "F32": (1.0, 3.4), "F16": (1.0, 4.0), "BF16": (0.75, 2.8), "Q8_0": (1.2, 2.8), "Q6_K": (1.2, 3.2),
+    "Q5_K": (1.1, 3.8), "Q5_1": (0.85, 1.2), "Q5_0": (1.15, 2.0), "Q4_K": (1.3, 3.5), "Q4_1": (1.0, 1.6),
+    "Q4_0": (1.8, 3.6), "IQ4_NL": (1.8, 3.3), "IQ4_XS": (1.1, 3.8), "MXFP4": (1.7, 2.9), "Q3_K": (1.2, 3.0),
+    "IQ3_S": (0.5, 3.4), "Q2_K": (1.8, 3.6), "TQ2_0": (3.0, 4.0),
+}
 
 
 def of_device(engine: str, device: Device) -> Rates:
-    return (_VLLM if engine in ("vllm", "sglang") else _LLAMA).get(device.kind, _LLAMA["cuda"])
-
-
-def spread(hardware: Hardware, on_gpu: bool) -> Mapping[str, float]:
-    """Of a machine's factors."""
-    return SPREAD_GPU if on_gpu else SPREAD_CPU
+    return (_VLLM if engine == "vllm" else _LLAMA).get(device.kind, _LLAMA["cuda"])
 
 
 def cpu_vector(kind: str) -> float:
     """Operations a second that one core computes of weights of this type, few tokens at once, as a multiple of
     `Hardware.cpu_flops`, which is Q4_1's."""
-    return CPU_VECTOR.get(kind, 1.0)
+    return _CPU.get(kind, (1.0, 2.5))[0]
 
 
 def cpu_matrix(kind: str) -> float:
     """The same of many tokens at once."""
-    return CPU_MATRIX.get(kind, 2.4)
+    return _CPU.get(kind, (1.0, 2.5))[1]

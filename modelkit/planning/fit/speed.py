@@ -14,8 +14,9 @@ from modelkit.models.anatomy import Anatomy
 from modelkit.planning.fit.calibration import Calibration
 from modelkit.planning.fit.hardware import Hardware
 from modelkit.planning.fit.interval import Interval
-from modelkit.planning.fit.rates import spread
+from modelkit.planning.fit.rates import SPREAD_CPU, SPREAD_GPU
 from modelkit.planning.fit.serving import Serving
+from modelkit.planning.fit.speed_words import how
 from modelkit.planning.fit.steps import on_gpu, prompt_terms, step_terms
 from modelkit.planning.fit.work import Step
 
@@ -58,7 +59,8 @@ def speed(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, calibration
     return Speed(
         decode=_per_second(1, belief.seconds(first)), decode_full=_per_second(1, belief.seconds(last)),
         total=_per_second(users, together), user=_per_second(1, together), prefill=_per_second(prompt, until),
-        ttft=until, users=users, prompt=prompt, calibrated=belief.points > 0)
+        ttft=until, users=users, prompt=prompt, calibrated=belief.points > 0,
+        how=tuple(how(anatomy, serving, hardware, belief, prompt)))
 
 
 def knows(hardware: Hardware, serving: Serving) -> bool:
@@ -70,7 +72,7 @@ def knows(hardware: Hardware, serving: Serving) -> bool:
 
 def uncalibrated(hardware: Hardware, serving: Serving) -> Calibration:
     """What is believed of a machine that nothing was measured on."""
-    return Calibration.of(spread(hardware, on_gpu(hardware, serving)))
+    return Calibration.of(SPREAD_GPU if on_gpu(hardware, serving) else SPREAD_CPU)
 
 
 def with_users(serving: Serving, users: int) -> Serving:

@@ -189,7 +189,7 @@ def _refusal(stages: Stages, stage: str, found: Found, plan: Plan) -> str | None
     from modelkit.cli.policies import presume_policies
 
     try:
-        stages.presume_possible(plan)
+        stages.presume_possible(found, plan)
         presume_policies(stages.modelfile, plan, found)
     except Failure as failure:
         return failure.message

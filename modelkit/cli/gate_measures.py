@@ -41,6 +41,17 @@ def _digest_of(question: Callable[[], list[Any]]) -> str:
         return "unknown"
 
 
+def _family(pid: int | None) -> list[int]:
+    """A process and all that it started: of some engines the one that computes is a child."""
+    import psutil
+
+    try:
+        leader = psutil.Process(pid) if pid else None
+        return [leader.pid, *(one.pid for one in leader.children(recursive=True))] if leader else []
+    except psutil.Error:
+        return []
+
+
 class Measuring:
     """The measures of one promotion. A load is put on the candidate once, whatever asks for it."""
 
@@ -57,7 +68,7 @@ class Measuring:
         ready = self._to is not None
         return Measures(
             lint=self._lint, lock=self._lock, supply=self._supply, lost=self._lost, soaked=self._soaked,
-            memory=self._memory if ready else None,
+            memory=self._memory if ready else None, predicted=self._predicted,
             parity=self._parity if ready else None, tests=self._tests if ready else None,
             bench=cache(self._bench) if ready else None, evaluate=self._evaluate if ready else None,
             baseline=self._baseline if ready else None,
@@ -148,15 +159,27 @@ class Measuring:
         return max(found, key=lambda one: float(one["uptime"]), default=None)
 
     def _memory(self) -> float | None:
-        """What the candidate's processes have now; that of a GPU is not known here."""
+        """What the candidate's processes have now: of a GPU, where its engine computes on one; None where no driver
+        says it."""
         from modelkit.runtime.client import connect
 
         client = connect(project.project_of(Path(self._modelfile.path)))
-        if client is None or self._stages.gpu is not None:
+        if client is None:
             return None
         with client:
-            found = [one["rss"] for one in client.status()["generations"] if one["socket"] == self._to]
-        return float(found[0]) if found and found[0] else None
+            found = next((one for one in client.status()["generations"] if one["socket"] == self._to), None)
+        if found is None:
+            return None
+        if self._stages.gpu is None or self._target.engine is None or self._target.engine.variant in ("", "cpu"):
+            return float(found["rss"]) if found["rss"] else None
+        from modelkit.runtime.hardware import used_by
+
+        return used_by(_family(found["pid"]))
+
+    def _predicted(self) -> float | None:
+        from modelkit.cli.fitting import needed
+
+        return needed(self._stages, self._target.stage)
 
     def _parity(self) -> ParityReport:
         """What the engines read; of a stage before that does not run, what its files say that it would."""

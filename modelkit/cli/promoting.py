@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,19 +39,23 @@ def settled(path: Path, plan: Plan, journal: Journal, address: Address) -> tuple
     return read(records), all_of(path, plan.name)
 
 
-def room_for(asked: Any, target: Bundle, before: Running | None, address: Address) -> Room:
-    """How a bundle comes to the address, beside what serves there now or in its place."""
+def room_for(asked: Any, target: Bundle, before: Running | None, address: Address, need: int | None = None) -> Room:
+    """How a bundle that takes `need` bytes comes to the address, beside what serves there now or in its place."""
+    from modelkit.runtime.machine import free_memory
+
     if before is None:
         return Room("side-by-side", "nothing serves yet")
     if address.running(target) is not None:
         return Room("side-by-side", "it runs already")
     serving = address.plan(before.generation)
-    return room(asked, target.plan, serving, held=before.memory, free=free_memory(), loaded=before.load_seconds)
+    return room(asked, target.plan, serving, held=before.memory, free=free_memory(), loaded=before.load_seconds,
+                need=need)
 
 
 def dry_room(arguments: Namespace, stages: Stages) -> Room:
     """The same for a stage that is only planned. Starts nothing."""
     from modelkit.runtime.client import connect
+    from modelkit.runtime.machine import free_memory
 
     path = Path(stages.modelfile.path)
     client = connect(project.project_of(path))
@@ -62,21 +65,11 @@ def dry_room(arguments: Namespace, stages: Stages) -> Room:
         address = Address(client, path, Terminal(quiet=True))
         before = address.routed()
         serving = address.plan(before.generation) if before else None
+    from modelkit.cli.fitting import needed
+
     return room(arguments.mode, stages.plan(arguments.target), serving, held=before.memory if before else 0,
-                free=free_memory(), loaded=before.load_seconds if before else 0.0)
-
-
-def free_memory(groups: Path = Path("/sys/fs/cgroup")) -> int | None:
-    """Bytes that another engine could have now: the machine's, or what is left of our control group."""
-    import psutil
-
-    found = [int(psutil.virtual_memory().available)]
-    with suppress(OSError, ValueError):
-        used = int((groups / "memory.current").read_text())
-        stat = dict(line.split() for line in (groups / "memory.stat").read_text().splitlines())
-        cached = int(stat.get("inactive_file", 0)) + int(stat.get("active_file", 0))
-        found.append(int((groups / "memory.max").read_text()) - used + cached)  # `max` is no number: no limit
-    return max(0, min(found))
+                free=free_memory(), loaded=before.load_seconds if before else 0.0,
+                need=needed(stages, arguments.target))
 
 
 def say_gates(gates: tuple[Gate, ...], terminal: Terminal) -> None:

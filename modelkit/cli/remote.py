@@ -43,7 +43,7 @@ def ready(stages: Stages, stage: str, on_progress: Progress = quiet) -> tuple[Fo
     if where == "elsewhere":
         found = _inspected(stages, stage, on_progress)
         plan = stages.plan(stage, found)
-        stages.presume_possible(plan)
+        stages.presume_possible(found, plan, ask=True)
     else:
         found, plan = stages.ready(stage, on_progress)
     if stages.images.find(stage, plan, on_progress):
@@ -72,10 +72,9 @@ def lock_digest(lock: Lock | None, stage: str) -> str:
 
 
 def _inspected(stages: Stages, stage: str, on_progress: Progress) -> Found:
-    from modelkit.cli.weights import inspect
     from modelkit.models.promised import promised
 
-    found = inspect(stages.look(stage), stages.lock, stage, stages.store, on_progress)
+    found = stages.inspect(stage, on_progress)
     if found.facts is None:  # the lock says which files, not what is in them; nothing may depend on who wrote it
         found = replace(found, facts=promised(found.reference, stages.store, on_progress)[1])
     # vLLM makes fp8 while it loads; nobody makes anything else there.

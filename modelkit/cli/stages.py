@@ -68,12 +68,17 @@ def cpu_flags() -> tuple[str, ...]:
 
 
 class Stages:
-    """The stages of a Modelfile, under its lock. Engines are looked for once, models whenever they may have changed."""
+    """The stages of a Modelfile, under its lock. Engines are looked for once, models whenever they may have changed.
 
-    def __init__(self, modelfile: Modelfile, arguments: Any, *, lock: LockFile | None = None) -> None:
+    With `keep_rungs`, what `QUANTIZE auto` chose on another machine counts here, too.
+    """
+
+    def __init__(self, modelfile: Modelfile, arguments: Any, *, lock: LockFile | None = None, keep_rungs: bool = False,
+                 ) -> None:
         self.modelfile, self.arguments = modelfile, arguments
         self.lock = lock or LockFile.of(modelfile, arguments)
         self.store, self.images = Store(), Images(self.lock)
+        self.keep_rungs = keep_rungs
 
     @cached_property
     def llama(self) -> tuple[Provider, ...]:
@@ -109,14 +114,35 @@ class Stages:
         return f"{one}: {why(self.llama, one, plan.engine_name)}" if one else None
 
     def look(self, stage: str) -> Found:
-        """What is here of a stage's model."""
+        """What is here of a stage's model, in the precision that `QUANTIZE auto` comes to where that can be said."""
         from modelkit.cli.weights import look
 
-        return look(self.modelfile, stage, self.lock, self.store)
+        return self._chosen(stage, look(self.modelfile, stage, self.lock, self.store))
+
+    def fetch(self, stage: str, found: Found, on_progress: Progress = quiet) -> Found:
+        """The same with its base and adapters here, see `weights.fetch`."""
+        from modelkit.cli.weights import fetch
+
+        return self._chosen(stage, fetch(found, self.lock, stage, self.store, on_progress))
+
+    def inspect(self, stage: str, on_progress: Progress = quiet, *, refresh: bool = False) -> Found:
+        """A stage's model with everything known that the lock wants, see `weights.inspect`."""
+        from modelkit.cli.weights import inspect
+
+        found = inspect(self.look(stage), self.lock, stage, self.store, on_progress, refresh=refresh)
+        return self._chosen(stage, found, ask=True)
+
+    def _chosen(self, stage: str, found: Found, *, ask: bool = False) -> Found:
+        if not found.wanted.open:
+            return found
+        from modelkit.cli.choosing import chosen
+
+        return chosen(self, stage, found, ask=ask)
 
     def facts(self, found: Found, stage: str) -> Facts:
         """What planning is told of the world."""
         from modelkit.cli import adapters
+        from modelkit.cli.choosing import origin
         from modelkit.models.inherited import NOTHING, inherited
         from modelkit.planning.facts import Facts
         from modelkit.planning.reach import folder_source, remote_source
@@ -140,6 +166,7 @@ class Stages:
                      model=found.facts, gpu=None if elsewhere else self.gpu, cpus=os.cpu_count() or 1,
                      cpu_flags=() if elsewhere else cpu_flags(), memory=memory() if where == "process" else None,
                      tools=frozenset((*found.tools, *(one.tool.name for one in found.adapters if one.tool))),
+                     chosen=None if found.wanted.rung is None else (found.wanted.rung.precision, origin(found)),
                      inherited=base, draft=found.draft, projector=found.projector,
                      adapters=tuple(adapters.served(found.adapters, where, stage)))
 
@@ -161,10 +188,10 @@ class Stages:
         from modelkit.cli import weights
 
         found = self.look(stage)
-        self.presume_possible(self.plan(stage, found), engine)
+        self.presume_possible(found, self.plan(stage, found), engine, ask=True)
         if not found.fetched:
-            found = weights.fetch(found, self.lock, stage, self.store, on_progress)
-            self.presume_possible(self.plan(stage, found), engine)
+            found = self.fetch(stage, found, on_progress)
+            self.presume_possible(found, self.plan(stage, found), engine)
         found = weights.finish(found, self.store, on_progress)
         return found, self.plan(stage, found)
 
@@ -243,12 +270,10 @@ class Stages:
         """A stage, its model and its adapters as the lock would have them now."""
         from modelkit import platforms
         from modelkit.cli import adapters
-        from modelkit.planning.facts import Overrides
         from modelkit.planning.locking import locked_artifact, locked_stage
-        from modelkit.planning.resolve import resolve
 
         assert found.artifact is not None, "the lock is about files that are known"
-        plan = resolve(self.modelfile, stage, self.facts(found, stage), Overrides())
+        plan = self.resolved(stage, found)
         plan = plan.model_copy(update={"images": {image: image for image in platforms.images(plan)}})
         artifact = locked_artifact(self.lock.name(found.asked), found.artifact, found.precision, found.facts)
         known = self.lock.artifact(found.asked)
@@ -258,6 +283,13 @@ class Stages:
         stage_ = locked_stage(plan, found.wanted, artifact, self._made(found), self._engine(found, plan),
                               adapters=[one for one, _ in lora], images=tuple(self.images.locked(stage, plan)))
         return stage_, (artifact, *(other for _, other in lora))
+
+    def resolved(self, stage: str, found: Found) -> Plan:
+        """The stage's plan as the Modelfile alone has it: the command line is nobody else's."""
+        from modelkit.planning.facts import Overrides
+        from modelkit.planning.resolve import resolve
+
+        return resolve(self.modelfile, stage, self.facts(found, stage), Overrides())
 
     def _made(self, found: Found) -> list[Any]:
         from modelkit.models.forms import maker, trail
@@ -284,13 +316,18 @@ class Stages:
                         and allowed.contains(one.version)), "")
         return f"{version} ({OWN})" if version and found.wanted.engine in LLAMA else version
 
-    def presume_possible(self, plan: Plan, engine: bool = True) -> None:
-        """Raise Failure for what nobody but a person can bring."""
+    def presume_possible(self, found: Found, plan: Plan, engine: bool = True, *, ask: bool = False) -> None:
+        """Raise Failure for what nobody but a person can bring, and for what does not fit where the stage runs; with
+        `ask`, of a model that is not here, too."""
+        from modelkit.cli.fitting import presume_fits
         from modelkit.engines import presume_machine
 
+        if found.refused is not None:
+            raise found.refused
         missing = [need for need in plan.needs if not need.automatic and (engine or need.code != "engine")]
         if missing:
             raise Failure("stage-needs", f"stage `{plan.stage}` cannot run here yet: {missing[0].message}",
                           detail=tuple(need.message for need in missing[1:]))
         if engine:
             presume_machine(plan)
+            presume_fits(self, found, plan, ask=ask)

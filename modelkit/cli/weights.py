@@ -46,6 +46,8 @@ class Found:
     adapters: tuple[FoundAdapter, ...] = ()
     draft: Weights | None = None  # a GGUF that guesses ahead, where the engine loads such
     projector: Weights | None = None  # a GGUF that lets the model see, where the engine loads such
+    by_lock: bool = False  # was what answers `QUANTIZE auto` chosen before, and kept?
+    refused: Failure | None = None  # why nothing answers it
 
     @property
     def weights(self) -> Weights | None:
@@ -202,6 +204,14 @@ def _with(found: Found, base: Weights, lock: LockFile, stage: str, store: Store)
         at, left, locked = *reach(base, way, tools, store), tools
     return replace(found, artifact=artifact, base=base, facts=models.facts(base), precision=own, route=way, at=at,
                    left=left, tools=locked)
+
+
+def asking(found: Found, wanted: Wanted, lock: LockFile, stage: str, store: Store) -> Found:
+    """The same model, and another way to it."""
+    found = replace(found, wanted=wanted)
+    if found.base is not None:
+        return _with(found, found.base, lock, stage, store)
+    return found if found.artifact is None else far(found, found.artifact, found.precision, found.facts)
 
 
 def far(found: Found, artifact: Artifact, precision_: str, facts: ModelFacts | None) -> Found:

@@ -12,21 +12,16 @@ from modelkit.engines import table
 from modelkit.engines.container import Container
 from modelkit.engines.flags import is_flag
 from modelkit.engines.launch import RUN, File, Launch
-from modelkit.engines.llama_cpp_settings import SETTINGS, TEMPLATE, computes_on_cpu
+from modelkit.engines.llama_cpp_settings import SETTINGS, TEMPLATE
 from modelkit.engines.llama_cpp_words import config, in_our_python, presume_known, words
 from modelkit.engines.llama_exits import explain_exit
 from modelkit.engines.llama_server import container as _container
 from modelkit.engines.sources import sources
 from modelkit.engines.word import variables
 from modelkit.failure import Failure
-from modelkit.llamacpp.config import Config
 from modelkit.planning.plan import Lowered, Plan
 
 __all__ = ["SETTINGS", "container", "explain_exit", "launch", "lower", "presume_machine", "words"]
-
-_BYTES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_1": 20 / 32,
-          "q4_0": 18 / 32, "iq4_nl": 18 / 32}
-"""Of one number of the attention cache, by its type: blocks of 32 numbers have a scale."""
 
 
 def lower(plan: Plan) -> tuple[Lowered, ...]:
@@ -37,27 +32,8 @@ def lower(plan: Plan) -> tuple[Lowered, ...]:
 
 
 def presume_machine(plan: Plan) -> None:
-    """Raise Failure for a FLAG that the engine does not have, and where the weights and the attention cache are larger
-    than the memory that there is."""
+    """Raise Failure for a FLAG that the engine does not have. llama.cpp computes with every GGUF on every machine."""
     presume_known(plan)
-    if plan.memory is None or plan.weights is None or not computes_on_cpu(plan):
-        return
-    files = plan.weights.size + sum(one.size for one in plan.adapters) + sum(
-        one.size for one in (plan.draft, plan.projector) if one)
-    cache = kv_bytes(plan, config(words(plan)))
-    if files + cache > plan.memory:
-        raise Failure("does-not-fit", f"stage `{plan.stage}` needs {_gib(files + cache)} of memory, {_gib(files)} for "
-                      f"weights and {_gib(cache)} for {plan.max_concurrency} conversations of {plan.context_length} "
-                      f"tokens, and there are {_gib(plan.memory)}", hint="lower `num_ctx` or `SERVE max_concurrency`, "
-                      "write `SERVE kv_cache q8_0`, or take a smaller quantization")
-
-
-def kv_bytes(plan: Plan, said: Config) -> int:
-    """Of the attention cache; 0 where the model's shape is not known."""
-    cells = said.kv_tokens or said.context_length * said.max_concurrency
-    if said.task != "chat":  # a batch is computed, and forgotten
-        cells = max(said.context_length, said.batch_tokens)
-    return int(cells * (plan.kv_bytes_per_token or 0) * _BYTES.get(said.kv_cache, 2.0) / 2)
 
 
 def launch(plan: Plan) -> Launch:
@@ -84,7 +60,3 @@ def launch(plan: Plan) -> Launch:
 def container(plan: Plan) -> Container:
     """Raises Failure: there is no image of it."""
     return _container(plan)
-
-
-def _gib(size: int) -> str:
-    return f"{size / 1024**3:.1f} GiB"

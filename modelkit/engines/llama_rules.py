@@ -22,7 +22,7 @@ def positive(rule: Rule) -> Rule:
 def quantize(value: Any, plan: Plan) -> Answer:
     row = PRECISIONS.get(str(value))
     if row is None:
-        return Answer("lost", "", None, "choosing a precision comes with a later release: the base's own is used")
+        return Answer("equal", "weights", None, "chosen as soon as the model is known")
     if row.form == "safetensors":
         return Answer("lost", "", None, f"llama.cpp has no {row.name}: the base's own precision is used")
     return Answer("equal", "weights", row.name)

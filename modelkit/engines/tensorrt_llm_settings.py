@@ -66,8 +66,10 @@ def _quantize(value: Any, plan: Plan) -> Answer:
     name, made = str(value), quantized_as(plan)
     if name in ("none", "BF16"):
         return Answer("equal", "dtype", None, f"as the base has them, {made}" if made else "as the base has them")
-    if name in ("auto", "nvfp4"):
-        return Answer("lost", "", None, "this release neither chooses a precision nor makes nvfp4: the base's is used")
+    if name == "auto":
+        return Answer("equal", "weights", None, "chosen as soon as the model is known")
+    if name == "nvfp4":
+        return Answer("lost", "", None, "this release cannot make nvfp4")
     if PRECISIONS[name].form != "safetensors":
         return Answer("approximated", "dtype", None, "a repository's own weights, or the same numbers written out as "
                       "bfloat16: TensorRT-LLM does not load GGUF, and so more memory")

@@ -94,7 +94,7 @@ def _quantize(value: Any, plan: Plan) -> Answer:
     if name in ("none", "BF16"):
         return Answer("equal", "--dtype", None, f"as the base has them, {made}" if made else "bfloat16")
     if name == "auto":
-        return Answer("lost", "", None, "choosing a precision comes with a later release: the base's own is used")
+        return Answer("equal", "weights", None, "chosen as soon as the model is known")
     if name == "nvfp4":
         return Answer("lost", "", None, "this release cannot make nvfp4")
     elsewhere = plan.source is not None and plan.source.kind != "folder"

@@ -79,6 +79,14 @@ class LockedAdapter(_Table):
     size: int | None = None
 
 
+class LockedRung(_Table):
+    """What `QUANTIZE auto` chose. `hardware` is the class of machines that it was chosen for."""
+
+    precision: str  # a word of QUANTIZE
+    hardware: str
+    sum: str = Sha256  # digest of the memory's sum, line by line, that it was chosen by
+
+
 class LockedStage(_Table):
     """What one stage runs. The fields up to `settings` are what the Modelfile asks for; the others what was found."""
 
@@ -92,6 +100,7 @@ class LockedStage(_Table):
     steps: tuple[LockedStep, ...] = ()
     adapters: tuple[LockedAdapter, ...] = ()
     images: tuple[str, ...] = ()  # container images, `host/name:tag@sha256:…`
+    rung: LockedRung | None = None  # where QUANTIZE says `auto`
 
     @property
     def artifacts(self) -> tuple[str, ...]:

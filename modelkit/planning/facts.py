@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from modelkit.models.facts import ModelFacts
 from modelkit.models.forms import Step
 from modelkit.models.inherited import NOTHING, Inherited
-from modelkit.planning.plan import Engine, ModelSource, ServedAdapter, Weights
+from modelkit.planning.plan import Engine, ModelSource, Origin, ServedAdapter, Weights
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class Facts:
     draft: Weights | None = None
     projector: Weights | None = None
     gpu: str | None = None  # the first GPU of this machine, as its driver names it
+    chosen: tuple[str, Origin] | None = None  # the word that answers `QUANTIZE auto`, and who chose it
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,9 @@ from modelkit.failure import Failure
 from modelkit.language.engine_words import DEFAULT_ENGINE, DEFAULT_PLATFORM
 from modelkit.language.layers import effective
 from modelkit.language.modelfile import Modelfile
+from modelkit.language.quantization import AUTO
+from modelkit.models.lock import LockedRung
+from modelkit.planning.fit.ladder import Wish
 
 FORM_OF_ENGINE: dict[str, Literal["gguf", "safetensors"]] = {
     "llama.cpp": "gguf", "llama-server": "gguf", "vllm": "safetensors", "sglang": "safetensors",
@@ -29,7 +32,11 @@ def dialect(engine_name: str, provider: str = OWN) -> str:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a stage asks for: FROM's text, the engine and what it loads, QUANTIZE's word and its importance matrix."""
+    """What a stage asks for: FROM's text, the engine and what it loads, QUANTIZE's word and its importance matrix.
+
+    Where QUANTIZE is `auto`, `auto` says what it asks for, and `precision` is the word that was chosen: `auto` itself
+    while nobody has.
+    """
 
     base: str
     engine: str
@@ -40,6 +47,8 @@ class Wanted:
     platform: str = DEFAULT_PLATFORM
     image: str | None = None  # SERVE image
     accelerator: str | None = None  # SERVE accelerator
+    auto: Wish | None = None
+    rung: LockedRung | None = None  # what was chosen, and for which hardware
 
     @property
     def requires(self) -> str:
@@ -47,7 +56,13 @@ class Wanted:
 
     @property
     def quantize(self) -> str:
-        return self.precision or "none"
+        """As the Modelfile says it."""
+        return str(self.auto) if self.auto is not None else self.precision or "none"
+
+    @property
+    def open(self) -> bool:
+        """Is there a precision to choose still?"""
+        return self.precision == AUTO
 
 
 def wanted(modelfile: Modelfile, stage: str) -> Wanted:
@@ -70,4 +85,5 @@ def wanted(modelfile: Modelfile, stage: str) -> Wanted:
                   None if quantize is None else quantize.name,
                   folder / Path(quantize.imatrix).expanduser() if quantize and quantize.imatrix else None,
                   said.platform.value if said.platform else DEFAULT_PLATFORM, serve.get("image"),
-                  serve.get("accelerator"))
+                  serve.get("accelerator"), None if quantize is None or quantize.name != AUTO else Wish(
+                      quantize.at_least, quantize.tokens_per_second, quantize.imatrix is not None))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from modelkit.failure import Failure
+from modelkit.language.quantization import AUTO
 from modelkit.models.artifact import Artifact
 from modelkit.models.facts import ModelFacts
 from modelkit.models.forms import Step
@@ -57,7 +58,7 @@ def locked_stage(plan: Plan, wanted: Wanted, artifact: LockedArtifact, made: Seq
         template="sha256:" + hashlib.sha256(own.encode()).hexdigest() if own else artifact.template,
         steps=tuple(LockedStep(kind=one.step.kind, precision=one.step.precision, tool=one.tool, imatrix=one.imatrix,
                                output=one.output, size=one.size) for one in made),
-        adapters=tuple(adapters), images=tuple(sorted(images)))
+        adapters=tuple(adapters), images=tuple(sorted(images)), rung=wanted.rung)
 
 
 def settings_digest(plan: Plan) -> str:
@@ -65,7 +66,8 @@ def settings_digest(plan: Plan) -> str:
 
     What the model, the machine or the command line adds is not in it.
     """
-    said = {s.name: s.value for s in plan.settings if s.origin.kind in _OF_THE_FILE}
+    said = {s.name: s.value for s in plan.settings if s.origin.kind in _OF_THE_FILE
+            and not (s.name == "quantize" and s.value == AUTO)}  # chosen or not, it is the same file
     texts = {name: plan.profile.get(name) for name in ("system", "messages", "stop") if name in said}
     defaults = [CONTEXT_LENGTH, CONCURRENCY_OF_STAGE, {name: row.default for name, row in SAMPLING.items()}]
     return digest({"name": plan.name, "settings": said, "texts": texts, "flags": plan.flags,
@@ -80,11 +82,27 @@ def stale(now: LockedStage, locked: LockedStage | None) -> str | None:
         if getattr(now, name) != getattr(locked, name):
             values = "" if name == "settings" else f" from `{getattr(locked, name)}` to `{getattr(now, name)}`"
             return f"{word} of stage `{now.name}` changed{values}"
+    if now.rung is not None and (change := _chosen(now, locked)) is not None:
+        return change
     if [(s.kind, s.precision, s.imatrix) for s in now.steps] != [(s.kind, s.precision, s.imatrix)
                                                                  for s in locked.steps]:
         return f"the way to the weights of stage `{now.name}` changed"
     if [(one.name, one.artifact) for one in now.adapters] != [(one.name, one.artifact) for one in locked.adapters]:
         return f"ADAPTER of stage `{now.name}` changed"
+    return None
+
+
+def _chosen(now: LockedStage, locked: LockedStage) -> str | None:
+    """What changed of `QUANTIZE auto`'s choice."""
+    assert now.rung is not None
+    if locked.rung is None:
+        return f"it has no choice of `QUANTIZE {now.quantize}` of stage `{now.name}`"
+    if now.rung.hardware != locked.rung.hardware:
+        return (f"`QUANTIZE {now.quantize}` of stage `{now.name}` chose {locked.rung.precision} for "
+                f"{locked.rung.hardware}, and takes {now.rung.precision} on {now.rung.hardware}")
+    if now.rung.precision != locked.rung.precision:
+        return (f"`QUANTIZE {now.quantize}` of stage `{now.name}` chose {locked.rung.precision}, and takes "
+                f"{now.rung.precision} now")
     return None
 
 

@@ -92,7 +92,8 @@ class _Resolution:
         if self.said.projector and self._task == "chat":
             self._set("projector", self.said.projector.value, self._origin(self.said.projector))
         if self.said.quantize:
-            self._set("quantize", self.said.quantize.value.name, self._origin(self.said.quantize))
+            self._set("quantize", *(self.facts.chosen or (self.said.quantize.value.name,
+                                                          self._origin(self.said.quantize))))
         for key in self.said.serve:
             if key != "pooling" or self._task != "embed":  # which the profile has settled
                 self._serve(key, None)

@@ -8,7 +8,6 @@ from modelkit.cli import project
 from modelkit.cli.lockfile import LockFile
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
-from modelkit.cli.weights import inspect
 from modelkit.failure import Failure
 
 
@@ -18,12 +17,11 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         raise Failure("usage", "--check and --upgrade exclude each other")
     modelfile = project.load_asked(arguments, terminal)
     lock = LockFile(modelfile, upgrade=arguments.upgrade, rewrite=True)
-    stages = Stages(modelfile, arguments, lock=lock)
+    stages = Stages(modelfile, arguments, lock=lock, keep_rungs=arguments.check)
     if arguments.check:
         return _check(stages, terminal)
     with terminal.progress() as progress:
-        found = [(stage, inspect(stages.look(stage), lock, stage, stages.store, progress, refresh=arguments.upgrade))
-                 for stage in lock.stages()]
+        found = [(stage, stages.inspect(stage, progress, refresh=arguments.upgrade)) for stage in lock.stages()]
         for name, one in found:
             stages.images.find(name, stages.plan(name, one), progress)
     changed = stages.settle(found, terminal)

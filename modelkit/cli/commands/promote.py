@@ -140,9 +140,11 @@ class _Promoting:
         return run_gates(context, phases=(phase,))
 
     def _room(self, before: Running | None) -> Room:
+        from modelkit.cli.fitting import needed
         from modelkit.cli.promoting import room_for
 
-        return room_for(self.arguments.mode, self.target, before, self.address)
+        return room_for(self.arguments.mode, self.target, before, self.address,
+                        needed(self.stages, self.arguments.target))
 
     def _ask(self, found: Room) -> None:
         """On a terminal, show what will happen and ask. Elsewhere who calls it has decided."""

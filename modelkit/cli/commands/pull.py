@@ -40,8 +40,6 @@ def is_modelfile(word: str) -> bool:
 
 
 def _stages(word: str | None, arguments: Namespace, terminal: Terminal, progress: Progress) -> list[dict[str, Any]]:
-    from modelkit.cli.weights import fetch
-
     if arguments.refresh:
         raise Failure("usage", "--refresh is for references; a Modelfile's are pinned by its lock",
                       "modelkit lock --upgrade")
@@ -49,7 +47,7 @@ def _stages(word: str | None, arguments: Namespace, terminal: Terminal, progress
     modelfile = project.load(path, terminal, project.given(arguments, path))
     stages, found = Stages(modelfile, arguments), []
     for stage in arguments.stages or stages.lock.stages():
-        found.append((stage, fetch(stages.look(stage), stages.lock, stage, stages.store, progress)))
+        found.append((stage, stages.fetch(stage, stages.look(stage), progress)))
     stages.settle(found, terminal)
     return [said for stage, one in found for said in (
         _said(one.base, stage, one.asked.text),

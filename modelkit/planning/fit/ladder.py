@@ -70,21 +70,22 @@ def candidates(form: Form, own: str, wish: Wish, unservable: Callable[[str], str
     """What a base whose precision is `own` can be served as by an engine that loads `form`, best first.
 
     `unservable` says why an engine or its hardware can't take a precision. A base that is quantized already is only
-    ever made coarser: what was rounded away does not come back.
+    ever made coarser: what was rounded away does not come back. What vLLM gets of a GGUF is written out in 16 bits,
+    and so may be made smaller again.
     """
     found = [Candidate(own, own=True, refused=unservable(own) or "")]
     for word in LADDER[form]:
-        if word == own or not _coarser(word, own):
+        if word == own or not _coarser(word, own, form):
             continue
         found.append(Candidate(word, refused=_unmade(form, own, word, wish) or unservable(word) or ""))
     return tuple(found)
 
 
-def _coarser(word: str, own: str) -> bool:
+def _coarser(word: str, own: str, form: Form) -> bool:
+    source = PRECISIONS.get(own)
     if own in ("F32", "float32"):
         return True
-    source = PRECISIONS.get(own)
-    return PRECISIONS[word].bits < (16 if own in WHOLE or source is None else source.bits)
+    return PRECISIONS[word].bits < (16 if own in WHOLE or source is None or source.form != form else source.bits)
 
 
 def _unmade(form: Form, own: str, word: str, wish: Wish) -> str | None:
@@ -128,13 +129,20 @@ def climb(found: Iterable[Candidate], weigh: Callable[[Candidate], Rung], wish: 
     return tuple(rungs)
 
 
+def _coarse(one: Candidate, before: list[Rung], wish: Wish, form: Form) -> str | None:
+    """Why it is below the floor; what is made of a base below it is, too."""
+    words = (one.precision, *(other.precision for other in before if other.own))
+    found = (below(word, wish.at_least, form) for word in words) if wish.at_least else ()
+    return next((why for why in found if why is not None), None)
+
+
 def _judged(one: Candidate, rung: Rung, before: list[Rung], wish: Wish, form: Form) -> Rung:
     def said(verdict: Verdict, reason: str) -> Rung:
         return replace(rung, verdict=verdict, reason=reason)
 
     if one.refused or rung.verdict == "refused":
         return said("refused", one.refused or rung.reason)
-    if wish.at_least and (coarse := below(one.precision, wish.at_least, form)):
+    if (coarse := _coarse(one, before, wish, form)) is not None:
         return said("too-coarse", coarse)
     better = next((other for other in before if other.verdict != "refused" and 0 < other.weights <= rung.weights), None)
     if better is not None:
@@ -161,7 +169,7 @@ def _too_slow(rung: Rung, wish: Wish) -> tuple[Verdict, str] | None:
         return None
     if rung.speed is None:
         return "unknown", "how fast it would be is not known"
-    decode = rung.speed.decode
+    decode = rung.speed.decode_full
     if decode.expected >= wish.tokens_per_second:
         return None
     likely = "too slow" if decode.high < wish.tokens_per_second else "probably too slow"
@@ -171,7 +179,7 @@ def _too_slow(rung: Rung, wish: Wish) -> tuple[Verdict, str] | None:
 def _speed_words(rung: Rung) -> str:
     if rung.speed is None:
         return ""
-    decode = rung.speed.decode
+    decode = rung.speed.decode_full
     return f": about {decode.expected:.3g} tok/s ({decode.low:.3g} to {decode.high:.3g})"
 
 

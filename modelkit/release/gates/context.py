@@ -79,6 +79,7 @@ class Measures:
     lost: Callable[[], Sequence[str]] | None = None  # settings that the engine cannot honour
     soaked: Callable[[], Soaked | None] | None = None  # None: the stage before does not run
     memory: Callable[[], float | None] | None = None  # bytes at most; None: not known
+    predicted: Callable[[], float | None] | None = None  # bytes that it was planned with; None: not known
     parity: Callable[[], ParityReport] | None = None
     tests: Callable[[], TestsResult] | None = None
     bench: Callable[[], Bench] | None = None

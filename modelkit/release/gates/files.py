@@ -105,12 +105,16 @@ def approvers(history: History, ir: str, signers: frozenset[str] | None = None) 
 
 
 def fit(gate: Asked, context: GateContext) -> Found:
+    """What it takes, measured; what was planned stands beside it, and judges nothing."""
     if context.measures.memory is None:
         return absent(gate, context)
     used = context.measures.memory()
+    said = context.measures.predicted() if context.measures.predicted is not None else None
+    planned = {} if said is None else {"predicted": str(int(said))}
     if used is None:
-        return Found("inconclusive", {"why": "the engine's memory is not known here"})
-    return Found("pass" if gate.met(used) else "fail", {"bytes": str(int(used))})
+        return Found("inconclusive", {"why": "the engine's memory is not known here", **planned})
+    off = {"off": f"{(used - said) / said:+.1%}"} if said else {}
+    return Found("pass" if gate.met(used) else "fail", {"bytes": str(int(used)), **planned, **off})
 
 
 def _none_of(what: str, lines: tuple[str, ...]) -> Found:

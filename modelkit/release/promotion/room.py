@@ -25,8 +25,9 @@ class Room:
 
 
 def room(asked: Asked, target: Plan, serving: Plan | None, *, held: int = 0, free: int | None = None,
-         loaded: float = 0.0) -> Room:
-    """Decide from what serves, the bytes that it holds (`held`), those that are `free`, and its time to load."""
+         loaded: float = 0.0, need: int | None = None) -> Room:
+    """Decide from what serves, the bytes that it holds (`held`), those that are `free`, and its time to load. `need`
+    is what the candidate was planned with, where that is known."""
     if serving is None:
         return Room("side-by-side", "nothing serves yet")
     downtime = loaded if loaded else None
@@ -39,7 +40,7 @@ def room(asked: Asked, target: Plan, serving: Plan | None, *, held: int = 0, fre
         if shares > 1:
             return Room("swap", f"both would take {shares:.0%} of the same GPU's memory", downtime)
         return Room("side-by-side", f"both together take {shares:.0%} of the GPU's memory")
-    need = estimate(target, serving, held)
+    need = need or estimate(target, serving, held)
     if free is not None and need is not None and need > free:
         return Room("swap", f"it needs about {_gib(need)} GiB, and {_gib(free)} are free", downtime)
     known = need is not None and free is not None

@@ -258,19 +258,3 @@ def test_last_words_are_explained(line: str, message: str, hint: str) -> None:
     found = llama_cpp.explain_exit(["modelkit: llama.cpp: loading x.gguf, 98 MB", line])
     assert found is not None
     assert message in found[0] and hint in found[1]
-
-
-# room
-
-def test_what_cannot_fit_is_refused_with_the_numbers() -> None:
-    made = plan(size=6 * GIB, context_length=8192, max_concurrency=4,
-                more={"kv_bytes_per_token": 128 * 1024, "memory": 8 * GIB})
-    with pytest.raises(Failure) as failure:
-        llama_cpp.presume_machine(made)
-    assert failure.value.code == "does-not-fit"
-    assert failure.value.message == (
-        "stage `dev` needs 10.0 GiB of memory, 6.0 GiB for weights and 4.0 GiB for 4 conversations of 8192 tokens, "
-        "and there are 8.0 GiB")
-    for fits in ({"memory": 11 * GIB}, {"memory": None}, {"engine": ELSEWHERE}, {"flags": ("--kv-tokens", "8192")},
-                 {"settings": (Setting(name="serve.kv_cache", value="q4_0", origin=Origin(kind="modelfile")),)}):
-        llama_cpp.presume_machine(made.model_copy(update=fits))

@@ -1,0 +1,143 @@
+"""How well a stage fits where it runs, and the refusal where it does not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from modelkit.cli.weighing import Scale, scale_of
+from modelkit.failure import Failure
+from modelkit.planning.fit.ladder import Wish, candidates, climb, considered, place_words, taken
+from modelkit.planning.fit.report import FitReport, Rung, WayOut
+from modelkit.planning.fit.sizes import spelled
+from modelkit.planning.fit.ways_out import in_words, tightest, ways_out, with_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from modelkit.cli.stages import Stages
+    from modelkit.cli.weights import Found
+    from modelkit.planning.fit.hardware import Hardware
+    from modelkit.planning.plan import Plan
+
+
+def report(stages: Stages, stage: str, *, found: Found | None = None, hardware: Hardware | None = None,
+           context: int | None = None, concurrency: int | None = None, kv_cache: str | None = None) -> FitReport:
+    """How a stage fits the hardware that it says, this machine, or the one that is given; `context`, `concurrency` and
+    `kv_cache` as if the Modelfile said so.
+
+    Raises Failure `model-unknown` while nothing is known of its model, and `hardware-unknown`.
+    """
+    found = found or stages.look(stage)
+    plan = stages.plan(stage, found)
+    for name, value in (("num_ctx", context), ("serve.max_concurrency", concurrency), ("serve.kv_cache", kv_cache)):
+        plan = plan if value is None else with_setting(plan, name, value)
+    return reported(scale_of(plan, found, stages.store, hardware))
+
+
+def reported(scale: Scale) -> FitReport:
+    """The same of a stage that is weighed already."""
+    wish, rungs = scale.found.wanted.auto, ladder(scale)
+    now = taken(rungs) if wish is not None else None
+    if now is None:
+        now = scale.rung(scale.now) if wish is None else next(iter(reversed([*considered(rungs)])), rungs[-1])
+    if wish is None:
+        rungs = tuple(_as_said(one, now) for one in rungs)
+    ways = () if now.fits else ways_of(scale, now, rungs)
+    return FitReport(scale.plan.name, scale.plan.stage, scale.plan.engine_name, scale.hardware,
+                     scale.found.wanted.quantize, now, rungs, ways, _notes(scale, now))
+
+
+def ladder(scale: Scale) -> tuple[Rung, ...]:
+    """Every precision that there is of the model, judged by what `QUANTIZE auto` asks for, or by memory alone."""
+    wish, form = scale.found.wanted.auto or Wish(imatrix=scale.imatrix), scale.found.wanted.form
+    return climb(candidates(form, scale.found.precision, wish, scale.unservable), scale.rung, wish, form)
+
+
+def ways_of(scale: Scale, now: Rung, rungs: tuple[Rung, ...]) -> tuple[WayOut, ...]:
+    coarser = next((one for one in rungs if one.fits and one.verdict in ("taken", "fits")
+                    and one.weights < now.weights), None)
+    return ways_out(scale.plan, now, lambda plan: scale.rung(scale.candidate(now), plan), coarser)
+
+
+def _as_said(one: Rung, now: Rung) -> Rung:
+    """A rung of a stage that names its precision."""
+    if one.precision == now.precision:
+        return replace(one, verdict="taken" if one.fits is not False else "too-large",
+                       reason="as the Modelfile says" if one.fits is not False else one.reason)
+    if one.verdict == "taken":
+        return replace(one, verdict="fits", reason=f"`QUANTIZE auto` would take it: {one.reason}")
+    return one
+
+
+def _notes(scale: Scale, now: Rung) -> tuple[str, ...]:
+    return tuple(short_now(now, scale.hardware))
+
+
+def presume_fits(stages: Stages, found: Found, plan: Plan, *, ask: bool = False) -> None:
+    """Raise Failure `does-not-fit` (exit 1) where the memory of the stage's machine is known and too small, in all.
+
+    Nothing is loaded for it; with `ask`, headers of a model that is not here are read where it is. Where headers or
+    the machine say too little, nothing is refused; nor is what a bundle of containers may be for another machine.
+    """
+    from modelkit.platforms import platform_row
+
+    if platform_row(plan.platform).where == "here" and plan.setting("serve.accelerator") is None:
+        return
+    try:
+        scale = scale_of(plan, found, stages.store, ask=ask)
+    except Failure:
+        return  # whoever loads it says what is wrong with it
+    now = scale.rung(scale.now, size_only=True)
+    if now.fits is False:
+        raise refusal(scale, now)
+
+
+def refusal(scale: Scale, now: Rung) -> Failure:
+    """What is missing, the sum, and the cheapest ways out."""
+    plan, place = scale.plan, tightest(now) or "ram"
+    needs, has = now.budget.total(place), now.budget.capacity.get(place, 0)
+    ways = ways_of(scale, now, ladder(scale))
+    where = "" if place == "ram" and not scale.hardware.devices else f" ({scale.hardware.name})"
+    return Failure(
+        "does-not-fit", f"stage `{plan.stage}` needs {spelled(needs)} of {place_words(place)}{where}, and there are "
+        f"{spelled(has)}", hint=f"`{ways[0].write}`, or see `modelkit fit -s {plan.stage}`" if ways else
+        f"`modelkit fit -s {plan.stage}` shows the sum",
+        detail=(*sum_lines(now, place), *(in_words(way, place) for way in ways)), exit_code=1,
+        data={"needs": needs, "has": has, "place": place,
+              "ways_out": [{"write": way.write, "buys": way.buys, "fits": way.fits} for way in ways]})
+
+
+def needed(stages: Stages, stage: str) -> int | None:
+    """Bytes that a stage's engine will take where it computes, all GPUs together or RAM; None where it is not known."""
+    try:
+        found = stages.look(stage)
+        scale = scale_of(stages.plan(stage, found), found, stages.store, ask=False)
+        sum_ = scale.rung(scale.now, size_only=True).budget
+    except Failure:
+        return None
+    of_gpus = sum(line.size for line in sum_.lines if line.place != "ram")
+    return of_gpus or sum_.total("ram") or None
+
+
+def sum_lines(rung: Rung, place: str) -> Iterator[str]:
+    """The sum of one place, a line for each part."""
+    lines = [line for line in rung.budget.lines if line.place == place]
+    width = max((len(line.name) for line in lines), default=0)
+    for line in lines:
+        yield f"{line.name:{width}}  {spelled(line.size):>10}  {line.how}"
+
+
+def short_now(rung: Rung, hardware: Hardware) -> Iterator[str]:
+    """What other programs have of the memory that this would take, in words."""
+    for place, free in free_now(hardware).items():
+        needs = rung.budget.total(place)
+        if free < needs <= rung.budget.capacity.get(place, 0):
+            yield (f"it needs {spelled(needs)} of {place_words(place)}, and {spelled(free)} are free now: other "
+                   "programs have the rest")
+
+
+def free_now(hardware: Hardware) -> dict[str, int]:
+    """Bytes that nobody has, by place, as far as they are known."""
+    found = {} if hardware.ram_free is None else {"ram": hardware.ram_free}
+    return found | {f"gpu{index}": one.free for index, one in enumerate(hardware.devices) if one.free is not None}

@@ -1,0 +1,235 @@
+"""One stage's model on one machine, weighed: what its engine would take in a precision, and how fast it would be."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from modelkit.failure import Failure
+from modelkit.language.quantization import PRECISIONS
+from modelkit.planning.accelerators import accelerator
+from modelkit.planning.fit.budget import Budget, Line
+from modelkit.planning.fit.hardware import Hardware
+from modelkit.planning.fit.ladder import Candidate
+from modelkit.planning.fit.report import Rung
+from modelkit.planning.fit.ways_out import with_setting
+
+if TYPE_CHECKING:
+    from modelkit.cli.weights import Found
+    from modelkit.models.anatomy import Anatomy
+    from modelkit.models.store import Store
+    from modelkit.planning.fit.calibration import Calibration
+    from modelkit.planning.plan import Engine, Plan
+
+_GGUF_OF = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+
+
+@dataclass
+class Scale:
+    """A stage, as it is planned, on some hardware. `anatomy` is its base's, as its source has it."""
+
+    plan: Plan
+    found: Found
+    anatomy: Anatomy
+    hardware: Hardware
+    imatrix: bool = False
+
+    def rung(self, candidate: Candidate, plan: Plan | None = None, *, size_only: bool = False) -> Rung:
+        """It in that precision, served as `plan` says; verdict `refused` for what can't be made.
+
+        With `size_only` nobody asks how fast it is, nor how good.
+        """
+        from modelkit.engines.fitting import serving
+        from modelkit.planning.fit.budgets import budget, cache_of
+
+        asked = serving(plan or self.plan)
+        try:
+            anatomy = self.loaded(candidate.word)
+            sum_ = budget(anatomy, asked, self.hardware, beside=self._beside)
+        except Failure as failure:
+            return Rung(candidate.precision, "refused", failure.message, asked, 0, 0, Budget(()), own=candidate.own)
+        rung = Rung(candidate.precision, "unknown", "", asked, anatomy.weight_bytes, cache_of(sum_), sum_,
+                    own=candidate.own, anatomy=anatomy)
+        return rung if size_only else self._judged(rung, anatomy)
+
+    def _judged(self, rung: Rung, anatomy: Anatomy) -> Rung:
+        from modelkit.planning.fit.quality import quality
+        from modelkit.planning.fit.speed import speed
+
+        try:
+            fast = speed(anatomy, rung.serving, self.hardware, calibration=self.calibration)
+        except Failure:
+            fast = None  # nobody knows how fast that hardware is
+        return replace(rung, speed=fast, quality=quality(rung.precision, anatomy))
+
+    def loaded(self, word: str) -> Anatomy:
+        """The model as the engine loads it where QUANTIZE says `word`. Raises Failure for what can't be made."""
+        if word not in self._made:
+            self._made[word] = self._loaded(word)
+        return self._made[word]
+
+    @cached_property
+    def _made(self) -> dict[str, Anatomy]:
+        return {}
+
+    def _loaded(self, word: str) -> Anatomy:
+        base, own, row = self.anatomy, self.found.precision, PRECISIONS.get(word)
+        made = word if row is not None and row.form != "any" and word != own else ""
+        if self.found.wanted.form == "gguf":
+            converted = _GGUF_OF.get(own, "") if base.form == "safetensors" else ""
+            return self._in(base, made if row is not None and row.form == "gguf" and made else converted)
+        plain = self._in(base, "BF16" if base.form == "gguf" else "")
+        return self._in(plain, made if row is not None and row.form == "safetensors" else "")
+
+    def _in(self, anatomy: Anatomy, precision: str) -> Anatomy:
+        """In a precision, "" for its own."""
+        if not precision:
+            return anatomy
+        from modelkit.planning.fit.quantized import quantized
+
+        return quantized(anatomy, precision, imatrix=self.imatrix)
+
+    @property
+    def now(self) -> Candidate:
+        """The precision that is planned."""
+        said = self.plan.setting("quantize")
+        word = str(said.value) if said is not None else "none"
+        row = PRECISIONS.get(word)
+        makes = row is not None and row.form in (self.found.wanted.form, "gguf")
+        own = not makes or word == self.found.precision
+        return Candidate(self.found.precision or "as it is", own=True) if own else Candidate(word)
+
+    def candidate(self, rung: Rung) -> Candidate:
+        return Candidate(rung.precision, own=rung.own)
+
+    def unservable(self, word: str) -> str | None:
+        """Why the engine, or the hardware, can't take weights of a precision."""
+        from modelkit import engines
+        from modelkit.engines.contained import must_be_made
+
+        row = PRECISIONS.get(word)
+        if row is None or row.form != self.found.wanted.form:
+            return None  # as the base has it
+        plan = with_setting(self.plan, "quantize", word)
+        if word != "fp8" and must_be_made(plan) is not None:
+            return "nobody makes it on the machines that the stage runs on"
+        try:
+            engines.presume_machine(plan)
+        except Failure as failure:
+            return failure.message.partition(" (")[0]
+        return None
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What this machine's own benchmarks say of its speed, where it is this machine."""
+        from modelkit.cli.calibrating import known
+        from modelkit.engines.fitting import serving
+
+        return known(self.plan, serving(self.plan), self.hardware)
+
+    @cached_property
+    def _beside(self) -> tuple[Line, ...]:
+        """What llama.cpp loads with the model."""
+        found, place = self.found, "gpu0" if self.hardware.devices else "ram"
+        lines = [Line(name, place, one.size, "the file's size", "file")
+                 for name, one in (("projector", found.projector), ("draft", found.draft)) if one is not None]
+        lines += [Line(f"adapter {one.name}", place, one.size, "the file's size", "file")
+                  for one in self.plan.adapters if one.size]
+        return tuple(lines)
+
+
+def scale_of(plan: Plan, found: Found, store: Store, hardware: Hardware | None = None, *, ask: bool = True) -> Scale:
+    """A stage's; on the hardware that it says, or that this is, unless another is given. Without `ask` a model that is
+    not here is unknown.
+
+    Raises Failure `model-unknown` or `hardware-unknown` where that is so, and for files that can't be read.
+    """
+    anatomy = anatomy_of(found, store) if ask or found.base is not None else None
+    if anatomy is None:
+        raise Failure("model-unknown", f"what {found.asked.text} is made of is not known yet",
+                      hint=f"modelkit pull {plan.modelfile}")
+    machine = hardware or hardware_of(plan)
+    if machine is None:
+        raise Failure("hardware-unknown", f"nothing says what stage `{plan.stage}` runs on",
+                      hint="write `SERVE accelerator L4`, or ask `modelkit fit --hardware l4`")
+    return Scale(computed_on(plan, machine), found, anatomy, machine, imatrix=found.wanted.imatrix is not None)
+
+
+def anatomy_of(found: Found, store: Store) -> Anatomy | None:
+    """Of the base: of the files that are here, else by range requests to where they are; None where nobody knows."""
+    if found.base is not None:
+        from modelkit.models import anatomy
+
+        return anatomy.anatomy_of(found.base)
+    if found.artifact is None:
+        return None
+    from modelkit.models.anatomy.far import anatomy_far
+
+    return anatomy_far(found.artifact, found.reference, store)
+
+
+def hardware_of(plan: Plan) -> Hardware | None:
+    """Where a stage runs: this machine; elsewhere what `SERVE accelerator` and the numbers of GPUs say, None where
+    nothing is said. A stage of this machine whose engine is not here yet is believed, too."""
+    from modelkit.platforms import platform_row
+
+    where, said = platform_row(plan.platform).where, plan.setting("serve.accelerator")
+    if said is not None and str(said.value).lower() != "cpu" and (where != "process" or plan.engine is None):
+        from modelkit.planning.fit.profiles import profile
+
+        return profile(f"{gpus(plan)}x{said.value}" if gpus(plan) > 1 else str(said.value))
+    if where == "elsewhere":
+        return None
+    from modelkit.runtime import hardware
+
+    machine = hardware.here()
+    on_cpu = plan.engine is not None and plan.engine.variant in ("", "cpu") and plan.image is None
+    return replace(machine, devices=()) if on_cpu else machine
+
+
+def gpus(plan: Plan) -> int:
+    """How many one copy takes."""
+    count = 1
+    for name in ("serve.tensor_parallel", "serve.pipeline_parallel"):
+        said = plan.setting(name)
+        count *= int(said.value) if said is not None else 1
+    return count
+
+
+def computed_on(plan: Plan, hardware: Hardware) -> Plan:
+    """The plan as if its engine were a build for that hardware."""
+    from modelkit.planning.plan import Engine
+
+    variant = hardware.devices[0].kind if hardware.devices else "cpu"
+    engine: Engine = plan.engine or Engine(name=plan.engine_name, provider=_provider(plan), version="", command=())
+    known = accelerator(hardware.devices[0].name) if hardware.devices else None
+    return plan.model_copy(update={"engine": engine.model_copy(update={"variant": variant}),
+                                   "accelerator": known.name if known else None})
+
+
+def _provider(plan: Plan) -> str:
+    from modelkit.planning.forms import OWN
+
+    return OWN if plan.engine_name == "llama.cpp" else "xllamacpp" if plan.engine_name == "llama-server" \
+        else "environment"
+
+
+def class_of(hardware: Hardware) -> str:
+    """What a rung that was chosen depends on, as the lock says it: machines of one class are taken to be alike.
+
+    >>> class_of(Hardware("my laptop", cpus=8, ram=16_600_000_000))
+    'cpu 8 cores 14+ GiB'
+    """
+    if hardware.devices:
+        first, count = hardware.devices[0], len(hardware.devices)
+        return f"{f'{count} x ' if count > 1 else ''}{first.name} {_rounded(first.memory)}"
+    memory = f" {_rounded(hardware.ram)}" if hardware.ram is not None else ""
+    return f"cpu {hardware.cpus} cores{memory}"
+
+
+def _rounded(size: int) -> str:
+    """GiB, down to two binary digits behind the first: a firmware that keeps some more for itself is no other class."""
+    gib = size >> 30
+    step = max(1, (1 << max(gib.bit_length() - 1, 0)) // 4)
+    return f"{gib - gib % step}+ GiB"

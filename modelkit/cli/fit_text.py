@@ -54,8 +54,12 @@ def side_by_side(reports: Sequence[FitReport], terminal: Terminal) -> None:
 
 
 def verdict(report: FitReport) -> str:
+    """Of what is served."""
+    return fitting_words(report.now.budget)
+
+
+def fitting_words(budget: Budget) -> str:
     """`fits`, or how much is missing and where."""
-    budget = report.now.budget
     if budget.fits is None:
         return "whether it fits is not known"
     if budget.fits:

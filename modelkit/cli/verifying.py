@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from modelkit.release.bench.result import BenchResult
     from modelkit.runtime.trial import Trial
 
-_REQUESTS, _SECONDS, _WARMUP = 12, 45.0, 2
+_REQUESTS, _SECONDS, _WARMUP = 8, 20.0, 1
 _PROMPT, _ANSWER = 128, 64  # tokens, less where the context is short
 _OTHERS = 0.1
 """Part of the processors that other programs may take before a speed says nothing."""

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from modelkit.cli import changing, project
+from modelkit.cli import changing, fit_short, project
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
@@ -27,10 +27,14 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         found = stages.look(stage)
         plan, reason = stages.plan(stage, found), stages.stale(stage, found)
         provider, changes = stages.provider(plan), changing.changes_of(stages, stage)
+        memory = fit_short.weighed(stages, found, plan)
         documents.append(plan.model_dump(mode="json") | {
-            "lock": {"current": reason is None, "reason": reason}, "provider": provider, "changes": changes.as_json()})
+            "lock": {"current": reason is None, "reason": reason}, "provider": provider, "changes": changes.as_json(),
+            "memory_use": fit_short.as_json(memory)})
         changed |= bool(changes.resources) or bool(changes.drift)
         _say(plan, reason, provider, terminal)
+        terminal.data("")
+        fit_short.say(memory, terminal)
         terminal.data("")
         changing.say(changes, terminal)
     if arguments.out:

@@ -33,7 +33,7 @@ def _own(plan: Plan) -> Serving:
     drafts = draft_room(said) if said.draft is not None else None
     return Serving(
         "llama.cpp", said.context_length, said.max_concurrency, said.kv_cache, provider=OWN, kv_tokens=room.tokens,
-        batch=room.physical, sequences=room.sequences, outputs=room.physical, flash_attention=said.flash_attention,
+        batch=room.physical, sequences=room.sequences, outputs=room.outputs, flash_attention=said.flash_attention,
         full_windows=True, gpu_layers=said.gpu_layers, mmap=said.use_mmap,
         draft=(drafts.tokens, drafts.sequences) if drafts else (0, 0), task=said.task)
 

@@ -28,10 +28,11 @@ class Context:
     """A model ready to compute, with `tokens` cells of attention cache that all its sequences share."""
 
     def __init__(self, model: Model, *, tokens: int, sequences: int, batch: int, physical_batch: int | None = None,
-                 threads: int, threads_batch: int | None = None, kv_type: str = "f16",
+                 outputs: int | None = None, threads: int, threads_batch: int | None = None, kv_type: str = "f16",
                  flash_attention: bool | None = None, pooling: Pooling | None = None,
                  embeddings: bool = False) -> None:
-        """`batch` tokens at most go into one `decode`. Raises LlamaError."""
+        """`batch` tokens at most go into one `decode`, of which `outputs` leave logits; None: all may. Raises
+        LlamaError."""
         if not 1 <= sequences <= SEQUENCES_AT_MOST:
             raise LlamaError(f"llama.cpp tells 1 to {SEQUENCES_AT_MOST} sequences apart, not {sequences}")
         if kv_type not in KINDS:
@@ -41,6 +42,7 @@ class Context:
         params = low.llama_context_default_params()
         params.n_ctx, params.n_seq_max, params.kv_unified = tokens, sequences, True
         params.n_batch, params.n_ubatch = batch, min(batch, physical_batch or 512)
+        params.n_outputs_max = max(outputs, sequences) if outputs else 0  # fewer than sequences are asserted on
         params.n_threads, params.n_threads_batch = threads, threads_batch or threads
         params.type_k = params.type_v = KINDS[kv_type]
         params.flash_attn_type = FLASH[flash_attention]
@@ -55,6 +57,7 @@ class Context:
         self.tokens: int = low.llama_n_ctx(handle)  # cells: what was asked for, rounded up by llama.cpp
         self.sequences = sequences
         self.batch_tokens: int = low.llama_n_batch(handle)
+        self.outputs = max(outputs, sequences) if outputs else self.batch_tokens
         self.pooling: int = low.llama_pooling_type(handle)
         self.memory = Memory(low.llama_get_memory(handle), sequences)
         self._stop = _Flag()
@@ -81,6 +84,8 @@ class Context:
             return DONE
         if batch.size > self.batch_tokens:  # llama.cpp asserts
             raise LlamaError(f"a batch of {batch.size} tokens is more than the {self.batch_tokens} of this context")
+        if batch.outputs > self.outputs:  # as well
+            raise LlamaError(f"{batch.outputs} rows of logits are more than the {self.outputs} of this context")
         with LOG.held_back():
             code: int = call(self.handle, batch.struct())
         if code not in (DONE, NO_ROOM, ABORTED):
@@ -173,7 +178,7 @@ class Batch:
 
     def __init__(self, room: int, sequences: int, vocab_size: int) -> None:
         self.room = room
-        self.size = 0
+        self.size = self.outputs = 0
         self.token: NDArray[np.int32] = np.zeros(room, np.int32)
         self.position: NDArray[np.int32] = np.zeros(room, np.int32)
         self.output: NDArray[np.int8] = np.zeros(room, np.int8)
@@ -189,7 +194,7 @@ class Batch:
             setattr(self._struct, name, ctypes.cast(array.ctypes.data, kind))
 
     def clear(self) -> None:
-        self.size = 0
+        self.size = self.outputs = 0
 
     def add(self, tokens: Sequence[int], position: int, sequence: int, outputs: int) -> int:
         """Appends tokens of a sequence; the last `outputs` of them leave logits. The index of the first one.
@@ -208,7 +213,7 @@ class Batch:
         self.output[start:end] = 0
         if outputs:
             self.output[end - outputs:end] = 1
-        self.size = end
+        self.size, self.outputs = end, self.outputs + outputs
         return start
 
     def struct(self) -> Any:

@@ -80,8 +80,9 @@ def _context(config: Config, model: Model, threads: int) -> Context:
         raise LlamaError(f"an attention cache of {room.tokens} tokens has no room for one conversation of "
                          f"{config.context_length}")
     return Context(model, tokens=room.tokens, sequences=room.sequences, batch=room.batch,
-                   physical_batch=room.physical, threads=threads, threads_batch=config.threads_batch or threads,
-                   kv_type=config.kv_cache, flash_attention=config.flash_attention)
+                   physical_batch=room.physical, outputs=room.outputs, threads=threads,
+                   threads_batch=config.threads_batch or threads, kv_type=config.kv_cache,
+                   flash_attention=config.flash_attention)
 
 
 def _projector(config: Config, model: Model, threads: int) -> Projector | None:
@@ -105,7 +106,7 @@ def _proposer(config: Config, model: Model, vocabulary: Vocabulary, threads: int
     small = load_weights(config.draft, config)
     room = draft_room(config)
     context = Context(small, tokens=room.tokens, sequences=room.sequences, batch=room.batch,
-                      physical_batch=room.physical, threads=threads, kv_type=config.kv_cache,
+                      physical_batch=room.physical, outputs=room.outputs, threads=threads, kv_type=config.kv_cache,
                       flash_attention=config.flash_attention)
     return Draft(context, Vocabulary(small), vocabulary).sequence
 

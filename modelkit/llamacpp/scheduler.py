@@ -18,10 +18,8 @@ from modelkit.llamacpp.computing import ABORTED, DONE, Context, LlamaError
 from modelkit.llamacpp.jobs import ImageSpan, Token
 from modelkit.llamacpp.pace import Pace
 from modelkit.llamacpp.prefixes import Prefixes
+from modelkit.llamacpp.room import SCORED
 from modelkit.llamacpp.sequence import Outcome, Request, Sequence
-
-_SCORED = 128
-"""Tokens of a prompt in a step whose log-probabilities are wanted: each leaves a row as long as the vocabulary."""
 
 _UNPAID_STEPS = 64
 """For so long a sequence does not guess after guessing did not pay."""
@@ -334,17 +332,22 @@ class Scheduler:
 def _shares(prompts: list[Sequence], budget: int) -> dict[Sequence, int]:
     """Tokens of each prompt in a step of `budget`: half for the oldest, the rest to those that are done soonest.
 
-    So no short prompt waits for a long one to end, and no long one waits for ever.
+    So no short prompt waits for a long one to end, and no long one waits for ever. Those whose log-probabilities are
+    wanted share `room.SCORED`.
     """
     if not prompts or budget < 1:
         return {}
-    most = {one: min(one.reach, _SCORED) if one.scored else one.reach for one in prompts}
     oldest = min(prompts, key=lambda one: one.order)
-    shares = {oldest: min(most[oldest], -(-budget // 2))}
-    left = budget - shares[oldest]
-    for one in sorted(prompts, key=lambda one: (one.remaining, one.order)):
-        more = min(left, most[one] - shares.get(one, 0))
-        if more:
+    left, scored = budget, SCORED
+    shares: dict[Sequence, int] = {}
+    for one, most in ((oldest, -(-budget // 2)), *((one, budget) for one in sorted(prompts, key=_soonest))):
+        more = min(most, left, one.reach - shares.get(one, 0), scored if one.scored else budget)
+        if more > 0:
             shares[one] = shares.get(one, 0) + more
             left -= more
+            scored -= more if one.scored else 0
     return shares
+
+
+def _soonest(sequence: Sequence) -> tuple[int, tuple[int, int]]:
+    return sequence.remaining, sequence.order

@@ -10,8 +10,8 @@ from modelkit.planning.fit.hardware import Device, Hardware, Link
 GiB = 1024**3
 
 
-def llama(layers: int = 32, width: int = 4096, feed_forward: int = 14336, heads: int = 32, kv_heads: int = 8,
-          head: int = 128, words: int = 128256, *, tied: bool = False, bits: float = 16, type_: str = "BF16",
+def llama(*, layers: int = 32, width: int = 4096, feed_forward: int = 14336, heads: int = 32, kv_heads: int = 8,
+          head: int = 128, words: int = 128256, tied: bool = False, bits: float = 16, type_: str = "BF16",
           quantization: str = "bfloat16", context: int = 131072) -> Anatomy:
     """A dense model as safetensors have it; Llama-3.1-8B where nothing is said. `bits` are of the layers' matrices."""
     def each() -> Iterator[Weight]:
@@ -33,6 +33,12 @@ def llama(layers: int = 32, width: int = 4096, feed_forward: int = 14336, heads:
     one = Layer("full", heads, kv_heads, kv_heads * head, kv_heads * head)
     return Anatomy("llama", "safetensors", quantization, tuple(each()), (one,) * layers, words, width, feed_forward,
                    heads, context, tied)
+
+
+def smollm2() -> Anatomy:
+    """SmolLM2-135M."""
+    return llama(layers=30, width=576, feed_forward=1536, heads=9, kv_heads=3, head=64, words=49152, tied=True,
+                 context=8192)
 
 
 def gpus(number: int = 1, memory: float = 23.52, name: str = "RTX 4090", capability: int = 89,

@@ -14,7 +14,7 @@ from modelkit.planning.fit.vllm import budget, context_advice, pool, pool_betwee
 from modelkit.planning.fit.vllm_cache import cache
 from modelkit.planning.fit.vllm_overhead import activation, batched_tokens, capture_sizes, graphs, in_flight, outside
 from modelkit.planning.fit.vllm_weights import stages, weight_bytes
-from tests.unit.fit.made import GiB, gpus, llama
+from tests.unit.fit.made import GiB, gpus, llama, smollm2
 
 DEFAULT = Serving("vllm", 8192, 256, "auto")
 
@@ -71,7 +71,7 @@ def test_experts_are_dealt_over_all_gpus_but_not_the_latents_projections() -> No
     def weight(name: str, role: str, shape: tuple[int, ...]) -> Weight:
         return Weight(f"model.layers.0.{name}.weight", role, 0, shape, "BF16", 2 * shape[0] * shape[1])  # type: ignore[arg-type]
 
-    latent, router = weight("self_attn.kv_a_proj_with_mqa", "attention", (576, 4096)), weight("gate", "router", (64, 64))
+    latent, router = weight("kv_a_proj_with_mqa", "attention", (576, 4096)), weight("gate", "router", (64, 64))
     experts, inner = weight("experts.0.up_proj", "experts", (2048, 4096)), weight("o_proj", "attention", (4096, 4096))
     made = Anatomy("deepseek_v3", "safetensors", "", (latent, router, experts, inner),
                    (Layer("mla", 128, 1, 576, 0),), 1000, 4096, 2048, 128, None, False)
@@ -87,12 +87,17 @@ def test_layers_are_dealt_to_stages_as_vllm_deals_them(layers: int, parallel: in
     assert [len(one) for one in stages(layers, parallel)] == expected
 
 
-@pytest.mark.parametrize(("bits", "type_", "room", "tokens", "short", "long"), [
-    (16, "BF16", 5.13, 42.0, 5.1, 1.28), (8, "F8_E4M3", 11.63, 95.3, 11.6, 2.9), (4.156, "I32", 14.75, 120.9, 14.8, 3.7)])
-def test_a_24_gb_card_holds_as_many_conversations_as_worked_out(bits: float, type_: str, room: float, tokens: float,
-                                                                short: float, long: float) -> None:
-    """research/fit.md 7.3: Llama-3.1-8B, 0.92 of 23.52 GiB, 1.55 GiB taken for what is neither weights nor cache."""
-    model, card = llama(bits=bits, type_=type_), gpus()
+WORKED = {  # weights: room in GiB, thousands of tokens, conversations of 8k and of 32k
+    "bfloat16": (llama(), 5.13, 42.0, 5.1, 1.28),
+    "fp8": (llama(bits=8, type_="F8_E4M3"), 11.63, 95.3, 11.6, 2.9),
+    "awq": (llama(bits=4.156, type_="I32"), 14.75, 120.9, 14.8, 3.7),
+}
+
+
+@pytest.mark.parametrize("name", WORKED)
+def test_a_24_gb_card_holds_as_many_conversations_as_worked_out(name: str) -> None:
+    """Llama-3.1-8B, 0.92 of 23.52 GiB, 1.55 GiB taken for what is neither weights nor cache."""
+    (model, room, tokens, short, long), card = WORKED[name], gpus()
     left = 0.92 * 23.52 - 1.55 - weight_bytes(model, DEFAULT) / GiB
     assert left == pytest.approx(room, abs=0.01)
     for context, conversations in ((8192, short), (32768, long)):
@@ -106,10 +111,10 @@ def test_a_24_gb_card_holds_as_many_conversations_as_worked_out(bits: float, typ
             assert low.size < left * GiB < high.size, "the worked example lies in the printed band"
 
 
-# What published starts said, in GiB: (model, serving, GPU, what it is, figure). Models whose numbers are known only.
-GPT_OSS = Anatomy("gpt_oss", "safetensors", "mxfp4", (Weight("model.layers.0.mlp.experts.gate_up_proj", "experts", 0,
-                  (128, 5760, 2880), "U8", 1),), (Layer("sliding", 64, 8, 512, 512, 128), Layer("full", 64, 8, 512, 512))
-                  * 18, 201088, 2880, 2880, 64, 131072, False, experts=128, experts_used=4)
+EXPERTS = Weight("model.layers.0.mlp.experts.gate_up_proj", "experts", 0, (128, 5760, 2880), "U8", 1)
+GPT_OSS = Anatomy("gpt_oss", "safetensors", "mxfp4", (EXPERTS,), (
+    Layer("sliding", 64, 8, 512, 512, 128), Layer("full", 64, 8, 512, 512)) * 18, 201088, 2880, 2880, 64, 131072, False,
+    experts=128, experts_used=4)
 LLAMA = llama()
 H100, PRO_4500 = gpus(1, 79.22, "H100", 90), gpus(8, 31.38, "RTX PRO 4500", 120)
 TP8 = Serving("vllm", 131072, 256, "auto", tensor_parallel=8, gpu_memory=0.95)
@@ -208,7 +213,7 @@ def test_graphs_are_captured_for_so_many_sizes(concurrency: int, expected: int) 
 
 def test_a_processor_has_the_cache_that_was_said() -> None:
     asked = Serving("vllm", 2048, 16, "auto", kv_cache_bytes=1 << 30, block_size=128, on_cpu=True)
-    smol = llama(30, 576, 1536, 9, 3, 64, 49152, tied=True, context=8192)
+    smol = smollm2()
     machine = Hardware("here", ram=8 * GiB)
     found = lines(smol, asked, machine, "ram")
     assert list(found) == ["weights", "compute", "engine", "attention cache"]

@@ -13,7 +13,7 @@ from modelkit.planning.fit.hardware import Hardware
 from modelkit.planning.fit.serving import Serving
 from modelkit.planning.fit.vllm import pool
 from modelkit.planning.fit.vllm_cache import cache
-from tests.unit.fit.made import GiB, llama
+from tests.unit.fit.made import GiB, smollm2
 
 GROUPS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "vllm_groups.json").read_text("utf-8"))
 """What `get_kv_cache_configs`, `get_kv_cache_capacity` and `_estimate_max_model_len_from_groups` of vLLM 0.32.0 said
@@ -25,7 +25,8 @@ def model(layers: list[Layer], architecture: str = "made-up", **more: Any) -> An
     return Anatomy(architecture, "safetensors", "bfloat16", (), tuple(layers), 0, 0, 0, 0, None, False, **more)
 
 
-def layer(kind: Attention, heads: int, keys: int, values: int, window: int, state: int) -> Layer:
+def layer(said: tuple[Attention, int, int, int, int, int]) -> Layer:
+    kind, heads, keys, values, window, state = said
     if kind == "mla":
         return Layer(kind, heads, heads, keys, 0)
     return Layer(kind, heads, heads, heads * keys, heads * values, window, 2 * state)  # of 16 bits: float32 is twice
@@ -33,7 +34,7 @@ def layer(kind: Attention, heads: int, keys: int, values: int, window: int, stat
 
 @pytest.mark.parametrize("said", GROUPS, ids=[str(one["name"]) for one in GROUPS])
 def test_blocks_and_contexts_are_those_of_vllms_own_functions(said: dict[str, Any]) -> None:
-    layers = [layer(*said["kinds"]["abcdefghijkl".index(name)]) for name in said["layers"]]
+    layers = [layer(said["kinds"]["abcdefghijkl".index(name)]) for name in said["layers"]]
     serving = Serving("vllm", said["context"], 1, {1: "fp8", 2: "auto", 4: "float32"}[said["width"]],
                       block_size=said["block"], prefix_caching=said["prefix"])
     found = cache(model(layers), serving, said["flight"])
@@ -46,7 +47,7 @@ def test_blocks_and_contexts_are_those_of_vllms_own_functions(said: dict[str, An
             said["blocks"], said["tokens"], said["concurrency"])
 
 
-SMOL = llama(30, 576, 1536, 9, 3, 64, 49152, tied=True, context=8192).layers
+SMOL = smollm2().layers
 MAMBA2 = Layer("full", 4, 2, 128, 128, state_bytes=(3 * 640 + 8 * 64 * 64) * 4, conv_bytes=3 * 640 * 4)
 GATED = Layer("recurrent", state_bytes=(3 * 1024 + 8 * 64 * 64) * 4, conv_bytes=3 * 1024 * 4)
 MAMBA = Layer("recurrent", state_bytes=(3 * 512 + 512 * 16) * 4, conv_bytes=3 * 512 * 4)

@@ -1,0 +1,102 @@
+"""Ways to deal a model to several GPUs: which can be had, which are refused and why, and which is best."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from modelkit.models.anatomy import Anatomy, Layer
+from modelkit.planning.fit.hardware import Hardware
+from modelkit.planning.fit.parallel import Layout, layouts, refusal, warning
+from modelkit.planning.fit.serving import Serving
+from tests.unit.fit.made import GiB, gpus, llama
+
+ASKED = Serving("vllm", 8192, 64, "auto")
+
+
+def by_shape(found: list[Layout]) -> dict[tuple[int, int, int], Layout]:
+    return {(one.tensor_parallel, one.pipeline_parallel, one.data_parallel): one for one in found}
+
+
+REFUSED = {
+    "heads": (llama(heads=40, kv_heads=40), 3, 1, "40 attention heads do not divide by 3"),
+    "heads of keys": (llama(heads=48, kv_heads=6), 4, 1,
+                      "6 heads of keys and values neither divide by 4 nor divide it"),
+    "words": (llama(heads=36, kv_heads=36, words=50257), 9, 1,
+              "the vocabulary of 50,304 (padded) does not divide by 9"),
+    "feed-forward": (llama(heads=32, feed_forward=11000), 16, 1, "feed-forward layers 11,000 wide do not divide by 16"),
+    "groups": (llama(feed_forward=11008, quantization="awq"), 4, 1,
+               "awq has a scale for each 128 columns, and 2,752 of a GPU cut through one"),
+    "layers": (llama(layers=2), 1, 4, "2 layers are too few for 4 groups of GPUs"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_divide_is_refused_with_its_reason(name: str) -> None:
+    model, tensor, pipeline, reason = REFUSED[name]
+    assert refusal(model, tensor, pipeline) == reason
+    assert refusal(model, 1, 1) == ""
+
+
+@pytest.mark.parametrize("tensor", [1, 2, 4, 8, 16, 32])
+def test_llama_divides_by_powers_of_two(tensor: int) -> None:
+    """14336 / 16 is 896, 7 groups of 128; past 8 GPUs keys and values are copied."""
+    assert refusal(llama(), tensor, 1) == ""
+    assert (refusal(llama(quantization="awq"), tensor, 1) == "") == (tensor <= 16)
+
+
+def test_a_latents_heads_are_no_hindrance() -> None:
+    latent = replace(llama(heads=128), layers=(Layer("mla", 128, 1, 576, 0),) * 32)
+    assert refusal(latent, 8, 1) == ""
+    linked = gpus(8, link="nvlink").devices[0]
+    assert "the latent of attention is kept on each of 8 GPUs" in warning(latent, linked, 8, 1)
+
+
+def test_what_pcie_costs_is_said() -> None:
+    slow, fast = gpus(2).devices[0], gpus(2, link="nvlink").devices[0]
+    assert "over PCIe two sums a layer wait" in warning(llama(), slow, 2, 1)
+    assert warning(llama(), fast, 2, 1) == "" == warning(llama(), slow, 1, 1)
+    assert "served no faster" in warning(llama(), slow, 1, 2)
+    assert "2 heads of keys and values are kept more than once" in warning(llama(kv_heads=2), fast, 4, 1)
+
+
+def test_small_models_are_copied_and_not_cut() -> None:
+    """8B in 16 bits fits one card of 24 GB: over PCIe a copy on each is what is best."""
+    best = layouts(llama(), ASKED, gpus(4))[0]
+    assert (best.tensor_parallel, best.pipeline_parallel, best.data_parallel) == (1, 1, 4)
+    assert best.words == "SERVE replicas 4" and best.conversations == pytest.approx(4 * best.pool.concurrency)  # type: ignore[union-attr]
+
+
+def test_a_model_that_no_card_holds_is_cut() -> None:
+    """70B in 16 bits wants both halves of 2 x 94 GiB; alone on one it does not fit."""
+    large = llama(layers=80, width=8192, feed_forward=28672, heads=64)
+    pair = gpus(2, 93.1, "H100 NVL", 90, "nvlink")
+    found = by_shape(layouts(large, ASKED, pair))
+    assert found[1, 1, 1].fits is False and found[1, 1, 2].fits is False
+    assert found[2, 1, 1].fits and found[2, 1, 1].warning == ""
+    assert layouts(large, ASKED, pair)[0] == found[2, 1, 1]
+    assert found[2, 1, 1].words == "SERVE tensor_parallel 2"
+
+
+def test_refused_ways_are_last_and_none_is_left_out() -> None:
+    found = layouts(llama(), ASKED, gpus(6, 44.5, "L40S"))
+    shapes = [(one.tensor_parallel, one.pipeline_parallel, one.data_parallel) for one in found]
+    assert len(shapes) == len(set(shapes)) and all(one.gpus <= 6 for one in found)
+    assert {(3, 1, 1), (6, 1, 1), (2, 3, 1), (1, 6, 1)} <= set(shapes)
+    refused = [bool(one.refused) for one in found]
+    assert refused == sorted(refused) and refused[-1]
+    assert all(one.pool is None for one in found if one.refused)
+
+
+def test_without_gpus_there_is_nothing_to_choose() -> None:
+    assert layouts(llama(), ASKED, Hardware("cpu", ram=64 * GiB)) == []
+    assert layouts(llama(), replace(ASKED, on_cpu=True), gpus(2)) == []
+
+
+def test_every_stage_counts() -> None:
+    """The stage with most layers has fewest blocks, and all have as many as it."""
+    odd: Anatomy = llama(layers=33)
+    whole = by_shape(layouts(odd, ASKED, gpus(4, 44.5, "L40S")))[1, 4, 1]
+    even = by_shape(layouts(llama(layers=32), ASKED, gpus(4, 44.5, "L40S")))[1, 4, 1]
+    assert whole.pool is not None and even.pool is not None and whole.pool.blocks < even.pool.blocks

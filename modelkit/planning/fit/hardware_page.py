@@ -65,8 +65,9 @@ def page() -> str:
     processors = _PROCESSORS.format(sum="transfers a second x 8 bytes x channels", cores=CORES_A_CHANNEL,
                                     flops=CORE_FLOPS / 1e9)
     sources = (f"- *{word}*: {what}" for word, what in SOURCES.items())
-    return "\n".join((_BEGIN, _GPUS, *_gpus(), "", *sources, "",
-                      f"PCIe, sixteen lanes, GB/s in one direction by generation: {pcie}.", "", _APPLE, *sold, "", processors, *sockets, ""))
+    generations = f"PCIe, sixteen lanes, GB/s in one direction by generation: {pcie}."
+    return "\n".join((_BEGIN, _GPUS, *_gpus(), "", *sources, "", generations, "", _APPLE, *sold, "", processors,
+                      *sockets, ""))
 
 
 def _gpus() -> list[str]:

@@ -59,7 +59,7 @@ def _of_nvml(answer: Mapping[str, Any], environment: Mapping[str, str]) -> Looke
     processes: dict[int, int | None] | None = {}
     for row in rows:
         parts = row.get("mig")
-        for part in parts if isinstance(parts, list) else [row]:
+        for part in [one for one in parts if isinstance(one, dict)] if isinstance(parts, list) else [row]:
             processes = _merged(processes, part.get("processes"))
             slice_of = row if part is not row else None
             if (gpu := _device(part, slice_of)) is not None:
@@ -153,7 +153,8 @@ def _linked(chosen: Sequence[tuple[str, Device]], rows: Sequence[Mapping[str, An
     found = []
     for number, gpu in chosen:
         said = by_number.get(number, {})
-        link, pcie = said.get("nvlink") or {}, (*(said.get("pcie") or ()), None, None)
+        link = told if isinstance(told := said.get("nvlink"), dict) else {}
+        pcie = [*(told if isinstance(told := said.get("pcie"), list) else ()), None, None]
         links = whole(link.get("links"), 1, 100)
         each = whole(link.get("speed"), 1000, 1_000_000)
         speed = each * 1e6 if each else _LINKS.get(whole(link.get("version"), 1, 10) or 0)

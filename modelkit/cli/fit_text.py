@@ -37,6 +37,8 @@ def say(report: FitReport, terminal: Terminal) -> None:
         terminal.data("")
         terminal.table(("PRECISION", "WEIGHTS", "IN ALL", "FREE", "SPEED", "QUALITY", "VERDICT", "WHY"),
                        [ladder_row(one) for one in report.ladder if one.verdict != "refused"])
+        for source, words in sources(report.ladder).items():
+            terminal.data(f"quality of {', '.join(words)}: {source}")
         for reason, words in refused(report.ladder).items():
             terminal.data(f"not {', '.join(words)}: {reason}")
     if report.ways_out:
@@ -108,8 +110,22 @@ def budget_rows(budget: Budget) -> list[Row]:
 def ladder_row(rung: Rung) -> Row:
     taken = rung.verdict == "taken"
     return (f"{'> ' if taken else '  '}{rung.precision}", spelled(rung.weights), needs(rung.budget),
-            free(rung.budget), decode(rung), "" if rung.quality is None else str(rung.quality), rung.verdict,
-            rung.reason)
+            free(rung.budget), decode(rung), quality(rung)[0], rung.verdict, rung.reason)
+
+
+def quality(rung: Rung) -> tuple[str, str]:
+    """Figures, and whose they are: Quality says them as `figures (whose)`."""
+    figures, _, source = str(rung.quality or "").partition(" (")
+    return figures, source.removesuffix(")")
+
+
+def sources(ladder: Iterable[Rung]) -> dict[str, list[str]]:
+    """The precisions whose quality was measured, by whose figures they are."""
+    found: dict[str, list[str]] = {}
+    for one in ladder:
+        if one.verdict != "refused" and (source := quality(one)[1]):
+            found.setdefault(source, []).append(one.precision)
+    return found
 
 
 def refused(ladder: Iterable[Rung]) -> dict[str, list[str]]:

@@ -60,5 +60,5 @@ def cache_type(text: str) -> str:
 
     found = SERVE_KEYS["kv_cache"].kind.read(text)
     if isinstance(found, Wrong):
-        raise argparse.ArgumentTypeError(f"`{text}` is no precision of an attention cache: it must be {found.says}")
+        raise argparse.ArgumentTypeError(f"`{text}` is no precision of an attention cache: it must be {found.must_be}")
     return str(found)

@@ -7,7 +7,6 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelkit.cli import project
 from modelkit.places import place, private_directory
 from modelkit.planning.fit import verified
 from modelkit.planning.fit.verified import Verification
@@ -15,8 +14,6 @@ from modelkit.planning.fit.verified import Verification
 if TYPE_CHECKING:
     from modelkit.planning.fit.report import FitReport
     from modelkit.planning.plan import Plan
-    from modelkit.platforms.bundle import Bundle
-    from modelkit.release.bench.result import BenchResult
 
 
 def known(report: FitReport, plan: Plan) -> Verification | None:
@@ -41,25 +38,6 @@ def keep(found: Verification, report: FitReport, plan: Plan) -> None:
     path = _path(report, plan)
     private_directory(path.parent)
     write_once(path, (json.dumps(found.as_json(), indent=1) + "\n").encode())
-
-
-def keep_speeds(runs: tuple[BenchResult, ...], bundle: Bundle, modelfile: Path) -> None:
-    """Among the project's benchmarks; a model alone has no project. Raises OSError."""
-    from modelkit.models.digests import file_digest
-    from modelkit.release.bench import document
-    from modelkit.runtime.machine import memory
-
-    if not runs or not modelfile.is_file():
-        return
-    plan = bundle.plan
-    quantize, engine = plan.setting("quantize"), plan.engine
-    subject = document.Subject(
-        model=plan.name, stage=plan.stage, engine=plan.engine_name, version=engine.version if engine else None,
-        launch=bundle.digest, modelfile=file_digest(modelfile), weights=plan.weights.digest if plan.weights else None,
-        quantization=str(quantize.value) if quantize else plan.shape.precision or None)
-    document.keep(document.BenchDocument(subject=subject, machine=document.this_machine(memory()), runs=runs,
-                                         workload={"kind": "fit --verify"}),
-                  place("state") / project.project_of(modelfile) / "bench")
 
 
 def _path(report: FitReport, plan: Plan) -> Path:

@@ -8,7 +8,6 @@ import statistics
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from modelkit.planning.fit import verified
@@ -32,7 +31,7 @@ _OTHERS = 0.1
 def verify(stages: Stages, report: FitReport, arguments: Namespace, terminal: Terminal) -> Verification:
     """Start it, compare, and keep what was found for the next `fit`. Raises Failure when it cannot be started here."""
     from modelkit import platforms
-    from modelkit.cli import verified_files
+    from modelkit.cli import calibrating, verified_files
 
     platforms.presume_process(stages.look(report.stage).wanted.platform, report.stage)
     with terminal.progress() as progress:
@@ -44,9 +43,9 @@ def verify(stages: Stages, report: FitReport, arguments: Namespace, terminal: Te
         found, runs = asyncio.run(_run(bundle, report, terminal))
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None  # SIGTERM: the engine is gone already
+    calibrating.learn(plan, runs)
     try:
         verified_files.keep(found, report, stages.plan(report.stage))
-        verified_files.keep_speeds(runs, bundle, Path(stages.modelfile.path))
     except OSError as error:
         terminal.note(f"what was measured is not kept: {(error.strerror or str(error)).lower()}")
     return found
@@ -64,6 +63,7 @@ def say(found: Verification, terminal: Terminal) -> None:
 
 async def _run(bundle: Bundle, report: FitReport, terminal: Terminal
                ) -> tuple[Verification, tuple[BenchResult, ...]]:
+    """What it showed, and the loads that say how fast this machine is."""
     from modelkit.release.record import now
     from modelkit.runtime.trial import trial
 
@@ -74,7 +74,7 @@ async def _run(bundle: Bundle, report: FitReport, terminal: Terminal
         checks = tuple(_checks(engine, plan, report, measured))
     version = f"{plan.engine_name} {plan.engine.version}" if plan.engine else plan.engine_name
     notes = () if checks else (f"{plan.engine_name} says nothing that could be compared",)
-    return Verification(now(), version, checks, notes), tuple(one.result for one in measured)
+    return Verification(now(), version, checks, notes), tuple(one.result for one in measured if not one.disturbed)
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,12 @@ class Measured:
     users: int
     result: BenchResult
     others: float
+    on_cpu: bool
+
+    @property
+    def disturbed(self) -> bool:
+        """Did others take so much of what the engine computes on that its speed says nothing?"""
+        return self.on_cpu and self.others > _OTHERS
 
     @property
     def decode(self) -> float | None:
@@ -110,7 +116,8 @@ async def _measured(engine: Trial, plan: Plan, report: FitReport, terminal: Term
                 result = await measure(client, Synthetic((prompt, prompt), (answer, answer)), Closed(concurrency=users),
                                        extent=Extent(max(_REQUESTS, 3 * users), _SECONDS, _WARMUP),
                                        on_progress=progress)
-                found.append(Measured(users, result, _Load.now(engine).others_since(before)))
+                found.append(Measured(users, result, _Load.now(engine).others_since(before),
+                                      on_cpu=not report.hardware.devices))
     return found
 
 
@@ -128,7 +135,7 @@ def _checks(engine: Trial, plan: Plan, report: FitReport, measured: list[Measure
     if not on_cpu and (taken := used_by(engine.pids)) is not None:
         gpus = [one for one in budget.capacity if one != "ram"]
         yield Check("the whole process", "gpu", "bytes", sum(budget.total(one) for one in gpus), taken)
-    yield from _speeds(report.now.speed, measured, on_cpu=on_cpu)
+    yield from _speeds(report.now.speed, measured)
 
 
 def _vllm(engine: Trial, report: FitReport, *, cpu: bool) -> Iterator[Check]:
@@ -142,10 +149,9 @@ def _vllm(engine: Trial, report: FitReport, *, cpu: bool) -> Iterator[Check]:
                                     weights=weight_bytes(now.anatomy, now.serving, 0), cpu=cpu)
 
 
-def _speeds(speed: Any, measured: list[Measured], *, on_cpu: bool) -> Iterator[Check]:
+def _speeds(speed: Any, measured: list[Measured]) -> Iterator[Check]:
     for one in measured:
-        busy = f"other programs took {100 * one.others:.0f} % of the processors" \
-            if on_cpu and one.others > _OTHERS else ""
+        busy = f"other programs took {100 * one.others:.0f} % of the processors" if one.disturbed else ""
         if one.users == 1 and one.decode is not None:
             yield verified.speed_check("one user", speed.decode, one.decode, why=busy)
         elif (total := one.result.metrics.get("tokens_per_second")) is not None and one.users > 1:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from modelkit.planning.fit.hardware import Hardware
     from modelkit.planning.fit.report import FitReport, Rung
     from modelkit.planning.fit.verified import Verification
+    from modelkit.planning.plan import Plan
 
 
 @dataclass
@@ -62,18 +63,19 @@ def _answer(stages: Stages, stage: str, machine: Hardware | None, arguments: Nam
         answer.more["verified"] = answer.verification.as_json()
     elif machine is None and (known := verified_files.known(answer.report, stages.plan(stage, found))) is not None:
         answer.report = verified_files.remembered(answer.report, known)
-    _ask_more(answer, arguments)
+    _ask_more(answer, arguments, stages.plan(stage, found))
     if arguments.plot:
         _draw(answer, arguments.plot, terminal)
     return answer
 
 
-def _ask_more(answer: _Answer, arguments: Namespace) -> None:
+def _ask_more(answer: _Answer, arguments: Namespace, plan: Plan) -> None:
     """Users at a latency, and what tokens cost."""
-    from modelkit.cli import fit_more
+    from modelkit.cli import calibrating, fit_more
 
     if limits := fit_more.limits_of(arguments.users_at):
-        found = fit_more.users(answer.report, limits, None)
+        report = answer.report
+        found = fit_more.users(report, limits, calibrating.known(plan, report.now.serving, report.hardware))
         answer.more["users"] = [{"limit": limit.text, "users": plain(one)}
                                 for limit, one in zip(limits, found, strict=True)]
         rows = fit_more.user_rows(limits, found, fit_more.room(answer.report) if any(found) else 0)

@@ -42,6 +42,15 @@ def expect_hub() -> Hub:
 
 
 @dataclass(frozen=True)
+class Offered:
+    """A repository as the Hub lists it among others."""
+
+    repo: str
+    tags: tuple[str, ...] = ()
+    downloads: int = 0  # of the last month
+
+
+@dataclass(frozen=True)
 class Hub:
     """One Hub and the cache for what comes from it."""
 
@@ -75,6 +84,31 @@ class Hub:
         if revision is not None and is_commit(revision) and revision != commit:
             raise self._broken(repo, f"answers with commit {commit} for {revision}")
         return commit, files
+
+    def tags(self, repo: str) -> tuple[str, ...]:
+        """What a repository is tagged with: by its maker, and by the Hub from its card (`base_model:quantized:…`)."""
+        said = self._asked(f"/api/models/{repo}", repo)
+        return _offered(said).tags if isinstance(said, dict) else ()
+
+    def tagged(self, tag: str, most: int) -> list[Offered]:
+        """The repositories with a tag, those that are downloaded most first."""
+        said = self._asked(f"/api/models?filter={quote(tag, safe='')}&sort=downloads&direction=-1&limit={most}", tag)
+        if not isinstance(said, list):
+            raise self._broken(tag, "answers with something that is no list of models")
+        return [_offered(one) for one in said[:most] if isinstance(one, dict)]
+
+    def _asked(self, path: str, what: str) -> Any:
+        from huggingface_hub import constants
+
+        if constants.HF_HUB_OFFLINE:
+            raise offline(f"what the Hub says of {what}", self.cache.folder)
+        answer = get(self._authorized(self.endpoint + path), at_most=_LONGEST_LISTING)
+        if answer.status != 200:
+            raise self._refused(answer.status, answer.headers, what, None, "")
+        try:
+            return json.loads(answer.body)
+        except (ValueError, RecursionError):
+            raise self._broken(what, "answers with something that is no JSON") from None
 
     def download(self, repo: str, commit: str, file: Listed, on_bytes: Callable[[int], None]) -> Path:
         """Have one file in the cache. `on_bytes` hears how much of it came."""
@@ -177,6 +211,14 @@ class Hub:
     def _broken(self, repo: str, how: str) -> Failure:
         return Failure("server-broken", f"{self.host} can't be used for {repo}: it {how}",
                        "check HF_ENDPOINT: it does not lead to a Hub")
+
+
+def _offered(said: dict[str, Any]) -> Offered:
+    """Whatever is not as it should be counts as not said."""
+    repo, tags, downloads = said.get("id"), said.get("tags"), said.get("downloads")
+    return Offered(repo if isinstance(repo, str) else "",
+                   tuple(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else (),
+                   downloads if isinstance(downloads, int) and downloads >= 0 else 0)
 
 
 def _listed(said: dict[str, Any]) -> Listed:

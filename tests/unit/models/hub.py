@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import parse_qs, unquote
 
 import pytest
 
@@ -30,6 +30,8 @@ class Repository:
     altered: dict[str, bytes] = field(default_factory=dict)
     sizes: dict[str, int] = field(default_factory=dict)  # lies about them
     cut: dict[str, int] = field(default_factory=dict)  # files that break off once, after so many bytes
+    tags: tuple[str, ...] = ()
+    downloads: int = 0
 
     def commit(self, files: dict[str, bytes], branch: str = "main") -> str:
         names = json.dumps(sorted((path, hashlib.sha1(data).hexdigest()) for path, data in files.items()))
@@ -71,6 +73,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         path = unquote(self.path.partition("?")[0])
         self.hub.seen.append((self.command, path, dict(self.headers.items())))
+        if path == "/api/models":
+            return self._models(parse_qs(self.path.partition("?")[2]))
         if match := re.fullmatch(r"/api/models/([^/]+/[^/]+)(?:/revision/(.+))?", path):
             return self._model(match[1], match[2] or "main")
         if match := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
@@ -96,6 +100,15 @@ class _Handler(BaseHTTPRequestHandler):
             return None
         return repository, commit
 
+    def _models(self, query: dict[str, list[str]]) -> None:
+        """Those with a tag; private ones are nobody's to see."""
+        found = [{"id": name, "tags": repository.tags, "downloads": repository.downloads}
+                 for name, repository in self.hub.repositories.items()
+                 if set(query["filter"]) <= set(repository.tags) and repository.token is None]
+        found.sort(key=lambda one: -one["downloads"])
+        body = self.hub.answer or json.dumps(found[:int(query["limit"][0])]).encode()
+        self._say(200, body, {"Content-Type": "application/json"})
+
     def _model(self, name: str, revision: str) -> None:
         if (opened := self._opened(name, revision)) is None:
             return
@@ -107,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
             if path.endswith(LARGE):
                 said["lfs"] = {"sha256": hashlib.sha256(data).hexdigest(), "size": size, "pointerSize": 130}
             siblings.append(said)
-        body = self.hub.answer or json.dumps({"_id": "1", "id": name, "sha": commit, "siblings": siblings}).encode()
+        body = self.hub.answer or json.dumps({"_id": "1", "id": name, "sha": commit, "siblings": siblings,
+                                               "tags": repository.tags}).encode()
         self._say(200, body, {"Content-Type": "application/json"})
 
     def _file(self, name: str, revision: str, path: str) -> None:

@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from collections.abc import Mapping
 
 from modelkit.failure import Failure
+from modelkit.runtime.asking import run
 
 _VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 def gpu_name() -> str | None:
     """This machine's first NVIDIA GPU as its driver names it; None where there is none, or nobody answers."""
-    if (program := shutil.which("nvidia-smi")) is None:
-        return None
-    try:
-        done = subprocess.run([program, "--query-gpu=name", "--format=csv,noheader"], capture_output=True, text=True,
-                              timeout=20, check=False, stdin=subprocess.DEVNULL, errors="replace")
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    names = done.stdout.splitlines() if done.returncode == 0 else []
-    return next((name.strip() for name in names if name.strip()), None)
+    code, said = run(("nvidia-smi", "--query-gpu=name", "--format=csv,noheader"))
+    return next((name.strip() for name in said.splitlines() if name.strip()), None) if code == 0 else None
 
 
 def share(environment: Mapping[str, str], gpus: int, replica: int, *, alone: bool) -> Mapping[str, str]:

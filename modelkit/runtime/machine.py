@@ -1,4 +1,4 @@
-"""What is on this machine that stages can use: memory, NVIDIA GPUs, clients of other platforms. Changes nothing."""
+"""What is on this machine that stages can use: memory, clients of other platforms. Changes nothing."""
 
 from __future__ import annotations
 
@@ -9,16 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from modelkit.runtime.asking import Run, run
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """One GPU as its driver tells it. `memory` in bytes, in all."""
-
-    name: str
-    memory: int
-    driver: str
-    capability: str = ""  # `9.0`; "" of drivers that do not tell
 
 
 @dataclass(frozen=True)
@@ -44,7 +34,6 @@ _CLIENTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], .
     ("ray", ("ray",), ("ray", "--version"), ()),
 )
 
-_GPU_FIELDS = ("name", "memory.total", "driver_version", "compute_cap")
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)+)|systemd (\d+)")
 
 
@@ -129,22 +118,6 @@ def _files(stat: Path) -> int:
         return sum(int(said.get(f"total_{kind}", said.get(kind, 0))) for kind in kinds)
     except (OSError, ValueError):
         return 0
-
-
-def gpus(run: Run = run) -> tuple[Gpu, ...] | str:
-    """NVIDIA's GPUs; empty where there is no driver, and in words why a driver that is here does not answer."""
-    query = ("nvidia-smi", f"--query-gpu={','.join(_GPU_FIELDS)}", "--format=csv,noheader,nounits")
-    code, said = run(query)
-    if code == 127:
-        return ()
-    if code:
-        return (said.strip().splitlines() or [f"nvidia-smi ended with status {code}"])[0]
-    found = []
-    for line in said.strip().splitlines():
-        name, memory, driver, capability, *_ = [*(field.strip() for field in line.split(",")), "", "", ""]
-        if memory.isdecimal():
-            found.append(Gpu(name, int(memory) << 20, driver, capability))
-    return tuple(found)
 
 
 def clients(run: Run = run) -> tuple[Client, ...]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from modelkit.engines.llama_providers import Provider
     from modelkit.planning.plan import Engine
     from modelkit.runtime.environments import EngineEnvironment
-    from modelkit.runtime.machine import Gpu
+    from modelkit.runtime.hardware import Machine
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -41,11 +41,11 @@ class Finding:
 def run(arguments: Namespace, terminal: Terminal) -> int:
     """Look at what `up` needs; 1 when something makes it impossible."""
     del arguments
-    from modelkit.runtime import environments, machine
+    from modelkit.runtime import environments, hardware
 
     llama = llama_found()
-    engines, installed, gpus = engines_found(llama), environments.installed(), machine.gpus()
-    findings = [_python(), *_llama(llama), *_engines(engines), *_gpus(gpus, installed),
+    engines, installed = engines_found(llama), environments.installed()
+    findings = [_python(), *_llama(llama), *_engines(engines), *_hardware(hardware.look(), installed),
                 *_advisories(engines, installed), *_tools(), *_clients(), *_folders(), _disk(), _key()]
     terminal.document({"schema": "modelkit.doctor/1", "findings": [vars(f) for f in findings]})
     terminal.table(("", "WHAT", "FOUND", "FIX"), [(f.verdict, f.what, f.found, f.fix) for f in findings])
@@ -82,21 +82,43 @@ def _llama(found: Sequence[Provider]) -> Iterator[Finding]:
 
 
 
+def _hardware(here: Machine, installed: list[EngineEnvironment]) -> Iterator[Finding]:
+    """Memory and GPUs, how fast each is read and what it holds; a vLLM for CPUs alone beside a GPU wastes it."""
+    from modelkit.planning.fit.sizes import spelled
 
-def _gpus(gpus: tuple[Gpu, ...] | str, installed: list[EngineEnvironment]) -> Iterator[Finding]:
-    """NVIDIA's driver and its GPUs; a vLLM for CPUs alone beside them wastes them."""
-    if isinstance(gpus, str):
-        yield Finding("gpu", "warn", f"the driver does not answer: {gpus}", "reinstall NVIDIA's driver, or reboot")
-        return
-    if not gpus:
-        yield Finding("gpu", "ok", "none of NVIDIA's: engines compute on the processor")
-        return
-    for gpu in gpus:
-        yield Finding("gpu", "ok", f"{gpu.name}, {gpu.memory / 2**30:.0f} GiB, driver {gpu.driver}")
-    variants = {one.variant for one in installed if one.engine == "vllm"}
-    if variants and "cuda" not in variants:
+    one = here.hardware
+    if one.ram is not None:
+        free = f" ({spelled(one.ram_free)} free)" if one.ram_free is not None else ""
+        read = f", {one.cpus} core{'s' if one.cpus > 1 else ''} read {_rate(one.cpu_bandwidth)}"
+        yield Finding("memory", "ok", f"{spelled(one.ram)}{free}{read if one.cpu_bandwidth else ''}; {_holds(one.ram)}")
+    for problem in here.problems:
+        yield Finding("gpu", "warn", f"the driver does not answer: {problem}", "reinstall the GPU's driver, or reboot")
+    if not one.devices and not here.problems:
+        yield Finding("gpu", "ok", "none is seen: engines compute on the processor")
+    for gpu in one.devices:
+        free = f" ({spelled(gpu.free)} free)" if gpu.free is not None else ""
+        facts = [f"{gpu.name}, {spelled(gpu.memory)}{free}", _rate(gpu.bandwidth) if gpu.bandwidth else "",
+                 f"{gpu.link} to the others" if gpu.link not in ("none", "unified") else "",
+                 f"sm_{gpu.capability}" if gpu.capability else "", f"driver {here.driver}" if here.driver else ""]
+        yield Finding("gpu", "ok", f"{', '.join(fact for fact in facts if fact)}; {_holds(gpu.memory)}")
+    variants = {each.variant for each in installed if each.engine == "vllm"}
+    if variants and "cuda" not in variants and any(gpu.kind == "cuda" for gpu in one.devices):
         yield Finding("vllm on gpu", "warn", "only a build for CPUs is installed",
                       "modelkit engine install vllm --variant cuda")
+
+
+def _rate(bandwidth: float | None) -> str:
+    return f"{(bandwidth or 0) / 1e9:.0f} GB/s"
+
+
+def _holds(memory: int) -> str:
+    """How large a model may be, with a fifth left for its cache and the engine: a rule of thumb, `fit` has the sum.
+
+    Q4_K_M takes 4.89 bits a weight of Llama-3.1-8B (llama.cpp's quantizer, 2026).
+    """
+    sizes = [memory * 0.8 * 8 / bits / 1e9 for bits in (4.89, 16)]
+    four, sixteen = (f"{size:.0f}" if size >= 10 else f"{size:.1f}" for size in sizes)
+    return f"holds about {four}B at Q4_K_M, {sixteen}B at 16 bits"
 
 
 def _advisories(engines: dict[str, Engine], installed: list[EngineEnvironment]) -> Iterator[Finding]:

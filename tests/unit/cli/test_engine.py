@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,12 @@ import pytest
 from modelkit.cli.commands import doctor
 from modelkit.engines import llama_providers
 from modelkit.engines.llama_providers import Provider
+from modelkit.planning.fit.hardware import Device, Hardware
 from modelkit.planning.plan import Engine
-from modelkit.runtime import environments, machine
+from modelkit.runtime import environments, hardware, machine
 from modelkit.runtime.environments import EngineEnvironment
-from modelkit.runtime.machine import Client, Gpu
+from modelkit.runtime.hardware import Machine
+from modelkit.runtime.machine import Client
 from tests.unit.cli.conftest import Run
 
 Found = tuple[int, dict[str, list[doctor.Finding]]]
@@ -124,8 +127,9 @@ def test_diff_wants_two_versions_that_it_knows(run: Run, words: list[str]) -> No
 @pytest.fixture
 def looked(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Look:
     """Findings of doctor by what they are about, on a machine with these GPUs and clients."""
-    def look(found: object = (), there: tuple[Client, ...] = ()) -> Found:
-        monkeypatch.setattr(machine, "gpus", lambda: found)
+    def look(gpus: tuple[Device, ...] = (), there: tuple[Client, ...] = (), problems: tuple[str, ...] = ()) -> Found:
+        here = Hardware("here", gpus, cpus=2, ram=24 << 30, ram_free=9 << 30, cpu_bandwidth=36e9)
+        monkeypatch.setattr(hardware, "look", lambda: Machine(here, "550.54.15" if gpus else "", problems))
         monkeypatch.setattr(machine, "clients", lambda: there)
         code, out, _ = run("doctor", "--json")
         by: dict[str, list[doctor.Finding]] = {}
@@ -137,13 +141,20 @@ def looked(home: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Look:
 
 def test_doctor_on_a_machine_with_a_gpu(home: Path, looked: Look) -> None:
     environment(home, "0.32.0")
-    code, found = looked((Gpu("NVIDIA L4", 24 << 30, "550.54.15", "8.9"),))
-    assert code == 0 and found["gpu"][0].found == "NVIDIA L4, 24 GiB, driver 550.54.15"
+    gpu = Device("NVIDIA L4", "cuda", 22 << 30, 21 << 30, 300e9, capability=89)
+    code, found = looked((gpu, replace(gpu, free=None, link="pcie")))
+    assert code == 0 and found["gpu"][0].found == (
+        "NVIDIA L4, 22.0 GiB (21.0 GiB free), 300 GB/s, sm_89, driver 550.54.15; "
+        "holds about 31B at Q4_K_M, 9.4B at 16 bits")
+    assert found["gpu"][1].found.startswith("NVIDIA L4, 22.0 GiB, 300 GB/s, pcie to the others, sm_89")
+    assert found["memory"][0].found.startswith("24.0 GiB (9.0 GiB free), 2 cores read 36 GB/s; holds about 34B")
     assert found["vllm on gpu"][0].verdict == "warn" and "--variant cuda" in found["vllm on gpu"][0].fix
     assert found["vllm 0.32.0"][0].verdict == found["llama.cpp 2026.10.11549"][0].verdict == "ok"
     environment(home, "0.32.0", "cuda")
-    assert "vllm on gpu" not in looked((Gpu("NVIDIA L4", 24 << 30, "550.54.15"),))[1]
-    assert looked("it has failed")[1]["gpu"][0].verdict == "warn"
+    assert "vllm on gpu" not in looked((gpu,))[1] and "vllm on gpu" not in looked()[1]
+    (one,) = looked(problems=("it has failed",))[1]["gpu"]
+    assert one.verdict == "warn" and "it has failed" in one.found and one.fix
+    assert looked()[1]["gpu"][0].found.startswith("none is seen")
 
 
 def test_doctor_says_who_provides_llama_cpp_and_what_our_own_engine_lacks(home: Path, looked: Look,

@@ -1,4 +1,4 @@
-"""GPUs and clients of platforms, as their own programs tell them; the programs are stand-ins."""
+"""Clients of platforms, as their own programs tell them, which are stand-ins here; memory."""
 
 from __future__ import annotations
 
@@ -8,27 +8,13 @@ from pathlib import Path
 import pytest
 
 from modelkit.runtime import asking, machine
-from modelkit.runtime.machine import Gpu, clients, gpus, memory
+from modelkit.runtime.machine import clients, memory
 
 
 def answers(**said: tuple[int, str]) -> Callable[[Sequence[str]], tuple[int, str]]:
     """A machine on which only these programs are, by their first two words."""
     return lambda words: said.get("_".join(words[:2]).replace("-", "_"), said.get(words[0].replace("-", "_"),
                                                                                  (127, "")))
-
-
-@pytest.mark.parametrize(("code", "said", "found"), [
-    (127, "", ()),
-    (0, "NVIDIA H100 80GB HBM3, 81559, 550.54.15, 9.0\nNVIDIA L4, 23034, 550.54.15, 8.9\n",
-     (Gpu("NVIDIA H100 80GB HBM3", 81559 << 20, "550.54.15", "9.0"),
-      Gpu("NVIDIA L4", 23034 << 20, "550.54.15", "8.9"))),
-    (0, "NVIDIA GB10, [N/A], 580.1, 12.1\n", ()),  # memory that is the machine's own is not told
-    (9, "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver.\nMake sure\n",
-     "NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver."),
-    (124, "", "nvidia-smi ended with status 124"),
-])
-def test_gpus(code: int, said: str, found: tuple[Gpu, ...] | str) -> None:
-    assert gpus(answers(nvidia_smi=(code, said))) == found
 
 
 def test_clients_that_are_here_and_those_that_are_not() -> None:

@@ -34,6 +34,9 @@ def _elsewhere(bad: str = "", good: str = "") -> Example:
     return Example(f"{head}{bad}}}\n", f"{head}{good}}}\n")
 
 
+_ON_A_CLUSTER = ("NAME support\nFROM hf.co/org/llama\nPARAMETER num_ctx 8192\nSTAGE prod {{\n  PLATFORM kubernetes\n"
+                 "{}  QUANTIZE auto\n}}\n")
+
 _TEST = 'TEST "capital" {\n  USER What is the capital of France?\n  EXPECT contains "Paris"\n}'
 
 EXAMPLES: dict[str, Example] = {
@@ -169,6 +172,9 @@ EXAMPLES: dict[str, Example] = {
     "no-room-for-prompt": _example("PARAMETER num_ctx 2048\nPARAMETER num_predict 4096",
                                    "PARAMETER num_ctx 8192\nPARAMETER num_predict 4096"),
     "upward-quantization": _example("QUANTIZE Q8_0", "QUANTIZE Q4_K_M", base="FROM hf.co/org/llama-GGUF:Q4_K_M\n"),
+    "floor-above-base": _example("QUANTIZE auto >= Q8_0", "QUANTIZE auto >= Q4_K_S",
+                                 base="FROM hf.co/org/llama-GGUF:Q4_K_M\n"),
+    "auto-needs-hardware": Example(_ON_A_CLUSTER.format(""), _ON_A_CLUSTER.format("  SERVE accelerator L4\n")),
     "penalty-rewards": _example("PARAMETER repeat_penalty 0.9", "PARAMETER repeat_penalty 1.1"),
     "gpu-memory-full": _example("SERVE gpu_memory 1.0", "SERVE gpu_memory 0.95"),
     "max-replicas-too-low": _example("SERVE replicas 4\nSERVE max_replicas 2",

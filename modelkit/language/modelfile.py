@@ -30,7 +30,10 @@ class Said(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """`Q4_K_M [imatrix FILE]`, `fp8`, `none` … or `auto [>= TYPE] [speed >= N tok/s]`. `name` is canonical."""
+    """`Q4_K_M [imatrix FILE]`, `fp8`, `none` … or `auto [>= TYPE] [speed >= N tok/s] [imatrix FILE]`.
+
+    `name` is canonical.
+    """
 
     name: str
     at_least: str | None = None

@@ -72,7 +72,8 @@ def _words() -> Iterator[str]:
     yield from _table("| platform | meaning |", (
         (f"`{p.name}`", p.doc + (" Experiments only." if p.experiments_only else "") + _later(p.effective))
         for p in PLATFORMS.values()))
-    yield from ("## Quantization", "", f"`{AUTO}` may be followed by `>= TYPE` and `speed >= N tok/s`." + NOT_YET, "",
+    yield from ("## Quantization", "",
+                f"`{AUTO}` may be followed by `>= TYPE`, `speed >= N tok/s` and `imatrix FILE`.", "",
                 "A GGUF type may be followed by `imatrix FILE`: an importance matrix, in llama.cpp's format. A stage "
                 "on an engine that loads the other form gets the same numbers, written out in full.", "")
     yield from _table("| word | bits a weight | form | importance matrix |", (

@@ -81,7 +81,8 @@ def quantize(cursor: Cursor, analysis: Analysis) -> Iterator[Candidate]:
         yield from (one for one in precisions() if one.label != "none")
     elif before[0] == AUTO.upper() and len(before) in (1, 3):
         yield from (Candidate(word, "operator", doc) for word, doc in
-                    ((">=", "the least precision"), ("speed", "the least tokens a second: `speed >= 20 tok/s`"))
+                    ((">=", "the least precision"), ("speed", "the least tokens a second: `speed >= 20 tok/s`"),
+                     ("imatrix", "an importance matrix's file"))
                     if word.upper() not in before)
     elif len(before) == 1:
         yield Candidate("imatrix", "keyword", "an importance matrix's file")

@@ -26,6 +26,9 @@ from modelkit.language.rules.meaning import (
 )
 from modelkit.language.rules.production import PLATFORM_FOR_EXPERIMENTS
 
+_AUTO = re.compile(r"(?:>=\s*(?P<type>[^\s<>=]+))?\s*(?:speed\s*>=\s*(?P<speed>\S.*?))?"
+                   r"(?:(?:^|\s+)imatrix\s+(?P<imatrix>\S.*))?")
+
 
 def read_engine(value: Value, context: Context) -> EngineChoice | None:
     """`vllm >=0.32,<0.34`."""
@@ -65,7 +68,7 @@ def read_platform(value: Value, context: Context, experiments: bool) -> str | No
 
 
 def read_quantization(value: Value, context: Context) -> Quantization | None:
-    """`Q4_K_M [imatrix FILE]`, `fp8`, `none`; `auto [>= TYPE] [speed >= N tok/s]`."""
+    """`Q4_K_M [imatrix FILE]`, `fp8`, `none`; `auto [>= TYPE] [speed >= N tok/s] [imatrix FILE]`."""
     operands = Operands(value)
     word, rest = operands.word(), operands.rest()
     if word.text.lower() != AUTO:
@@ -81,10 +84,10 @@ def read_quantization(value: Value, context: Context) -> Quantization | None:
         else:
             return Quantization(row.name, imatrix=given[1])
         return None
-    match = re.fullmatch(r"(?:>=\s*(?P<type>[^\s<>=]+))?\s*(?:speed\s*>=\s*(?P<speed>\S.*))?", rest.text)
+    match = _AUTO.fullmatch(rest.text)
     if match is None:
         context.report.add(BAD_VALUE, f"`auto` is followed by `{shown(rest.text)}`; it must be `>= TYPE`, "
-                           "`speed >= N tok/s`, or both in this order", rest.span)
+                           "`speed >= N tok/s`, `imatrix FILE`, or several in this order", rest.span)
         return None
     least = precision(match["type"]) if match["type"] else None
     if match["type"] and (least is None or least.form == "any"):
@@ -94,7 +97,8 @@ def read_quantization(value: Value, context: Context) -> Quantization | None:
     speed = context.value("speed", Rate(), match["speed"], rest.span) if match["speed"] else None
     if match["speed"] and speed is None:
         return None
-    return Quantization(AUTO, least.name if least else None, float(speed) if speed is not None else None)
+    return Quantization(AUTO, least.name if least else None, float(speed) if speed is not None else None,
+                        match["imatrix"])
 
 
 def read_policy(value: Value, context: Context) -> str | None:

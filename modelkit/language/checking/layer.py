@@ -83,7 +83,9 @@ class LayerReader:
         if said is None or (base is not None and named_in(base.value) == said.value.name):
             return
         row = PRECISIONS.get(said.value.name)
-        if row is None or not row.effective:
+        if row is None:  # `auto` chooses what can be made
+            return
+        if not row.effective:
             self._context.later(f"QUANTIZE {said.value.name}", said.span, hint="the base's own weights are used")
         elif row.needs_imatrix and said.value.imatrix is None:
             self._context.report.add(NEEDS_IMATRIX, f"`{row.name}` can't be made without an importance matrix",

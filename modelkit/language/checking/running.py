@@ -12,12 +12,14 @@ from modelkit.language.checking.views import Checked, View
 from modelkit.language.diagnostic import Note, did_you_mean
 from modelkit.language.document import Instruction
 from modelkit.language.layers import Layered
-from modelkit.language.quantization import PRECISIONS, named_in
+from modelkit.language.quantization import AUTO, PRECISIONS, named_in
 from modelkit.language.renderers import PARSERS, RELEASE, RENDERERS
 from modelkit.language.rules.ollama import FILE_BESIDE_NAME, NUM_GPU_COUNTS_LAYERS, UNKNOWN_RENDERER
 from modelkit.language.rules.production import (
     ADAPTER_NAME_TWICE,
+    AUTO_NEEDS_HARDWARE,
     DRAFT_IS_BASE,
+    FLOOR_ABOVE_BASE,
     GPU_MEMORY_FULL,
     NO_ROOM_FOR_PROMPT,
     NOT_FOR_THIS_TASK,
@@ -37,6 +39,7 @@ _OF_CHAT = ("tool_parser", "reasoning_parser", "thinking", "speculative")
 _OF_VECTORS = ("pooling", "matryoshka")
 _FULL = 0.99
 _UNROUNDED = ("F32", "F16", "BF16")
+_HERE = ("compose", "quadlet")  # containers of this machine
 
 
 def judge_running(checked: Checked) -> None:
@@ -44,6 +47,7 @@ def judge_running(checked: Checked) -> None:
     for view in checked.views:
         _parameters(view, checked)
         _weights(view, checked)
+        _auto(view, checked)
         _adapters(view, checked)
         _renderer("RENDERER", view.said.renderer, RENDERERS, checked)
         _renderer("PARSER", view.said.parser, PARSERS, checked)
@@ -83,6 +87,21 @@ def _weights(view: View, checked: Checked) -> None:
     has = PRECISIONS.get(named_in(base.value) or "")
     if has is not None and has.form == "gguf" and has.bits + 0.5 < wanted.bits:
         checked.say(UPWARD_QUANTIZATION, f"the base is {has.name} already: {wanted.name} makes it larger, not better",
+                    quantize.span, notes=[Note(f"this is {has.name}", base.span)])
+
+
+def _auto(view: View, checked: Checked) -> None:
+    base, quantize = view.said.base, view.said.quantize
+    if quantize is None or quantize.value.name != AUTO:
+        return
+    if view.elsewhere and view.platform not in _HERE and "accelerator" not in view.said.serve:
+        checked.say(AUTO_NEEDS_HARDWARE, f"nothing says which GPU the machines of {view.platform} have", quantize.span,
+                    hint="write `SERVE accelerator L4`, or whichever they have")
+    if base is None:
+        return
+    floor, has = PRECISIONS.get(quantize.value.at_least or ""), PRECISIONS.get(named_in(base.value) or "")
+    if floor is not None and has is not None and has.form == "gguf" and has.bits + 0.5 < floor.bits:
+        checked.say(FLOOR_ABOVE_BASE, f"the base is {has.name} already: nothing made of it is {floor.name} or better",
                     quantize.span, notes=[Note(f"this is {has.name}", base.span)])
 
 

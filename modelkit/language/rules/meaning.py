@@ -42,7 +42,7 @@ UNKNOWN_QUANTIZATION = MEANING.error(
     "unknown-quantization",
     "A QUANTIZE word that does not exist.",
     why="It is a GGUF type such as `Q4_K_M`, one of `fp8 int8 awq gptq w4a16 nvfp4 none`, or `auto`.",
-    help="Correct the word. `auto` may be followed by `>= TYPE` and `speed >= N tok/s`.",
+    help="Correct the word. `auto` may be followed by `>= TYPE`, `speed >= N tok/s` and `imatrix FILE`.",
 )
 UNKNOWN_POLICY = MEANING.error(
     "unknown-policy",

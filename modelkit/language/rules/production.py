@@ -179,6 +179,19 @@ UPWARD_QUANTIZATION = PRODUCTION.warning(
     why="What was rounded off does not come back. The model gets larger and slower, and not better.",
     help="Drop QUANTIZE, or name a base with more bits.",
 )
+FLOOR_ABOVE_BASE = PRODUCTION.warning(
+    "floor-above-base",
+    "`QUANTIZE auto` asks for at least more than the base has.",
+    why="What was rounded off does not come back, so no precision answers it: `up` would stop there.",
+    help="Lower the floor, or name a base with more bits.",
+)
+AUTO_NEEDS_HARDWARE = PRODUCTION.warning(
+    "auto-needs-hardware",
+    "`QUANTIZE auto` for other machines, and nothing says which.",
+    why="The best precision that fits is another one on another GPU. What the stage runs on has to be in the file, so "
+    "that the choice does not depend on the machine that the lock is written on.",
+    help="Write `SERVE accelerator` with the GPU's name, or a precision.",
+)
 PENALTY_REWARDS = PRODUCTION.warning(
     "penalty-rewards",
     "`repeat_penalty` is below 1.",

@@ -133,7 +133,9 @@ def test_a_parameter_may_act_as_a_message() -> None:
     [("Q4_K_M", Quantization("Q4_K_M")), ("q4_k", Quantization("Q4_K_M")), ("none", Quantization("none")),
      ("AUTO", Quantization("auto")), ("auto >= q5_k_m", Quantization("auto", "Q5_K_M")),
      ("auto speed >= 20 tok/s", Quantization("auto", None, 20.0)),
-     ("auto >=Q4_0 speed>=7.5", Quantization("auto", "Q4_0", 7.5))],
+     ("auto >=Q4_0 speed>=7.5", Quantization("auto", "Q4_0", 7.5)),
+     ("auto imatrix ./a b.imatrix", Quantization("auto", imatrix="./a b.imatrix")),
+     ("auto >= IQ3_M speed >= 20 tok/s imatrix m.gguf", Quantization("auto", "IQ3_M", 20.0, "m.gguf"))],
 )
 def test_quantize(operands: str, value: Quantization) -> None:
     quantize = compiled(f"{FROM}QUANTIZE {operands}\n").layer.quantize
@@ -144,7 +146,8 @@ def test_quantize_to_what_the_base_is_has_its_effect_already() -> None:
     base = "FROM hf.co/org/model-GGUF:Q4_K_M\n"
     assert said(f"{base}QUANTIZE Q4_K_M\n") == said(f"{base}QUANTIZE none\n") == []
     assert said(f"{base}QUANTIZE Q3_K_M\n") == []
-    assert said(f"{base}QUANTIZE nvfp4\n") == said(f"{base}QUANTIZE auto\n") == ["not-yet"]
+    assert said(f"{base}QUANTIZE nvfp4\n") == ["not-yet"]
+    assert said(f"{base}QUANTIZE auto\n") == []
 
 
 @pytest.mark.parametrize(

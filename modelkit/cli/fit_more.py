@@ -36,17 +36,18 @@ def users(report: FitReport, limits: Sequence[Limit], calibration: Calibration |
     now = report.now
     if now.anatomy is None:
         return [None] * len(limits)
-    most = room(report)
+    most = room(report) or 0
     return [users_at(one.metric, one.value, now.anatomy, now.serving, report.hardware, calibration=calibration,
                      most=most) for one in limits]
 
 
-def room(report: FitReport, most: int = 4096) -> int:
-    """Conversations at full length that there is memory for; as many as anything takes where nobody knows."""
+def room(report: FitReport, most: int = 4096) -> int | None:
+    """Conversations at full length that there is memory for, up to `most`; None where nobody knows."""
     from modelkit.planning.fit.budgets import budget
 
     now = report.now
-    assert now.anatomy is not None, "what is served is made of something"
+    if now.anatomy is None or now.fits is None:
+        return None
     if now.serving.engine == "vllm":
         from modelkit.planning.fit.vllm import pool
 
@@ -62,7 +63,7 @@ def room(report: FitReport, most: int = 4096) -> int:
     return low
 
 
-def user_rows(limits: Sequence[Limit], found: Sequence[Users | None], most: int) -> Iterator[fit_text.Row]:
+def user_rows(limits: Sequence[Limit], found: Sequence[Users | None], most: int | None) -> Iterator[fit_text.Row]:
     for limit, one in zip(limits, found, strict=True):
         if one is None:
             yield limit.text, "not known", "", ""

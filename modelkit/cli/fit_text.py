@@ -48,11 +48,12 @@ def say(report: FitReport, terminal: Terminal) -> None:
         terminal.note(note)
 
 
-def side_by_side(reports: Sequence[FitReport], terminal: Terminal) -> None:
-    """One model on several machines, a line for each."""
-    terminal.table(("HARDWARE", "MODEL", "STAGE", "PRECISION", "NEEDS", "HAS", "FREE", "SPEED", "VERDICT"), [
+def side_by_side(reports: Sequence[FitReport], holds: Sequence[int | None], terminal: Terminal) -> None:
+    """Models and machines, a line for each; `holds` are the conversations that each has memory for."""
+    terminal.table(("HARDWARE", "MODEL", "STAGE", "PRECISION", "NEEDS", "HAS", "HOLDS", "SPEED", "VERDICT"), [
         (one.hardware.name, one.model, one.stage, one.now.precision, needs(one.now.budget), has(one.now.budget),
-         free(one.now.budget), decode(one.now), verdict(one)) for one in reports])
+         "" if count is None else f"{count} x {one.now.serving.context_length} tokens", decode(one.now), verdict(one))
+        for one, count in zip(reports, holds, strict=True)])
 
 
 def verdict(report: FitReport) -> str:

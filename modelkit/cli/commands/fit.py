@@ -78,7 +78,7 @@ def _ask_more(answer: _Answer, arguments: Namespace, plan: Plan) -> None:
         found = fit_more.users(report, limits, calibrating.known(plan, report.now.serving, report.hardware))
         answer.more["users"] = [{"limit": limit.text, "users": plain(one)}
                                 for limit, one in zip(limits, found, strict=True)]
-        rows = fit_more.user_rows(limits, found, fit_more.room(answer.report) if any(found) else 0)
+        rows = fit_more.user_rows(limits, found, fit_more.room(report))
         answer.texts += ["", *table_lines(("USERS AT", "EXPECTED", "THEN", ""), rows)]
     if arguments.price is not None:
         text, document = fit_more.cost(answer.report, arguments.price)
@@ -124,10 +124,11 @@ def _at(report: FitReport, rung: Rung, tokens: int) -> Budget:
 
 
 def _say(answers: list[_Answer], side_by_side: bool, terminal: Terminal) -> None:
-    from modelkit.cli import verifying
+    from modelkit.cli import fit_more, verifying
 
     if len(answers) > 1:
-        fit_text.side_by_side([one.report for one in answers], terminal)
+        reports = [one.report for one in answers]
+        fit_text.side_by_side(reports, list(map(fit_more.room, reports)), terminal)
     for index, one in enumerate(answers):
         if not side_by_side:
             if index or len(answers) > 1:

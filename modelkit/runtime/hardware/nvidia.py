@@ -12,6 +12,8 @@ from typing import Any
 from modelkit.planning.fit.cards import PCIE, Card
 from modelkit.planning.fit.hardware import Device
 from modelkit.planning.fit.profiles import card
+from modelkit.planning.fit.profiles import device as of_table
+from modelkit.runtime import machine
 from modelkit.runtime.asking import Run, document, run
 from modelkit.runtime.hardware.looked import Looked
 from modelkit.runtime.hardware.numbers import BANDWIDTH, MEMORY, whole
@@ -62,7 +64,10 @@ def _of_nvml(answer: Mapping[str, Any], environment: Mapping[str, str]) -> Looke
         for part in [one for one in parts if isinstance(one, dict)] if isinstance(parts, list) else [row]:
             processes = _merged(processes, part.get("processes"))
             slice_of = row if part is not row else None
-            if (gpu := _device(part, slice_of)) is not None:
+            gpu = _device(part, slice_of)
+            if gpu is None and not row.get("problem"):
+                problem = problem or f"{str(row.get('name') or 'a GPU')[:100]} does not tell its memory"
+            elif gpu is not None:
                 number = str(row.get("index")) if slice_of is None else ""
                 units.append((number, str(part.get("uuid") or ""), gpu))
     chosen = _visible(units, environment)
@@ -74,10 +79,12 @@ def _device(said: Mapping[str, Any], whole_gpu: Mapping[str, Any] | None = None)
     """One GPU, or a slice of one: its share of the bandwidth is that of its memory, of the arithmetic that of its
     multiprocessors."""
     gpu = whole_gpu or said
+    name = str(gpu.get("name") or "NVIDIA GPU")[:100]
     total, all_of = whole(said.get("total"), *MEMORY), whole(gpu.get("total"), *MEMORY)
+    if total is None and (known := card(name)) is not None and known.shared:
+        return _of_machine(said, name, known)
     if total is None:
         return None
-    name = str(gpu.get("name") or "NVIDIA GPU")[:100]
     known = card(name, all_of) if all_of else None
     reserved = whole(said.get("reserved"), 0, total) or 0
     memory = total - reserved
@@ -92,9 +99,18 @@ def _device(said: Mapping[str, Any], whole_gpu: Mapping[str, Any] | None = None)
         units = _multiprocessors(gpu, capability)
         mine = whole(said.get("multiprocessors"), 1, 1000)
         part = min(1.0, mine / units) if mine and units else share
-    return Device(name=name, kind="cuda", memory=memory, free=whole(said.get("free"), 0, total),
+    free = whole(said.get("free"), 0, total)
+    return Device(name=name, kind="cuda", memory=memory, free=None if free is None else min(free, memory),
                   bandwidth=bandwidth and bandwidth * share, flops=flops and flops * part, flops_fp8=fp8 and fp8 * part,
                   capability=capability)
+
+
+def _of_machine(said: Mapping[str, Any], name: str, known: Card) -> Device | None:
+    """A GPU whose memory is the machine's: NVML tells none of it (DGX Spark: `[N/A]`)."""
+    memory, free = machine.memory(), machine.free_memory()
+    return None if memory is None else replace(
+        of_table(known), name=name, memory=memory, free=None if free is None else min(free, memory),
+        capability=_capability(said.get("capability"), known), link="unified")
 
 
 def _bandwidth(gpu: Mapping[str, Any], known: Card | None) -> float | None:
@@ -208,7 +224,7 @@ def _of_smi(ask: Run, environment: Mapping[str, str]) -> Looked:
                      "total": _mib(row.get("memory.total")), "free": _mib(row.get("memory.free")),
                      "capability": [int(word) for word in words] if all(w.isdecimal() for w in words) else None})
     found = _of_nvml({"devices": rows, "driver": driver}, environment)
-    return replace(found, problem=problem, processes=None)
+    return replace(found, problem=problem or found.problem, processes=None)
 
 
 def processes(ask: Run = run) -> tuple[tuple[int, int | None], ...] | None:

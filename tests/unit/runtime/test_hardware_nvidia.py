@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from modelkit.runtime import asking
+from modelkit.runtime import asking, machine
 from modelkit.runtime.hardware import nvidia, nvml_child
 from modelkit.runtime.hardware.nvidia import look
 
@@ -118,6 +118,18 @@ def test_a_driver_that_fails_is_a_sentence(code: int, said: str, problem: str) -
 def test_one_gpu_that_fell_off_the_bus_does_not_hide_the_others() -> None:
     found = look(driver({"index": 0, "problem": "GPU is lost"}, RTX3090 | {"index": 1}), {})
     assert len(found.devices) == 1 and found.problem == "GPU is lost"
+
+
+def test_a_gpu_whose_memory_is_the_machines() -> None:
+    spark = RTX4090 | {"name": "NVIDIA GB10", "total": None, "reserved": None, "free": None, "bus": None,
+                       "memory_clock": None, "capability": [12, 1], "cores": 6144}
+    (gpu,) = look(driver(spark), {}).devices
+    assert gpu.memory == machine.memory() and 0 < (gpu.free or 0) <= gpu.memory
+    assert (gpu.bandwidth, gpu.capability, gpu.link) == (273e9, 121, "unified")
+    other = look(driver(spark | {"name": "Orin (nvgpu)"}), {})
+    assert other.devices == () and other.problem == "Orin (nvgpu) does not tell its memory"
+    (gpu,) = look(smi({"--query-gpu": (0, "0, GPU-1, NVIDIA GB10, [N/A], [N/A], 580.1, 12.1, [N/A]\n")}), {}).devices
+    assert gpu.capability == 121 and gpu.memory == machine.memory()
 
 
 scalars = st.none() | st.integers(-(2**70), 2**70) | st.floats() | st.text(max_size=5) | st.booleans()

@@ -40,9 +40,30 @@ def _physical(allowed: set[int], root: Path) -> int:
 
 
 def _quota(root: Path) -> int | None:
-    """CPUs of this control group's quota, rounded up (cgroup v2, as a container sees it)."""
-    with contextlib.suppress(OSError, ValueError):
-        quota, period = (root / "fs/cgroup/cpu.max").read_text().split()
-        if quota != "max":
+    """CPUs of our control groups' quotas, rounded up: of cgroup v2 and v1, as a container sees them and as a service of
+    the machine does; the least of all groups above us."""
+    groups = root / "fs/cgroup"
+    lines = []
+    with contextlib.suppress(OSError):
+        lines = (root.parent / "proc/self/cgroup").read_text("utf-8", "replace").splitlines()
+    inside = {name: path for line in lines if line.count(":") > 1
+              for _, names, path in [line.split(":", 2)] for name in names.split(",")}
+    found = [_cpus((folder / "cpu.max",)) for folder in _above(groups, inside.get("", ""))]
+    found += [_cpus((folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us"))
+              for name in ("cpu", "cpu,cpuacct") for folder in _above(groups / name, inside.get("cpu", ""))]
+    return min((count for count in found if count is not None), default=None)
+
+
+def _above(root: Path, inside: str) -> list[Path]:
+    """A group and those above it, up to the root."""
+    folder = root / inside.strip("/")
+    return [group for group in (folder, *folder.parents) if group.is_relative_to(root)]
+
+
+def _cpus(files: tuple[Path, ...]) -> int | None:
+    """Quota over period, which one file says or two; None where there is none (`max`, -1)."""
+    with contextlib.suppress(OSError, ValueError, ZeroDivisionError):
+        quota, period = " ".join(file.read_text() for file in files).split()
+        if quota != "max" and int(quota) > 0:
             return -(-int(quota) // int(period))
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NotRequired
+from typing import Literal, NotRequired
 
 from typing_extensions import TypedDict
 
@@ -117,6 +117,27 @@ class FitVerified(TypedDict):
     notes: list[str]
 
 
+class FitSibling(TypedDict):
+    """A checkpoint of the same base: `write` is the line of a Modelfile, `size` in bytes, `bits` a weight."""
+
+    repo: str
+    write: str
+    precision: str
+    size: int
+    bits: float
+    downloads: int
+    official: bool
+    how: str
+    refused: str | None
+
+
+class FitSiblings(TypedDict):
+    """`--siblings`: those that can be served first, best first."""
+
+    base: str
+    siblings: list[FitSibling]
+
+
 class Fit(TypedDict):
     """`fit`: one stage on one machine. `fits` is null where that is not known."""
 
@@ -135,4 +156,4 @@ class Fit(TypedDict):
     cost_per_million: NotRequired[Interval | None]
     plot: NotRequired[FitPlot]
     verified: NotRequired[FitVerified]
-    siblings: NotRequired[Any]
+    siblings: NotRequired[FitSiblings]

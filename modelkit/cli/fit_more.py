@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from modelkit.cli import fit_text
 from modelkit.failure import Failure
 from modelkit.planning.fit.report import plain
+from modelkit.planning.fit.sizes import between
 
 if TYPE_CHECKING:
     from modelkit.planning.fit.calibration import Calibration
@@ -69,7 +70,7 @@ def user_rows(limits: Sequence[Limit], found: Sequence[Users | None], most: int 
             yield limit.text, "not known", "", ""
             continue
         why = "more have no room in memory" if one.expected == most else ""
-        total = f"{fit_text.interval(one.at.total)} tok/s together" if one.at is not None else ""
+        total = f"{between(one.at.total)} tok/s together" if one.at is not None else ""
         yield limit.text, f"{one.expected} ({one.sure} to {one.best})", total, why
 
 
@@ -81,5 +82,5 @@ def cost(report: FitReport, price: float) -> tuple[str, Any]:
     if speed is None:
         return "what a million tokens cost is not known: no speed is", None
     one = cost_per_million(price, speed.total)
-    return (f"a million tokens cost {fit_text.interval(one)} at {price:g} an hour, while {speed.users} ask without a "
+    return (f"a million tokens cost {between(one)} at {price:g} an hour, while {speed.users} ask without a "
             "pause"), plain(one)

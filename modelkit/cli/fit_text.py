@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from modelkit.planning.fit.report import places
-from modelkit.planning.fit.sizes import change, spelled
+from modelkit.planning.fit.sizes import between, change, seconds, spelled
 
 if TYPE_CHECKING:
     from modelkit.cli.terminal import Terminal
     from modelkit.planning.fit.budget import Budget
     from modelkit.planning.fit.hardware import Hardware
-    from modelkit.planning.fit.interval import Interval
     from modelkit.planning.fit.report import FitReport, Rung
     from modelkit.planning.fit.serving import Serving
     from modelkit.planning.fit.speed import Speed
@@ -32,15 +32,17 @@ def say(report: FitReport, terminal: Terminal) -> None:
         terminal.data("")
         terminal.table(("SPEED", "EXPECTED", "OF WHAT"), speed_rows(speed, report.now.serving))
         for how in speed.how:
-            terminal.data(how)
+            terminal.data(fill(how, max(terminal.width, 80), subsequent_indent="  "))
     if report.ladder:
         terminal.data("")
+        shown = [one for one in report.ladder if one.verdict != "refused"]
+        one_place = len({place for one in shown for place in places(one.budget)}) < 2
         terminal.table(("PRECISION", "WEIGHTS", "IN ALL", "FREE", "SPEED", "QUALITY", "VERDICT", "WHY"),
-                       [ladder_row(one) for one in report.ladder if one.verdict != "refused"])
+                       [ladder_row(one, short=one_place) for one in shown])
         for source, words in sources(report.ladder).items():
-            terminal.data(f"quality of {', '.join(words)}: {source}")
+            terminal.data(fill(f"quality of {', '.join(words)}: {source}", max(terminal.width, 80)))
         for reason, words in refused(report.ladder).items():
-            terminal.data(f"not {', '.join(words)}: {reason}")
+            terminal.data(fill(f"not {', '.join(words)}: {reason}", max(terminal.width, 80), subsequent_indent="  "))
     if report.ways_out:
         terminal.data("")
         terminal.table(("WRITE", "BUYS", "COSTS", "THEN"), ways_rows(report))
@@ -108,9 +110,10 @@ def budget_rows(budget: Budget) -> list[Row]:
     return [tuple(row) for row in _right(rows, 2)]
 
 
-def ladder_row(rung: Rung) -> Row:
+def ladder_row(rung: Rung, *, short: bool = False) -> Row:
+    """`short` leaves the place out, where there is only one."""
     taken = rung.verdict == "taken"
-    return (f"{'> ' if taken else '  '}{rung.precision}", spelled(rung.weights), needs(rung.budget),
+    return (f"{'> ' if taken else '  '}{rung.precision}", spelled(rung.weights), needs(rung.budget, short=short),
             free(rung.budget), decode(rung), quality(rung)[0], rung.verdict, rung.reason)
 
 
@@ -141,11 +144,11 @@ def refused(ladder: Iterable[Rung]) -> dict[str, list[str]]:
 def ways_rows(report: FitReport) -> list[Row]:
     return [(one.write, change(-one.buys), one.costs,
              ("fits" if one.fits else "is not known to fit" if one.fits is None else "does not fit yet")
-             + (f", {interval(one.decode)} tok/s" if one.decode else "")) for one in report.ways_out]
+             + (f", {between(one.decode)} tok/s" if one.decode else "")) for one in report.ways_out]
 
 
-def needs(budget: Budget) -> str:
-    return " + ".join(f"{spelled(budget.total(place))} {place}" for place in places(budget))
+def needs(budget: Budget, *, short: bool = False) -> str:
+    return " + ".join(f"{spelled(budget.total(place))}{'' if short else f' {place}'}" for place in places(budget))
 
 
 def has(budget: Budget) -> str:
@@ -161,39 +164,18 @@ def free(budget: Budget) -> str:
 
 def decode(rung: Rung) -> str:
     """Tokens a second of one user."""
-    return "" if rung.speed is None else f"{interval(rung.speed.decode)} tok/s"
+    return "" if rung.speed is None else f"{between(rung.speed.decode)} tok/s"
 
 
 def speed_rows(speed: Speed, serving: Serving) -> list[Row]:
     """What is expected of one user, of all, and of prompts."""
-    rows = [("one user", speed.decode, "tok/s", "at the beginning of a conversation"),
-            ("one user", speed.decode_full, "tok/s", f"behind {serving.context_length} tokens")]
+    rows = [("one user", speed.decode, "at the beginning of a conversation"),
+            ("one user", speed.decode_full, f"behind {serving.context_length} tokens")]
     if speed.users > 1:
-        rows.append((f"{speed.users} users", speed.total, "tok/s", f"together, each behind {speed.prompt} tokens"))
-    rows += [("a prompt", speed.prefill, "tok/s", f"of {speed.prompt} tokens, read alone"),
-             ("first token", speed.ttft, "s", f"behind {speed.prompt} tokens, nothing else running")]
-    return [(what, f"{interval(value)} {unit}", how) for what, value, unit, how in rows]
-
-
-def interval(value: Interval) -> str:
-    """`62 (50 to 75)`, in two or three digits.
-
-    >>> from modelkit.planning.fit.interval import Interval
-    >>> interval(Interval(50.2, 61.97, 75))
-    '62 (50 to 75)'
-    """
-    return f"{digits(value.expected)} ({digits(value.low)} to {digits(value.high)})"
-
-
-def digits(value: float) -> str:
-    """A number as precise as such figures are.
-
-    >>> digits(9.26), digits(61.97), digits(9278.4), digits(0.0345)
-    ('9.3', '62', '9280', '0.034')
-    """
-    if value >= 1000:
-        return f"{float(f'{value:.3g}'):.0f}"
-    return f"{value:.0f}" if value >= 20 else f"{value:.2g}"
+        rows.append((f"{speed.users} users", speed.total, f"together, each behind {speed.prompt} tokens"))
+    rows.append(("a prompt", speed.prefill, f"of {speed.prompt} tokens, read alone"))
+    return [*((what, f"{between(value)} tok/s", how) for what, value, how in rows),
+            ("first token", seconds(speed.ttft), f"behind {speed.prompt} tokens, nothing else running")]
 
 
 def _right(rows: Iterable[list[str]], column: int) -> list[list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -27,6 +28,11 @@ class Terminal:
     def colour(self) -> bool:
         """Colour on stderr: on a terminal that wants it."""
         return self.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+    @property
+    def width(self) -> int:
+        """Columns of stdout; 120 where it is no terminal."""
+        return shutil.get_terminal_size((120, 24)).columns if self.stdout.isatty() else 120
 
     def data(self, text: str) -> None:
         """A line of the result; not printed with --json."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -64,6 +63,13 @@ def _answer(stages: Stages, stage: str, machine: Hardware | None, arguments: Nam
     elif machine is None and (known := verified_files.known(answer.report, stages.plan(stage, found))) is not None:
         answer.report = verified_files.remembered(answer.report, known)
     _ask_more(answer, arguments, stages.plan(stage, found))
+    if arguments.siblings:
+        from modelkit.cli.siblings import siblings
+
+        there = siblings(found.reference, answer.report.now.anatomy, answer.report.hardware, answer.report.engine,
+                         stages.store)
+        answer.more["siblings"] = there.as_json()
+        answer.texts += ["", *str(there).splitlines()]
     if arguments.plot:
         _draw(answer, arguments.plot, terminal)
     return answer
@@ -96,8 +102,7 @@ def _draw(answer: _Answer, where: str, terminal: Terminal) -> None:
                     anatomy.context_length if anatomy is not None else None)
     answer.more["plot"] = drawn.as_json()
     if where == "-":
-        width = shutil.get_terminal_size().columns
-        answer.texts += ["", *text.lines(drawn, min(width, 120), text.signs(terminal.stdout.encoding))]
+        answer.texts += ["", *text.lines(drawn, min(terminal.width, 120), text.signs(terminal.stdout.encoding))]
         return
     drawing = charts.charts(drawn)
     data = png.png(drawing) if where.lower().endswith(".png") else svg.svg(drawing).encode()

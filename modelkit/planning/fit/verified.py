@@ -9,7 +9,7 @@ from typing import Any, Literal
 from modelkit.planning.fit import llama_log, vllm_log
 from modelkit.planning.fit.budget import Budget, Line
 from modelkit.planning.fit.interval import Interval
-from modelkit.planning.fit.sizes import spelled
+from modelkit.planning.fit.sizes import figure, spelled
 
 SCHEMA = "modelkit.verified/1"
 
@@ -175,7 +175,7 @@ def promise(check: Check) -> str:
     ('50 to 75', 'exact')
     """
     if check.low is not None and check.high is not None:
-        return f"{check.low:.3g} to {check.high:.3g}"
+        return f"{figure(check.low)} to {figure(check.high)}"
     if check.within is None:
         return ""
     return f"within {100 * check.within:g} %" if check.within else "exact"
@@ -187,4 +187,4 @@ def amount(value: float, check: Check) -> str:
         return spelled(value)
     if check.unit == "conversations":
         return f"{value:.2f}x"
-    return f"{value:,.0f} tokens" if check.unit == "tokens" else f"{value:.3g} {check.unit}"
+    return f"{value:,.0f} tokens" if check.unit == "tokens" else f"{figure(value)} {check.unit}"

@@ -94,7 +94,8 @@ def machine(hardware: Hardware) -> str:
         parts.append(f"{f'{count} x ' if count > 1 else ''}{first.name}, {spelled(first.memory)}"
                      f"{' each' if count > 1 else ''}")
     if hardware.ram is not None:
-        parts.append(f"{hardware.cpus} cores, {spelled(hardware.ram)} of memory")
+        cores = f"{hardware.cpus} core{'s' if hardware.cpus > 1 else ''}, " if hardware.cpu_flops else ""  # else unsaid
+        parts.append(f"{cores}{spelled(hardware.ram)} of memory")
     return f"{hardware.name} ({'; '.join(parts)})" if parts else hardware.name
 
 

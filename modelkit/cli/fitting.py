@@ -16,8 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from modelkit.cli.stages import Stages
+    from modelkit.cli.terminal import Terminal
     from modelkit.cli.weights import Found
     from modelkit.planning.fit.hardware import Hardware
+    from modelkit.planning.fit.interval import Interval
     from modelkit.planning.plan import Plan
 
 
@@ -55,9 +57,17 @@ def ladder(scale: Scale) -> tuple[Rung, ...]:
 
 
 def ways_of(scale: Scale, now: Rung, rungs: tuple[Rung, ...]) -> tuple[WayOut, ...]:
+    """The three cheapest changes that would make it fit, each with how fast it would be then."""
     coarser = next((one for one in rungs if one.fits and one.verdict in ("taken", "fits")
                     and one.weights < now.weights), None)
-    return ways_out(scale.plan, now, lambda plan: scale.rung(scale.candidate(now), plan), coarser)
+    candidate = scale.candidate(now)
+    found = ways_out(scale.plan, now, lambda plan: scale.rung(candidate, plan, size_only=True), coarser)
+    return tuple(way if way.decode is not None else replace(way, decode=_decode(scale.rung(candidate, plan)))
+                 for way, plan in found)
+
+
+def _decode(rung: Rung) -> Interval | None:
+    return rung.speed.decode if rung.speed is not None else None
 
 
 def _as_said(one: Rung, now: Rung) -> Rung:
@@ -98,14 +108,30 @@ def refusal(scale: Scale, now: Rung) -> Failure:
     plan, place = scale.plan, tightest(now) or "ram"
     needs, has = now.budget.total(place), now.budget.capacity.get(place, 0)
     ways = ways_of(scale, now, ladder(scale))
-    where = "" if place == "ram" and not scale.hardware.devices else f" ({scale.hardware.name})"
+    where = "" if scale.hardware.source != "table" else f" ({scale.hardware.name})"
+    ask = f"modelkit fit {plan.modelfile} -s {plan.stage}"
     return Failure(
         "does-not-fit", f"stage `{plan.stage}` needs {spelled(needs)} of {place_words(place)}{where}, and there are "
-        f"{spelled(has)}", hint=f"`{ways[0].write}`, or see `modelkit fit -s {plan.stage}`" if ways else
-        f"`modelkit fit -s {plan.stage}` shows the sum",
+        f"{spelled(has)}", hint=f"`{ways[0].write}`, or see `{ask}`" if ways else f"`{ask}` shows the sum",
         detail=(*sum_lines(now, place), *(in_words(way, place) for way in ways)), exit_code=1,
         data={"needs": needs, "has": has, "place": place,
               "ways_out": [{"write": way.write, "buys": way.buys, "fits": way.fits} for way in ways]})
+
+
+def misfit(stages: Stages, found: Found, plan: Plan) -> Failure | None:
+    """Why a stage of other machines could not run there, by what the file says of them; None where it could, and of
+    stages of this machine, which may be planned on another."""
+    from modelkit.platforms import platform_row
+
+    if found.refused is not None:
+        return found.refused
+    if platform_row(plan.platform).where != "elsewhere" and plan.engine is not None:
+        return None
+    try:
+        presume_fits(stages, found, plan)
+    except Failure as failure:
+        return failure
+    return None
 
 
 def needed(stages: Stages, stage: str) -> int | None:
@@ -126,6 +152,41 @@ def sum_lines(rung: Rung, place: str) -> Iterator[str]:
     width = max((len(line.name) for line in lines), default=0)
     for line in lines:
         yield f"{line.name:{width}}  {spelled(line.size):>10}  {line.how}"
+
+
+def presume_room(stages: Stages, plan: Plan, terminal: Terminal) -> None:
+    """Raise Failure `no-room-now` (exit 1) where what other programs have leaves so little that the kernel would kill
+    the engine, or the GPU's driver refuse it; a note where it would only be slow."""
+    try:
+        scale = scale_of(plan, stages.look(plan.stage), stages.store, ask=False)
+    except Failure:
+        return
+    now = scale.rung(scale.now, size_only=True)
+    for place, free in free_now(scale.hardware).items():
+        held = kept_in(now, place)
+        if free + (_swap() if place == "ram" else 0) < held:
+            raise Failure(
+                "no-room-now", f"stage `{plan.stage}` needs {spelled(held)} of {place_words(place)}, and other "
+                f"programs leave {spelled(free)} of {spelled(now.budget.capacity.get(place, free))}",
+                hint="stop what else runs there (`modelkit ps`), or see "
+                f"`modelkit fit {plan.modelfile} -s {plan.stage}`",
+                detail=tuple(sum_lines(now, place)), exit_code=1)
+    for note in short_now(now, scale.hardware):
+        terminal.note(note)
+
+
+def _swap() -> int:
+    """Bytes that the kernel could still put elsewhere before it kills anybody."""
+    import psutil
+
+    return int(psutil.swap_memory().free)
+
+
+def kept_in(rung: Rung, place: str) -> int:
+    """Bytes that must be there at once: pages of a file that is mapped into memory come and go."""
+    mapped = place == "ram" and rung.serving.mmap and rung.serving.engine.startswith("llama")
+    return sum(line.size for line in rung.budget.lines
+               if line.place == place and not (mapped and line.name.startswith("weights")))
 
 
 def short_now(rung: Rung, hardware: Hardware) -> Iterator[str]:

@@ -93,6 +93,7 @@ def _layout(path: Path) -> Step:
 
 def _plan(stages: Stages, seen: Seen, others: Iterable[str]) -> Step:
     """What each stage would run, held to its policies. Raises Failure for one of the `others` that there is not."""
+    from modelkit.cli.fitting import misfit
     from modelkit.cli.policies import offences
 
     lines, verdicts = [], []
@@ -102,6 +103,7 @@ def _plan(stages: Stages, seen: Seen, others: Iterable[str]) -> Step:
             plan = stages.plan(name, found)
             seen[name] = found, plan
             offended = [one for one in offences(stages.modelfile, plan, found).values() if one is not None]
+            offended += [one for one in (misfit(stages, found, plan),) if one is not None]
         except Failure as failure:
             if failure.code == "unknown-stage":
                 raise

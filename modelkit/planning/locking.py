@@ -17,7 +17,7 @@ from modelkit.language.quantization import AUTO
 from modelkit.models.artifact import Artifact
 from modelkit.models.facts import ModelFacts
 from modelkit.models.forms import Step
-from modelkit.models.lock import Lock, LockedAdapter, LockedArtifact, LockedFile, LockedStage, LockedStep
+from modelkit.models.lock import Lock, LockedAdapter, LockedArtifact, LockedFile, LockedRung, LockedStage, LockedStep
 from modelkit.planning.forms import Wanted
 from modelkit.planning.plan import Plan, digest
 from modelkit.planning.resolve import CONCURRENCY_OF_STAGE, CONTEXT_LENGTH, SAMPLING
@@ -98,12 +98,16 @@ def _chosen(now: LockedStage, locked: LockedStage) -> str | None:
     if locked.rung is None:
         return f"it has no choice of `QUANTIZE {now.quantize}` of stage `{now.name}`"
     if now.rung.hardware != locked.rung.hardware:
-        return (f"`QUANTIZE {now.quantize}` of stage `{now.name}` chose {locked.rung.precision} for "
-                f"{locked.rung.hardware}, and takes {now.rung.precision} on {now.rung.hardware}")
+        return (f"`QUANTIZE {now.quantize}` of stage `{now.name}` chose {_named(locked.rung)} for "
+                f"{locked.rung.hardware}, and takes {_named(now.rung)} on {now.rung.hardware}")
     if now.rung.precision != locked.rung.precision:
-        return (f"`QUANTIZE {now.quantize}` of stage `{now.name}` chose {locked.rung.precision}, and takes "
-                f"{now.rung.precision} now")
+        return (f"`QUANTIZE {now.quantize}` of stage `{now.name}` chose {_named(locked.rung)}, and takes "
+                f"{_named(now.rung)} now")
     return None
+
+
+def _named(rung: LockedRung) -> str:
+    return "the base's own precision" if rung.precision == "none" else rung.precision
 
 
 def kept(now: LockedStage, locked: LockedStage | None) -> LockedStage:

@@ -7,7 +7,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from modelkit.cli import changing, fit_short, project
+from modelkit.cli import changing, fit_short, fitting, project
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure
@@ -20,7 +20,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     stage, words = project.stage_of(arguments), arguments.files or [None]
     if arguments.out and len(words) > 1:
         raise Failure("usage", "--out keeps the plan of one Modelfile", "one `plan --out` for each")
-    documents, changed = [], False
+    documents, changed, misfits = [], False, list[Failure]()
     for word in words:
         path = project.find(word)
         stages = Stages(project.load(path, terminal, project.given(arguments, path)), arguments)
@@ -31,6 +31,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         documents.append(plan.model_dump(mode="json") | {
             "lock": {"current": reason is None, "reason": reason}, "provider": provider, "changes": changes.as_json(),
             "memory_use": fit_short.as_json(memory)})
+        misfits += [one for one in (fitting.misfit(stages, found, plan),) if one is not None]
         changed |= bool(changes.resources) or bool(changes.drift)
         _say(plan, reason, provider, terminal)
         terminal.data("")
@@ -40,7 +41,9 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     if arguments.out:
         _keep(documents[0], Path(arguments.out), terminal)
     terminal.document(documents[0] if len(documents) == 1 else documents)
-    return int(arguments.exit_code and changed)
+    if misfits and not terminal.as_json:  # whose one document has it in `changes`
+        raise misfits[0]
+    return misfits[0].exit_code if misfits else int(arguments.exit_code and changed)
 
 
 def _keep(document: dict[str, Any], path: Path, terminal: Terminal) -> None:

@@ -51,10 +51,27 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     for position, bundle in enumerate(bundles):
         project.say_losses(bundle.plan, terminal)
         presume_names_free(bundle, bundles[:position])
+    _presume_room(paths, modelfiles, bundles, arguments, terminal)
     with project.shared_supervisor(paths, bundles, terminal) as client:
         if arguments.detach:
             return _detached(client, bundles, arguments, terminal)
         return _attached(client, bundles, terminal)
+
+
+def _presume_room(paths: list[Path], modelfiles: list[Modelfile], bundles: list[Bundle], arguments: Namespace,
+                  terminal: Terminal) -> None:
+    """Hold what is not running yet against the memory that is free now."""
+    from modelkit.cli.fitting import presume_room
+    from modelkit.runtime.client import connect
+
+    client = connect(project.project_of(paths[0]))
+    running = set()
+    if client is not None:
+        with client:
+            running = {one["digest"] for one in client.status()["generations"]}
+    for modelfile, bundle in zip(modelfiles, bundles, strict=True):
+        if bundle.digest not in running:
+            presume_room(Stages(modelfile, arguments), bundle.plan, terminal)
 
 
 def _stage(arguments: Namespace) -> str:

@@ -188,7 +188,8 @@ def shortage(rung: Rung) -> str:
     budget = rung.budget
     worst = min((place for place in budget.capacity if budget.free(place) is not None),
                 key=lambda place: budget.free(place) or 0)
-    return f"needs {spelled(budget.total(worst))} of {place_words(worst)}, which has {spelled(budget.capacity[worst])}"
+    return (f"needs {spelled(budget.total(worst))} of {place_words(worst)}, and there are "
+            f"{spelled(budget.capacity[worst])}")
 
 
 def place_words(place: str) -> str:

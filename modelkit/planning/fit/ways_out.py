@@ -119,23 +119,19 @@ def _largest(low: int, high: int, fits: Callable[[int], bool | None]) -> int | N
 
 
 def ways_out(plan: Plan, now: Rung, weigh: Callable[[Plan], Rung], coarser: Rung | None = None, *,
-             most: int = 3) -> tuple[WayOut, ...]:
-    """The cheapest ways to make it fit; where none does alone, those that buy most. `coarser` is the best precision
-    below the one that is served, if there is one."""
-    found: list[tuple[int, WayOut]] = []
+             most: int = 3) -> tuple[tuple[WayOut, Plan], ...]:
+    """The cheapest ways to make it fit, each with its plan; where none does alone, those that buy most. `coarser` is
+    the best precision below the one that is served, if there is one."""
+    found: list[tuple[int, WayOut, Plan]] = []
     if coarser is not None:
-        found.append((3, _way(f"QUANTIZE {coarser.precision}", now, coarser, quality_words(coarser))))
-    tried: set[str] = set()
+        found.append((3, _way(f"QUANTIZE {coarser.precision}", now, coarser, quality_words(coarser)),
+                      with_setting(plan, "quantize", coarser.precision)))
     for one in changes(plan, now, weigh):
-        kind = one.write.rpartition(" ")[0]
         way = _way(one.write, now, weigh(one.plan), one.costs)
-        if way.buys <= 0 or (way.fits and kind in tried):
-            continue
-        if way.fits:
-            tried.add(kind)
-        found.append((one.rank, way))
-    fitting = [way for _, way in sorted(found, key=lambda pair: pair[0]) if way.fits]
-    rest = sorted((way for _, way in found if not way.fits), key=lambda way: -way.buys)
+        if way.buys > 0:
+            found.append((one.rank, way, one.plan))
+    fitting = [(way, then) for _, way, then in sorted(found, key=lambda each: each[0]) if way.fits]
+    rest = sorted(((way, then) for _, way, then in found if not way.fits), key=lambda each: -each[0].buys)
     return tuple((fitting + rest)[:most])
 
 

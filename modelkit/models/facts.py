@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,16 @@ def facts_from(*parts: Access) -> ModelFacts:
     Of a split model the first part alone is enough for all but the parameters, which are then those of that part.
     """
     from modelkit.models.formats.gguf_reader import read_header_from
+    from modelkit.models.formats.together import together
+
+    return facts_of_headers(together(read_header_from, parts))
+
+
+def facts_of_headers(headers: Sequence[Header]) -> ModelFacts:
+    """The facts of a GGUF file by its header, of a split one by those of its parts in order."""
     from modelkit.models.formats.splits import Split, joined
 
-    headers = tuple(read_header_from(part) for part in parts)
-    return _of_split(joined(headers) if len(headers) > 1 else Split(headers))
+    return _of_split(joined(headers) if len(headers) > 1 else Split(tuple(headers)))
 
 
 def facts_of_folder(source: Files) -> ModelFacts:

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakKeyDictionary
 
 from modelkit.failure import Failure
+from modelkit.models.formats.together import together
 from modelkit.models.store import Progress, Store, quiet
 
 if TYPE_CHECKING:
     from modelkit.models.artifact import Artifact, Piece
     from modelkit.models.facts import ModelFacts
     from modelkit.models.formats.access import Access
+    from modelkit.models.formats.gguf import Header
     from modelkit.models.reference import Reference
     from modelkit.models.same import Model
 
     Remote = Callable[[Artifact, Piece], Access]
+
+T = TypeVar("T")
+
+_KEPT: WeakKeyDictionary[Artifact, dict[str, Access]] = WeakKeyDictionary()
+_HEADERS: WeakKeyDictionary[Artifact, list[Header]] = WeakKeyDictionary()
+"""What was read of files that are far away, as long as their artifact is used: facts and anatomy need the same."""
 
 
 def promised(wanted: Reference, store: Store, on_progress: Progress = quiet) -> tuple[Artifact, ModelFacts | None]:
@@ -49,21 +58,24 @@ def headers(artifact: Artifact, reference: Reference, store: Store) -> Model | N
 
         return Files(artifact.reference, opened, weights)
     try:
-        parts = [access for name in weights if (access := opened(name)) is not None]
+        parts = [access for access in together(opened, weights) if access is not None]
     except _NotHere:
         return None
     return parts[0] if len(parts) == 1 else tuple(parts) or None
 
 
-def _facts(artifact: Artifact, store: Store, remote: Remote | None) -> ModelFacts | None:
-    from modelkit.models.facts import facts_from, facts_of_folder
-    from modelkit.models.formats.checkpoint import Files
+def gguf_headers(artifact: Artifact, reference: Reference, store: Store) -> list[Header] | None:
+    """The headers of a GGUF model's parts in order; None where they can't be had alone."""
+    from modelkit.models.sources import source
 
-    opened, weights = _opener(artifact, store, remote), [piece.path for piece in artifact.weights]
+    remote = None if reference.path is not None else getattr(source(reference), "remote_file", None)
+    return alone(lambda: _gguf_headers(artifact, _opener(artifact, store, remote)))
+
+
+def alone(read: Callable[[], T]) -> T | None:
+    """What `read` makes of headers; None where a whole file would have to be fetched for it."""
     try:
-        if artifact.form == "safetensors":
-            return facts_of_folder(Files(artifact.reference, opened, weights))
-        return facts_from(*[access for name in weights if (access := opened(name)) is not None])
+        return read()
     except _NotHere:
         return None
     except Failure as failure:
@@ -72,8 +84,28 @@ def _facts(artifact: Artifact, store: Store, remote: Remote | None) -> ModelFact
         raise
 
 
+def _gguf_headers(artifact: Artifact, opened: Callable[[str], Access | None]) -> list[Header]:
+    if artifact not in _HEADERS:
+        from modelkit.models.formats.gguf_reader import read_header_from
+
+        parts = together(opened, [piece.path for piece in artifact.weights])
+        _HEADERS[artifact] = together(read_header_from, [part for part in parts if part is not None])
+    return _HEADERS[artifact]
+
+
+def _facts(artifact: Artifact, store: Store, remote: Remote | None) -> ModelFacts | None:
+    from modelkit.models.facts import facts_of_folder, facts_of_headers
+    from modelkit.models.formats.checkpoint import Files
+
+    opened = _opener(artifact, store, remote)
+    if artifact.form == "safetensors":
+        files = Files(artifact.reference, opened, [piece.path for piece in artifact.weights])
+        return alone(lambda: facts_of_folder(files))
+    return alone(lambda: facts_of_headers(_gguf_headers(artifact, opened)))
+
+
 def _opener(artifact: Artifact, store: Store, remote: Remote | None) -> Callable[[str], Access | None]:
-    pieces = {piece.path: piece for piece in artifact.files}
+    pieces, kept = {piece.path: piece for piece in artifact.files}, _KEPT.setdefault(artifact, {})
 
     def opened(name: str) -> Access | None:
         from modelkit.models.formats.access import LocalFile
@@ -83,9 +115,11 @@ def _opener(artifact: Artifact, store: Store, remote: Remote | None) -> Callable
         local: Path = store.path(artifact, piece)
         if local.is_file():
             return LocalFile(local)
-        if remote is None:
-            raise _NotHere
-        return remote(artifact, piece)
+        if name not in kept:
+            if remote is None:
+                raise _NotHere
+            kept[name] = remote(artifact, piece)
+        return kept[name]
 
     return opened
 

@@ -12,6 +12,7 @@ from modelkit.models.artifact import presume_inside
 from modelkit.models.formats.access import Access, LocalFile
 from modelkit.models.formats.json_file import read_json
 from modelkit.models.formats.safetensors_reader import SafetensorsHeader, TensorInfo, read_header_from
+from modelkit.models.formats.together import together
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -66,7 +67,8 @@ def checkpoint(source: Files) -> Checkpoint:
     if not names:
         raise Failure("model-missing", f"{source.name} holds no safetensors files", "name the folder that has them",
                       data={"path": source.name, "check": "empty"})
-    files = {name: _header(opened, name) for name in ([SINGLE] if SINGLE in names else names)}
+    names = [SINGLE] if SINGLE in names else names
+    files = dict(zip(names, together(lambda name: _header(opened, name), names), strict=True))
     tensors: dict[str, tuple[str, TensorInfo]] = {}
     for name, header in files.items():
         for tensor, info in header.tensors.items():
@@ -94,11 +96,12 @@ def weight_map(index: Access) -> dict[str, str]:
 
 def _indexed(index: Access, opened: Callable[[str], Access | None]) -> Checkpoint:
     said = weight_map(index)
-    there = {name: opened(name) for name in sorted(set(said.values()))}
-    if missing := [name for name, access in there.items() if access is None]:
+    names = sorted(set(said.values()))
+    found = dict(zip(names, together(lambda name: _header_if_there(opened, name), names), strict=True))
+    if missing := [name for name, header in found.items() if header is None]:
         _refuse(index.name, "shard-missing", f"it names {missing[0]}, which is not there"
                 + (f", nor are {len(missing) - 1} more" if len(missing) > 1 else ""), "download the missing files")
-    files = {name: read_header_from(access) for name, access in there.items() if access is not None}
+    files = {name: header for name, header in found.items() if header is not None}
     _presume_listed(index.name, said, files)
     return Checkpoint(files, {tensor: (name, files[name].tensors[tensor]) for tensor, name in said.items()})
 
@@ -107,6 +110,10 @@ def _header(opened: Callable[[str], Access | None], name: str) -> SafetensorsHea
     if (access := opened(name)) is None:
         raise Failure("model-missing", f"there is no file {name}")
     return read_header_from(access)
+
+
+def _header_if_there(opened: Callable[[str], Access | None], name: str) -> SafetensorsHeader | None:
+    return None if (access := opened(name)) is None else read_header_from(access)
 
 
 def _presume_listed(index: str, said: Mapping[str, str], files: Mapping[str, SafetensorsHeader]) -> None:

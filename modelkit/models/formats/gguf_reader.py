@@ -23,6 +23,7 @@ _MOST_STRINGS = 1 << 21  # strings in all arrays: they have to be walked one by 
 _LONGEST_NAME = 1 << 10
 _LARGEST_ALIGNMENT = 1 << 20
 _BLOCK = 1 << 20
+_FIRST_READ = 256 << 10  # the later parts of a split model have no more header than this
 
 _STRING, _ARRAY = 8, 9
 _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
@@ -64,7 +65,8 @@ class _Reader:
             self.refuse("truncated", f"the file ends inside its header, after {self.size:,} bytes: {what} needs "
                                      f"{count:,} bytes and {max(self.size - self.offset, 0):,} are left")
         self.start, self.at = self.offset, 0
-        self.block = self.access.read_at(self.start, min(max(count, _BLOCK), self.size - self.start))
+        most = max(count, _BLOCK if self.start else _FIRST_READ)
+        self.block = self.access.read_at(self.start, min(most, self.size - self.start))
         if len(self.block) < count:
             self.refuse("changed", "the file became shorter while it was read")
 

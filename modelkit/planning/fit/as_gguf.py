@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from modelkit.failure import Failure
-from modelkit.models.anatomy.anatomy import Anatomy, Layer, Weight
+from modelkit.models.anatomy.anatomy import Anatomy, Weight
 
 ALIGNMENT = 32
 """Bytes to which tensors are padded in a GGUF, unless it says another number."""
@@ -30,10 +30,19 @@ _ATTENTION: tuple[tuple[str, str], ...] = (
     (r"q_proj|wq|query", "attn_q"), (r"k_proj|wk|key", "attn_k"), (r"v_proj|wv|value", "attn_v"),
     (r"o_proj|out_proj|wo|dense|c_proj", "attn_output"))
 _FEED_FORWARD: tuple[tuple[str, str], ...] = (
-    (r"gate_up_proj", "ffn_up"), (r"gate_proj|w1|linear_gate", "ffn_gate"),
-    (r"down_proj|w2|fc2|dense_4h_to_h|output\.dense|c_proj|wo", "ffn_down"),
+    (r"gate_up_proj|input_linear", "ffn_up"), (r"gate_proj|w1|linear_gate", "ffn_gate"),
+    (r"down_proj|w2|fc2|dense_4h_to_h|output\.dense|c_proj|wo|output_linear", "ffn_down"),
     (r"up_proj|w3|fc1|dense_h_to_4h|intermediate\.dense|c_fc|wi(_\d)?", "ffn_up"))
+_RECURRENT: tuple[tuple[str, str], ...] = (
+    (r"in_proj_qkvz?", "attn_qkv"), (r"conv1d|conv\.conv", "ssm_conv1d"), (r"out_proj", "ssm_out"))
 _EXPERT = re.compile(r"experts\.\d+\.")
+_HALVES = re.compile(r"experts\.gate_up_proj|input_linear")  # gate and up in one, which a GGUF has as two
+_POSITIONS = re.compile(r"position_embeddings|wpe|embed_positions")
+_KINDS_OF_TOKENS = re.compile(r"token_type_embeddings")
+_FLOAT32 = re.compile(r"ssm_conv1d|position_embd|token_types|altup.*coefs")
+_LEFT_OUT = re.compile(r"pooler\.")
+_TRANSPOSED = ("gpt2",)  # their matrices lie columns first
+_SAID_ONCE = re.compile(r"qwen3|minimax|falcon")  # one number of key heads, for layers without any, too
 
 
 def as_gguf(anatomy: Anatomy, kind: str = "auto") -> Anatomy:
@@ -50,7 +59,7 @@ def as_gguf(anatomy: Anatomy, kind: str = "auto") -> Anatomy:
     weights = tuple(_joined(one for weight in anatomy.weights if weight.role != "vision"
                             for one in _renamed(weight, anatomy, written)))
     header = _KEY_BYTES + anatomy.vocabulary * _TOKEN_BYTES + anatomy.merges * _MERGE_BYTES + 100 * len(weights)
-    return replace(anatomy, form="gguf", quantization=written, weights=weights,
+    return replace(anatomy, form="gguf", quantization=written, weights=weights, grouping=_grouping(anatomy),
                    file_size=header + sum(padded(one.size) for one in weights))
 
 
@@ -64,74 +73,109 @@ def _own(anatomy: Anatomy) -> str:
     return first if first in ("F16", "BF16") else "F16"
 
 
+def _grouping(anatomy: Anatomy) -> int:
+    """Query heads of each key head in the first layer, as the header would say: latent attention has one key head."""
+    first = next(iter(anatomy.layers), None)
+    if first is None:
+        return 0
+    if first.attention == "mla":
+        return first.heads
+    if not first.kv_heads and _SAID_ONCE.match(anatomy.architecture):
+        first = next((layer for layer in anatomy.layers if layer.kv_heads), first)
+    return first.heads // first.kv_heads if first.kv_heads else 0
+
+
 def _renamed(weight: Weight, anatomy: Anatomy, kind: str) -> Iterator[Weight]:
     """A tensor under its name in a GGUF; two where conversion takes it apart."""
-    layer = anatomy.layers[weight.layer] if weight.layer is not None and weight.layer < len(anatomy.layers) else None
+    if _LEFT_OUT.search(weight.name):
+        return
     shape = tuple(one for one in weight.shape if one > 1) or (1,)
-    for name, part in _parts(weight, shape, anatomy, layer):
-        prefix = "" if weight.layer is None else f"blk.{weight.layer}."
-        as_it_is = weight.name.rpartition(".")[2] not in ("weight", "gate_up_proj", "down_proj")
-        full = prefix + name + ("." + weight.name.rpartition(".")[2] if as_it_is else ".weight")
-        whole = len(part) < 2 or weight.role in ("norm", "router") or "conv" in weight.name or as_it_is
+    if anatomy.architecture in _TRANSPOSED and weight.role in ("attention", "mlp"):
+        shape = shape[::-1]
+    last = weight.name.rpartition(".")[2]
+    prefix = "" if weight.layer is None else f"blk.{weight.layer}."
+    for name, part in _parts(weight, shape, anatomy):
+        full = f"{prefix}{name}.{'weight' if last in ('weight', 'gate_up_proj', 'down_proj') else last}"
+        whole = len(part) < 2 or weight.role in ("norm", "router") or not full.endswith("weight") \
+            or _FLOAT32.search(full)
         type_ = "F32" if whole else kind
         yield replace(weight, name=full, shape=part, type=type_, size=math.prod(part) * _SIZES[type_])
 
 
-def _parts(weight: Weight, shape: tuple[int, ...], anatomy: Anatomy, layer: Layer | None,
-           ) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _parts(weight: Weight, shape: tuple[int, ...], anatomy: Anatomy) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Names without their prefix, and shapes."""
     match weight.role:
-        case "embedding" if weight.layer is None and len(shape) == 2 and shape[0] >= anatomy.vocabulary > 0:
+        case "embedding" if _POSITIONS.search(weight.name):
+            yield "position_embd", shape
+        case "embedding" if _KINDS_OF_TOKENS.search(weight.name):
+            yield "token_types", shape
+        case "embedding" if len(shape) == 2 and "per_layer" in weight.name:
+            yield "per_layer_token_embd", shape
+        case "embedding" if len(shape) == 2:
             yield "token_embd", shape
         case "output":
             yield "output", shape
         case "norm":
-            yield weight.name.removesuffix(".weight").rpartition(".")[2] + "_norm", shape
+            yield _stem(weight.name) + "_norm", shape
         case "router":
             yield "ffn_gate_inp", shape
         case "attention":
             name = _named(weight.name, _ATTENTION)
-            latent = _latent(shape, anatomy, weight, layer) if name == "attn_kv_b" else None
-            yield from latent or ((name, shape),)
+            yield from (_latent(shape, anatomy, weight) if name == "attn_kv_b" else None) or ((name, shape),)
         case "mlp":
             yield _named(weight.name, _FEED_FORWARD), shape
-        case "shared_experts":
-            yield _named(weight.name, _FEED_FORWARD) + "_shexp", shape
-        case "experts":
+        case "shared_experts" | "experts":
             yield from _experts(weight, shape, anatomy)
+        case "recurrent":
+            yield from _recurrent(weight, shape, anatomy)
         case _:
-            yield weight.name.removesuffix(".weight").rpartition(".")[2], shape
+            yield _stem(weight.name), shape
+
+
+def _stem(name: str) -> str:
+    """What of a name is not about where it is."""
+    inner = re.sub(r"^.*?(layers|layer|h|blocks)\.\d+\.|^(model|transformer|language_model)\.", "", name)
+    return re.sub(r"\.(weight|bias)$", "", inner).replace(".", "_")
 
 
 def _named(name: str, table: tuple[tuple[str, str], ...]) -> str:
     stem = name.rpartition(".")[0] if name.endswith((".weight", ".bias")) else name
-    return next((ours for pattern, ours in table if re.search(rf"(^|\.)({pattern})$", stem)), stem.rpartition(".")[2])
+    return next((ours for pattern, ours in table if re.search(rf"(^|\.)({pattern})$", stem, re.I)), _stem(name))
 
 
-def _latent(shape: tuple[int, ...], anatomy: Anatomy, weight: Weight, layer: Layer | None,
-            ) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
+def _latent(shape: tuple[int, ...], anatomy: Anatomy, weight: Weight) -> tuple[tuple[str, tuple[int, ...]], ...] | None:
     """Latent attention's way back, which becomes one tensor for keys and one for values, a matrix for each head."""
-    sizes = {one.name.split(".")[-2]: one.shape for one in anatomy.in_layer(weight.layer or 0) if "." in one.name}
-    out = sizes.get("o_proj")
-    if layer is None or not layer.heads or out is None or out[-1] % layer.heads or shape[0] % layer.heads:
+    at = weight.layer if weight.layer is not None and weight.layer < len(anatomy.layers) else 0
+    heads = anatomy.layers[at].heads if anatomy.layers else 0
+    out = next((one.shape for one in anatomy.in_layer(at) if one.name.endswith("o_proj.weight")), None)
+    if not heads or out is None or len(shape) != 2 or out[-1] % heads or shape[0] % heads:
         return None
-    values = out[-1] // layer.heads
-    keys = shape[0] // layer.heads - values
-    return (("attn_k_b", (layer.heads, shape[1], keys)), ("attn_v_b", (layer.heads, values, shape[1])))
+    values = out[-1] // heads
+    return (("attn_k_b", (heads, shape[1], shape[0] // heads - values)), ("attn_v_b", (heads, values, shape[1])))
 
 
 def _experts(weight: Weight, shape: tuple[int, ...], anatomy: Anatomy) -> Iterator[tuple[str, tuple[int, ...]]]:
     """One expert's matrix, or those of all experts in one, whichever way round they lie."""
-    name = _named(weight.name, _FEED_FORWARD)
-    if len(shape) != 3 or _EXPERT.search(weight.name):
-        yield name + "_exps", shape
-        return
-    count, first, second = shape
-    inner = first if second == anatomy.width else second
-    if "gate_up" in weight.name:
-        yield "ffn_gate_exps", (count, inner // 2, anatomy.width)
-        yield "ffn_up_exps", (count, inner // 2, anatomy.width)
+    name, end = _named(weight.name, _FEED_FORWARD), "shexp" if weight.role == "shared_experts" else "exps"
+    stacked = len(shape) == 3 and not _EXPERT.search(weight.name)
+    if _HALVES.search(weight.name) and len(shape) > 1 and not weight.name.endswith("bias"):
+        inner = shape[-2] if shape[-1] == anatomy.width else shape[-1]
+        for half in ("ffn_gate", "ffn_up"):
+            yield f"{half}_{end}", (*shape[:-2], inner // 2, anatomy.width)
+    elif stacked and name == "ffn_down":
+        yield f"{name}_{end}", (shape[0], anatomy.width, shape[1] if shape[2] == anatomy.width else shape[2])
     else:
-        yield name + "_exps", (count, anatomy.width, inner)
+        yield f"{name}_{end}", shape
+
+
+def _recurrent(weight: Weight, shape: tuple[int, ...], anatomy: Anatomy) -> Iterator[tuple[str, tuple[int, ...]]]:
+    name = _named(weight.name, _RECURRENT)
+    out = next((one.shape for one in anatomy.in_layer(weight.layer or 0) if one.name.endswith("out_proj.weight")), None)
+    if weight.name.endswith("in_proj_qkvz.weight") and out is not None and out[-1] < shape[0]:
+        yield name, (shape[0] - out[-1], shape[1])
+        yield "attn_gate", (out[-1], shape[1])
+    else:
+        yield name, shape
 
 
 def _joined(weights: Iterator[Weight]) -> Iterator[Weight]:

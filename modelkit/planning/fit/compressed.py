@@ -77,7 +77,7 @@ def compressed(anatomy: Anatomy, word: str) -> Anatomy:
 
 def _is_linear(weight: Weight) -> bool:
     return (weight.role in _QUANTIZED and len(weight.shape) > 1 and min(weight.shape[-2:]) > 1
-            and weight.name.endswith(("weight", "_proj")) and "conv" not in weight.name)
+            and weight.name.endswith(("weight", "_proj")) and "conv1d" not in weight.name)
 
 
 def _group(weights: list[Weight], word: str) -> int:

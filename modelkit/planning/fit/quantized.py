@@ -49,17 +49,13 @@ def typed(anatomy: Anatomy, types: Mapping[str, str], word: str) -> Anatomy:
 
 
 def of(anatomy: Anatomy) -> ggml_mix.Model:
-    """What llama.cpp's rules ask of a model."""
+    """What llama.cpp's rules ask of a model in GGUF."""
     blocks = 1 + max((int(block[1]) for one in anatomy.weights if (block := _BLOCK.match(one.name))), default=-1)
-    first = next((layer for layer in anatomy.layers if layer.kv_heads), None)
-    grouping = anatomy.grouping or (first.heads // first.kv_heads if first is not None else 0)
-    if anatomy.layers and anatomy.layers[0].attention == "mla" and not anatomy.grouping:
-        grouping = anatomy.layers[0].heads  # a GGUF says one key head there
     large = (len(anatomy.layers) == 80 and anatomy.architecture in (*_OF_80_LAYERS, *_LLAMA)) \
         or (anatomy.architecture == "jais2" and len(anatomy.layers) == 68)
     if anatomy.architecture in ("llama", "mistral", "mixtral"):
-        large = large and grouping != 1 and anatomy.experts != 8
-    return ggml_mix.Model(anatomy.architecture, blocks, anatomy.experts, grouping, large)
+        large = large and anatomy.grouping != 1 and anatomy.experts != 8
+    return ggml_mix.Model(anatomy.architecture, blocks, anatomy.experts, anatomy.grouping, large)
 
 
 def _as(weight: Weight, type_: str) -> Weight:

@@ -29,12 +29,16 @@ MOST = 64
 """GPUs of one machine, racks joined by NVLink (72) left out."""
 
 _MAKERS = re.compile(r"\b(?:nvidia|tesla|geforce|quadro|amd|instinct|radeon|apple|intel|graphics|gpu)\b[ _-]*")
-_FORMS = re.compile(r"[ _-]*\b(sxm\d?|pcie|nvl|server|oam|nvlink|bridge[d]?)\b")
+_FORMS = re.compile(r"[ _-]*\b(sxm\d?|pcie|nvl|server|oam)\b")
 _NOISE = re.compile(r"[ _-]*\b(?:generation|blackwell|workstation|edition|max-q|hbm\w*|gen\d)\b")
 _SIZE = re.compile(r"[ _-]*\b(\d{1,4}) ?gi?b\b")
+_RAM = re.compile(r"(\d{1,5}) ?([gt])i?b")
+_BRIDGE = re.compile(r"[ _-]*\b(?:nvlink|bridge[d]?)\b")
 _CORES = re.compile(r"(\d{1,4}) ?c(?:ores?|pus?)?")
 _MEMORY = re.compile(r"(?:lp)?ddr\d?x?[ _-]?(\d{4,5})(?: ?[x×*] ?(\d{1,2}))?")
 _BEFORE, _BEHIND = re.compile(r"(\d{1,4}) ?[x×*] ?(.+)"), re.compile(r"(.+?) ?[x×*] ?(\d{1,4})")
+_NAMES = ("name a GPU (`rtx4090`, `2xh100`, `mi300x`), a chip of Apple's (`m4-max-64gb`) or a processor's memory "
+          "(`cpu:ddr5-5600x2`); docs/reference/hardware.md has all names")
 _ALIASES = {"dgxspark": "gb10", "spark": "gb10", "ryzenaimax395": "strixhalo", "ryzenaimax+395": "strixhalo"}
 
 
@@ -54,16 +58,18 @@ def profile(word: str) -> Hardware:
     ('nvlink', 'RTX-4090')
     """
     named, *rest = [part.strip() for part in word.lower().split("+")]
-    if named.startswith("cpu"):
+    if not word.strip():
+        raise Failure("unknown-hardware", "no machine is named", _NAMES)
+    if _memory_kind(named) is not None:
+        named, rest = "", [named, *rest]
+    elif named.startswith("cpu"):
         named, rest = "", [*([named[3:].strip(" :")] if named[3:].strip(" :") else []), *rest]
     beside = _beside(rest, word)
     found = _machine(named, beside) if named else _plain_cpu(beside, word)
     if found is None:
         near = nearest(named)
         raise Failure("unknown-hardware", f"no machine is called `{' '.join(word.split())}`", "did you mean "
-                      + " or ".join(f"`{name}`" for name in near) + "?" if near else "name a GPU (`rtx4090`, `2xh100`, "
-                      "`mi300x`), a chip of Apple's (`m4-max-64gb`) or a processor's memory (`cpu:ddr5-5600x2`); "
-                      "docs/reference/hardware.md has all names")
+                      + " or ".join(f"`{name}`" for name in near) + "?" if near else _NAMES)
     return replace(found, name=" ".join(word.split()))
 
 
@@ -118,13 +124,14 @@ def names() -> list[str]:
 
 def _machine(text: str, beside: Beside) -> Hardware | None:
     """A named machine: GPUs, a chip with a GPU, a processor."""
-    for count, name in (_counted(text, whole=True), _counted(text)):
+    plain = _BRIDGE.sub("", text)
+    for count, name in (_counted(plain, whole=True), _counted(plain)):
         one, row = card(name), _processor(name)
         if (one or row) and not 1 <= count <= MOST:
             raise Failure("unknown-hardware", f"a machine has 1 to {MOST} {'GPUs' if one else 'sockets'}, not {count}",
                           hint="name one machine; a cluster is several of them")
         if one is not None:
-            return _with_cards(one, count, bridge="nvlink" in name or "bridge" in name, beside=beside)
+            return _with_cards(one, count, bridge=plain != text, beside=beside)
         if row is not None:
             return _processors(row, count, beside)
         if count == 1 and (chip := _apple(name, beside)) is not None:
@@ -184,17 +191,23 @@ def mac(row: Apple, gib: int) -> Hardware:
 def _beside(parts: Iterable[str], word: str) -> Beside:
     found = Beside()
     for part in parts:
-        if (size := _SIZE.fullmatch(part)) is not None:
-            found = found._replace(ram=int(size[1]) << 30)
+        if (size := _RAM.fullmatch(part)) is not None:
+            said = Beside(ram=int(size[1]) << (30 if size[2] == "g" else 40))
         elif (cores := _CORES.fullmatch(part)) is not None:
-            found = found._replace(cores=int(cores[1]))
+            said = Beside(cores=int(cores[1]))
         elif (kind := _memory_kind(part)) is not None:
-            found = found._replace(bandwidth=kind[0], channels=kind[1])
+            said = Beside(bandwidth=kind[0], channels=kind[1])
         elif (row := _processor(part)) is not None and (kind := _memory_kind(row.memory)) is not None:
-            found = found._replace(bandwidth=kind[0], channels=kind[1], cores=found.cores or row.cores)
+            said = Beside(bandwidth=kind[0], channels=kind[1], cores=found.cores or row.cores)
+            found = found._replace(cores=0)
         else:
             raise Failure("unknown-hardware", f"`{part}` in `{word}` is no memory, no processor and no number of cores",
                           "write `64gb`, `ddr5-5600x2`, `epyc-9004` or `16c` after a `+`")
+        if not any(said) or any(one and other for one, other in zip(said, found, strict=True)):
+            raise Failure("unknown-hardware", f"`{part}` in `{word}` is {'said twice' if any(said) else 'nothing'}",
+                          "say each of memory, its kind and the number of cores once")
+        found = Beside(said.ram or found.ram, said.bandwidth or found.bandwidth, said.channels or found.channels,
+                       said.cores or found.cores)
     return found
 
 
@@ -223,7 +236,7 @@ def _counted(text: str, whole: bool = False) -> tuple[int, str]:
 
 
 def _form(word: str) -> str:
-    return {"sxm": "sxm", "oam": ""}.get(word.rstrip("0123456789"), "" if word[:4] in ("nvli", "brid") else word)
+    return {"sxm": "sxm", "oam": ""}.get(word.rstrip("0123456789"), word)
 
 
 def _keys(row: Card) -> set[str]:

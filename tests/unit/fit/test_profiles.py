@@ -29,6 +29,8 @@ GIB = 2**30
     ("h100 nvl", "H100-NVL", 1, 93, 3938, "none"), ("a100", "A100-40GB-SXM", 1, 39.39, 1555, "none"),
     ("a100-80gb", "A100-80GB-SXM", 1, 79.15, 2039, "none"), ("h200x2", "H200-SXM", 2, 139.7, 4800, "nvlink"),
     ("2x3090", "RTX-3090", 2, 23.56, 936, "pcie"), ("2x3090-nvlink", "RTX-3090", 2, 23.56, 936, "nvlink"),
+    ("a100x2-nvlink", "A100-40GB-SXM", 2, 39.39, 1555, "nvlink"),
+    ("2x A100 80GB PCIe NVLink", "A100-80GB-PCIe", 2, 79.15, 1935, "nvlink"),
     ("a6000", "RTX-A6000", 1, 47.43, 768, "none"), ("pro6000", "RTX-PRO-6000", 1, 94.97, 1792, "none"),
     ("8xmi300x", "MI300X", 8, 191.98, 5300, "xgmi"), ("7900xtx", "RX-7900-XTX", 1, 23.98, 960, "none"),
     ("m4-max", "M4-Max", 1, 48, 546, "unified"), ("Apple M4 Max", "M4-Max", 1, 48, 546, "unified"),
@@ -49,7 +51,8 @@ def test_a_machine_with_gpus(*, word: str, name: str, count: int, gib: float, ba
     ("cpu: DDR4-3200 x8 + 256GB", 32, 256, 204.8), ("epyc-9004", 96, None, 460.8),
     ("cpu:epyc-9004", 96, None, 460.8), ("2x epyc-9004+768gib", 192, 768, 921.6), ("strix-halo+128gb", 16, 128, 256),
     ("rtx4090+64gb+ddr5-5600x2", 8, 64, 89.6), ("h100x8 + 2048gb + epyc-9004", 96, 2048, 460.8),
-    ("rtx4090+64gb", 1, 64, None), ("m4-max-128gb", 12, 128, 546),
+    ("rtx4090+64gb", 1, 64, None), ("ddr5-5600x2+1tb", 8, 1024, 89.6), ("epyc-9004+32c", 32, None, 460.8),
+    ("t4+32c+epyc-9004", 32, None, 460.8), ("m4-max-128gb", 12, 128, 546),
 ])
 def test_what_stands_beside_the_gpus(word: str, cpus: int, ram: int | None, bandwidth: float | None) -> None:
     found = profile(word)
@@ -60,9 +63,11 @@ def test_what_stands_beside_the_gpus(word: str, cpus: int, ram: int | None, band
 
 @pytest.mark.parametrize(("word", "said"), [
     ("rtx4900", "`rtx-4090`"), ("h101", "`h100-sxm`"), ("m7-max", "`m5-max`"), ("a100-96gb", "did you mean"),
-    ("4090 laptop gpu", "hardware.md"), ("toaster", "hardware.md"), ("", "ddr5-5600x2"), ("cpu", "ddr5-5600x2"),
+    ("4090 laptop gpu", "hardware.md"), ("toaster", "hardware.md"), ("", "no machine is named"), ("cpu", "ddr5-5600x2"),
     ("cpu:", "ddr5-5600x2"), ("m4-max-99gb", "36, 48, 64, 128 GB"), ("0xh100", "1 to 64"), ("200xh100", "1 to 64"),
     ("h100+foo", "after a `+`"), ("h100+", "after a `+`"), ("cpu:ddr5-5600x99", "after a `+`"), ("2xm4-max", "m4-max"),
+    (" ", "no machine is named"), ("+64gb", "ddr5-5600x2"), ("rtx4090+64gb+1tb", "said twice"), ("t4+0gb", "nothing"),
+    ("t4+16c+epyc-9004+ddr4-3200", "said twice"), ("2x2xh100", "`h100-sxm`"), ("rtx", "did you mean"),
 ])
 def test_names_that_mean_nothing(word: str, said: str) -> None:
     with pytest.raises(Failure) as failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import statistics
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 _KEPT = 32
 """Benchmarks of one engine that are believed, the newest ones: drivers and builds change."""
 
+_BUSY = 1.5
+"""Runnable threads for each core, the engine's own among them."""
+
 _LEAST = 3
 """Answers without which a load says nothing."""
 
@@ -36,7 +40,7 @@ def learn(plan: Plan, runs: Iterable[BenchResult]) -> Path | None:
     from modelkit.models.anatomy import anatomy_of
     from modelkit.runtime.hardware import here
 
-    if plan.weights is None or plan.task != "chat" or plan.image is not None:
+    if plan.weights is None or plan.task != "chat" or plan.image is not None or busy():
         return None
     try:
         machine = _computing(plan, here())
@@ -44,6 +48,15 @@ def learn(plan: Plan, runs: Iterable[BenchResult]) -> Path | None:
         return _keep(points, plan, machine) if points else None
     except (Failure, OSError, ValueError):
         return None
+
+
+def busy() -> bool:
+    """Whether other programs had so much of the processors in the last minute that a speed says nothing: an engine's
+    own threads are no more than there are cores."""
+    try:
+        return os.getloadavg()[0] > _BUSY * (os.cpu_count() or 1)
+    except OSError:
+        return False
 
 
 def known(plan: Plan, serving: Serving, hardware: Hardware) -> Calibration | None:

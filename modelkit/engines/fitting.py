@@ -35,7 +35,8 @@ def _own(plan: Plan) -> Serving:
         "llama.cpp", said.context_length, said.max_concurrency, said.kv_cache, provider=OWN, kv_tokens=room.tokens,
         batch=room.physical, sequences=room.sequences, outputs=room.outputs, flash_attention=said.flash_attention,
         full_windows=True, gpu_layers=said.gpu_layers, mmap=said.use_mmap,
-        draft=(drafts.tokens, drafts.sequences) if drafts else (0, 0), task=said.task)
+        draft=(drafts.tokens, drafts.sequences) if drafts else (0, 0), threads=said.threads,
+        task=said.task)
 
 
 def _llama_server(plan: Plan) -> Serving:
@@ -45,7 +46,8 @@ def _llama_server(plan: Plan) -> Serving:
         "llama.cpp", plan.context_length, slots, {"auto": "f16", "fp8": "q8_0"}.get(kv_type, kv_type),
         provider=_provider(plan), kv_tokens=plan.context_length * slots, batch=int(_said(plan, "num_batch", BATCH)),
         sequences=slots, unified=False, outputs=slots, gpu_layers=int(_said(plan, "num_gpu", -1)),
-        mmap=_said(plan, "use_mmap", True) is not False, task=plan.task)
+        mmap=_said(plan, "use_mmap", True) is not False,
+        threads=int(_said(plan, "num_thread", 0)), task=plan.task)
 
 
 def _provider(plan: Plan) -> str:

@@ -163,7 +163,10 @@ def _write(document: BenchDocument, arguments: Namespace, asked: targets.Asked, 
         terminal.note(f"the result is not kept: {(error.strerror or str(error)).lower()}")
     else:
         terminal.note(f"kept as {path}")
-    calibrating.learn(asked.plan, document.runs)
+    if calibrating.busy():
+        terminal.note("other programs had the processors, too: `modelkit fit` learns nothing from it")
+    else:
+        calibrating.learn(asked.plan, document.runs)
 
 
 def _show(document: BenchDocument, terminal: Terminal) -> None:

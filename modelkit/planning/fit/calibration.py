@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from modelkit.planning.fit.interval import Interval
 
@@ -102,6 +102,7 @@ class Calibration:
     mean: tuple[float, ...]
     covariance: tuple[tuple[float, ...], ...]
     points: int = 0
+    noise: float = NOISE  # what measurements and formulas differed by after all was learned
 
     @classmethod
     def of(cls, spread: Mapping[str, float], points: Iterable[Point] = ()) -> Calibration:
@@ -112,12 +113,36 @@ class Calibration:
         return cls((0.0,) * size, prior).learned(points)
 
     def learned(self, points: Iterable[Point]) -> Calibration:
-        """The same after some measurements. Those that are no time are passed over."""
-        found = self
-        for point in points:
-            if math.isfinite(point.seconds) and point.seconds > 0 and point.terms.seconds() > 0:
-                found = found._learned(point)
-        return found
+        """The same after some measurements. Those that are no time are passed over.
+
+        Where they lie further away than was believed possible, less is believed before them: what was measured is
+        always near what is then predicted, or what is predicted is said to be vague.
+        """
+        told = [one for one in points
+                if math.isfinite(one.seconds) and one.seconds > 0 and one.terms.seconds() > 0]
+        if not told:
+            return self
+        found = self._vaguer(max(1.0, sum(map(self._surprise, told)) / len(told)))
+        for point in told:
+            found = found._learned(point)
+        off = math.sqrt(sum(found._off(one) ** 2 for one in told) / len(told))
+        return replace(found, points=self.points + len(told), noise=max(NOISE, off))
+
+    def _vaguer(self, by: float) -> Calibration:
+        return replace(self, covariance=tuple(tuple(one * by for one in row) for row in self.covariance))
+
+    def _off(self, point: Point) -> float:
+        """The logarithm of measured to expected."""
+        return math.log(point.seconds / point.terms.seconds([math.exp(one) for one in self.mean]))
+
+    def _surprise(self, point: Point) -> float:
+        """The square of how far off it is, in standard deviations of what is believed of it: 1 on average."""
+        slope = point.terms.shares([math.exp(one) for one in self.mean])
+        return self._off(point) ** 2 / (self._spread(slope) + max(NOISE, point.noise) ** 2)
+
+    def _spread(self, slope: Sequence[float]) -> float:
+        return max(0.0, sum(slope[row] * self.covariance[row][column] * slope[column]
+                            for row in range(len(CAUSES)) for column in range(len(CAUSES))))
 
     def _learned(self, point: Point) -> Calibration:
         mean = self.mean
@@ -131,7 +156,7 @@ class Calibration:
         gain, along = self._gain(point.terms.shares([math.exp(one) for one in mean]), point.noise)
         covariance = tuple(tuple(self.covariance[row][column] - gain[row] * along[column]
                                  for column in range(len(CAUSES))) for row in range(len(CAUSES)))
-        return Calibration(mean, covariance, self.points + 1)
+        return replace(self, mean=mean, covariance=covariance)
 
     def _gain(self, slope: Sequence[float], noise: float) -> tuple[list[float], list[float]]:
         along = [sum(one * by for one, by in zip(row, slope, strict=True)) for row in self.covariance]
@@ -146,9 +171,6 @@ class Calibration:
     def seconds(self, terms: Terms) -> Interval:
         """How long a step takes: what is expected, and between what it will be."""
         factors = [math.exp(one) for one in self.mean]
-        slope = terms.shares(factors)
-        spread = sum(slope[row] * self.covariance[row][column] * slope[column]
-                     for row in range(len(CAUSES)) for column in range(len(CAUSES)))
-        reach = math.exp(SURE * math.sqrt(max(0.0, spread) + (NOISE**2 if self.points else 0.0)))
-        expected = terms.seconds(factors)
+        spread = self._spread(terms.shares(factors)) + (self.noise**2 if self.points else 0.0)
+        reach, expected = math.exp(min(SURE * math.sqrt(spread), 20.0)), terms.seconds(factors)
         return Interval(expected / reach, expected, expected * reach)

@@ -63,6 +63,11 @@ CPU_STEP, CPU_USER, CPU_LAYER = 2e-4, 1e-4, 2e-5
 """Seconds of a step, of each conversation in it, and of each layer: threads that wait for each other, sampling."""
 
 CPU_MOVED = 0.85
+"""Share of the bandwidth."""
+
+CPU_CORE_MOVES = 0.5
+"""Share of the bandwidth that one core can use."""
+
 CPU_ATTENDED_ONE, CPU_ATTENDED_MANY = 0.25, 1.5
 """What a core computes of attention, as a multiple of `Hardware.cpu_flops`: for one token and for many."""
 

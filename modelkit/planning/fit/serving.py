@@ -40,4 +40,5 @@ class Serving:
     prefix_caching: bool = True
     eager: bool = False  # no CUDA graphs
     on_cpu: bool = False  # a build for CPUs, whatever GPUs there are
+    threads: int = 0  # of a processor; 0: as many as it has cores
     task: str = "chat"

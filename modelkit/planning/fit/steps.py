@@ -40,10 +40,13 @@ def prompt_terms(anatomy: Anatomy, serving: Serving, hardware: Hardware, prompt:
 
 def _on_cpu(todo: Work, serving: Serving, hardware: Hardware, step: Step, *, whole: bool = True) -> Terms:
     """Weights that are unpacked for one token serve the step's others: what that costs falls with the width's root."""
-    flops = hardware.cpu_flops or CORE_FLOPS * hardware.cpus
+    cores = min(serving.threads or hardware.cpus, hardware.cpus)
+    flops = (hardware.cpu_flops or CORE_FLOPS * hardware.cpus) * cores / hardware.cpus
+    reach = 1.0 if cores == hardware.cpus else min(1.0, rates.CPU_CORE_MOVES * cores)
+    bandwidth = (hardware.cpu_bandwidth or math.inf) * reach
     few = _seconds(todo.multiplied, flops, rates.cpu_vector)
     many = _seconds(todo.multiplied, flops, rates.cpu_matrix)
-    memory = todo.bytes / ((hardware.cpu_bandwidth or math.inf) * rates.CPU_MOVED)
+    memory = todo.bytes / (bandwidth * rates.CPU_MOVED)
     fixed = rates.CPU_LAYER * todo.layers + (rates.CPU_STEP + rates.CPU_USER * step.users if whole else 0.0)
     if step.tokens == 1:
         share = 1 / math.sqrt(step.width)

@@ -21,13 +21,17 @@ import psutil
 import pytest
 
 from modelkit import engines, models
-from modelkit.engines import flags, vllm
+from modelkit.engines import fitting, flags, vllm
 from modelkit.engines.call import call
 from modelkit.engines.launch import RUN, Launch
 from modelkit.failure import Failure
 from modelkit.language.check import compile_source
 from modelkit.language.source import Source
+from modelkit.models.anatomy import anatomy_of
 from modelkit.planning.facts import Facts
+from modelkit.planning.fit import vllm as memory
+from modelkit.planning.fit import vllm_log
+from modelkit.planning.fit.hardware import Hardware
 from modelkit.planning.plan import Plan
 from modelkit.planning.resolve import resolve
 from modelkit.runtime import environments
@@ -183,6 +187,26 @@ def test_what_is_said_is_what_the_engine_uses(engine: Running, plan: Plan) -> No
     if plan.kv_bytes_per_token is not None:
         room = plan.context_length * plan.max_concurrency
         assert room <= tokens <= room * 1.5
+
+
+def test_the_attention_cache_is_what_was_predicted(engine: Running, plan: Plan) -> None:
+    """To the token, of the folder that was made of a GGUF and of the GGUF itself."""
+    said, asked = vllm_log.read(engine.log.read_text()), fitting.serving(plan)
+    assert plan.weights is not None
+    for weights in (plan.weights, models.acquire(models.Reference.parse(BASE, Path("/")))):
+        found = memory.pool(anatomy_of(weights), asked, Hardware("here"))
+        assert (found.tokens, f"{found.concurrency:.2f}") == (said.kv_tokens, f"{said.concurrency:.2f}")
+    assert said.kv_bytes is not None and abs(said.kv_bytes - (asked.kv_cache_bytes or 0)) < 2**30 / 100
+
+
+def test_the_processes_take_what_was_predicted(engine: Running, plan: Plan) -> None:
+    """Memory that they do not share, after real answers: between the least and the most of all lines."""
+    assert plan.weights is not None
+    engine.ask("/v1/chat/completions", messages=QUESTION)
+    taken = sum(process.memory_full_info().pss for process in engine.family())
+    lines = memory.budget(anatomy_of(plan.weights), fitting.serving(plan), Hardware("here")).lines
+    low, high = (sum((line.between or (line.size, line.size))[at] for line in lines) for at in (0, 1))
+    assert low <= taken <= high, [(line.name, line.size / 2**20) for line in lines] + [taken / 2**20]
 
 
 def test_a_stream_comes_in_pieces(engine: Running) -> None:

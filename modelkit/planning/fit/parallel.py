@@ -45,6 +45,15 @@ class Layout:
         return 0.0 if self.pool is None else self.pool.concurrency * self.data_parallel
 
     @property
+    def verdict(self) -> str:
+        """In one phrase: why not, what it costs, or how much room it has."""
+        if self.refused:
+            return f"no: {self.refused}"
+        if self.fits is False:
+            return "no: it does not fit"
+        return self.warning or "yes"
+
+    @property
     def words(self) -> str:
         """As a Modelfile says it; a copy of the model is a replica there."""
         said = [f"SERVE {name} {number}" for name, number in (("tensor_parallel", self.tensor_parallel), (
@@ -55,7 +64,7 @@ class Layout:
 def layouts(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> list[Layout]:
     """Every way to use one or more of the machine's GPUs, the best first: those that fit, on the fewest GPUs that
     talk fast enough, then by conversations at full length; refused ones last. Empty where there is no GPU."""
-    if serving.on_cpu or hardware.gpu is None:
+    if serving.on_cpu or hardware.gpu is None or hardware.gpu.kind == "metal":
         return []
     weighed = tally(anatomy, serving.dtype)
     found = [_layout(weighed, serving, hardware, shape) for shape in _shapes(len(hardware.devices))]

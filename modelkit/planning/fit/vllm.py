@@ -60,7 +60,8 @@ def budget(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, weighed: T
     devices = used(serving, hardware)
     if not devices:
         rank = _Rank(weighed, serving, None, hardware, 0)
-        return Budget(tuple(_cpu_lines(rank)), {} if hardware.ram is None else {"ram": hardware.ram}, _notes(rank))
+        capacity = {} if hardware.ram is None or _apple(hardware) else {"ram": hardware.ram}
+        return Budget(tuple(_cpu_lines(rank)), capacity, _notes(rank))
     lines: list[Line] = []
     for at, device in enumerate(devices):
         lines += _gpu_lines(_Rank(weighed, serving, device or hardware.devices[0], hardware, _stage(serving, at)),
@@ -149,10 +150,10 @@ class _Rank:
 
 
 def _pool(weighed: Tally, serving: Serving, hardware: Hardware, case: Case) -> Pool:
-    devices = used(serving, hardware) or (None,)
-    spare = hardware.devices[0] if hardware.devices and not serving.on_cpu else None
-    ranks = [_Rank(weighed, serving, device or spare, hardware, stage)
-             for stage, device in {_stage(serving, at): device for at, device in enumerate(devices)}.items()]
+    devices = used(serving, hardware)
+    spare = hardware.gpu if devices else None  # as large as one that is not there is taken to be
+    stages_on = {_stage(serving, at): device for at, device in enumerate(devices or (None,))}
+    ranks = [_Rank(weighed, serving, device or spare, hardware, stage) for stage, device in stages_on.items()]
     rank = min(ranks, key=lambda one: one.cache.blocks(one.room(case)) if one.cache.groups else math.inf)
     if not rank.cache.groups:  # nothing is kept of the past
         return Pool(0, 0, float(serving.concurrency), 0, serving.context_length)
@@ -237,9 +238,15 @@ def _band(name: str, place: str, size: Interval, how: str, source: Source = "for
     return Line(name, place, math.ceil(size.expected), how, source, (math.floor(size.low), math.ceil(size.high)))
 
 
+def _apple(hardware: Hardware) -> bool:
+    return hardware.gpu is not None and hardware.gpu.kind == "metal"
+
+
 def _notes(rank: _Rank) -> tuple[str, ...]:
     """How sure it is, and what a reader should know."""
     notes = []
+    if rank.device is None and _apple(rank.hardware):
+        notes.append("vLLM 0.32 does not compute on GPUs of Apple: it would on the processor, which was not tried")
     device, serving = rank.device, rank.serving
     if device is not None and serving.kv_cache_bytes is None:
         low, high = max(0, rank.room("high")), max(0, rank.room("low"))

@@ -111,8 +111,9 @@ def share(serving: Serving) -> float:
 
 
 def used(serving: Serving, hardware: Hardware) -> tuple[Device | None, ...]:
-    """The GPUs that it needs, in order; None for those that the machine does not have. Empty on CPUs."""
-    if serving.on_cpu or not hardware.devices:
+    """The GPUs that it needs, in order; None for those that the machine does not have. Empty on CPUs, which is where
+    it computes on a machine of Apple, too."""
+    if serving.on_cpu or not hardware.devices or hardware.devices[0].kind == "metal":
         return ()
     number = serving.tensor_parallel * serving.pipeline_parallel * serving.data_parallel
     return tuple(hardware.devices[at] if at < len(hardware.devices) else None for at in range(number))

@@ -86,7 +86,8 @@ def test_refused_ways_are_last_and_none_is_left_out() -> None:
     assert {(3, 1, 1), (6, 1, 1), (2, 3, 1), (1, 6, 1)} <= set(shapes)
     refused = [bool(one.refused) for one in found]
     assert refused == sorted(refused) and refused[-1]
-    assert all(one.pool is None for one in found if one.refused)
+    assert all(one.pool is None and one.verdict.startswith("no: ") for one in found if one.refused)
+    assert found[0].verdict == "yes"
 
 
 def test_without_gpus_there_is_nothing_to_choose() -> None:

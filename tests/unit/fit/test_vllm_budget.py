@@ -241,3 +241,10 @@ def test_stages_of_a_pipeline_have_their_own_layers() -> None:
     assert first.size + second.size == weight_bytes(llama(), DEFAULT)
     assert "layers 0 to 15" in first.how and "layers 16 to 31" in second.how
     assert pool(llama(), asked, gpus(2)).tokens > 2 * pool(llama(), DEFAULT, gpus(2)).tokens
+
+
+def test_apples_gpus_are_not_vllms() -> None:
+    mac = Hardware("m4-max", (Device("M4-Max", "metal", 48 * GiB, link="unified"),), ram=64 * GiB)
+    found = budget(llama(), DEFAULT, mac)
+    assert {line.place for line in found.lines} == {"ram"} and found.fits is None
+    assert "does not compute on GPUs of Apple" in found.notes[0]

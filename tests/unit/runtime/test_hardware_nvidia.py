@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -239,12 +240,21 @@ def test_the_library_is_asked_for_everything_and_may_know_less() -> None:
     ("import time; time.sleep(60)", "did not answer"), ("import os; os.abort()", "ended with status -6"),
     ("import sys\nwhile True: sys.stdout.write('x' * 100000)", ""),
 ])
-def test_a_child_that_hangs_crashes_or_never_stops_talking(script: str, problem: str, tmp_path: Path,
+def test_a_child_that_hangs_crashes_or_never_stops_talking(script: str, problem: str,
                                                            monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "SECONDS", 1.0)
     monkeypatch.setattr(nvidia, "CHILD", (sys.executable, "-I", "-c", script))
     found = look(environment={})
     assert found.devices == () and problem in found.problem and found.problem
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nvidia-ml-py is a dependency on Linux only")
+def test_the_library_has_every_name_that_is_asked_for() -> None:
+    import pynvml
+
+    names = set(re.findall(r"library\.((?:nvml|NVML)\w+)", Path(nvml_child.__file__).read_text("utf-8")))
+    assert len(names) > 20 and {name for name in names if not hasattr(pynvml, name)} == set()
+    assert hasattr(pynvml, "nvmlMemory_v2") and issubclass(pynvml.NVMLError_LibraryNotFound, Exception)
 
 
 def test_the_child_runs_here() -> None:

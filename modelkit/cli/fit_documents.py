@@ -52,6 +52,7 @@ class FitRung(TypedDict):
     speed: Speed | None
     quality: Quality | None
     own: bool
+    sized_by: str
 
 
 class FitWayOut(TypedDict):

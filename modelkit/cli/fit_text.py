@@ -39,6 +39,8 @@ def say(report: FitReport, terminal: Terminal) -> None:
         one_place = len({place for one in shown for place in places(one.budget)}) < 2
         terminal.table(("PRECISION", "WEIGHTS", "IN ALL", "FREE", "SPEED", "QUALITY", "VERDICT", "WHY"),
                        [ladder_row(one, short=one_place) for one in shown])
+        for source, words in sizes(report.ladder).items():
+            terminal.data(fill(f"weights of {', '.join(words)}: {source}", max(terminal.width, 80)))
         for source, words in sources(report.ladder).items():
             terminal.data(fill(f"quality of {', '.join(words)}: {source}", max(terminal.width, 80)))
         for reason, words in refused(report.ladder).items():
@@ -122,6 +124,15 @@ def quality(rung: Rung) -> tuple[str, str]:
     """Figures, and whose they are: Quality says them as `figures (whose)`."""
     figures, _, source = str(rung.quality or "").partition(" (")
     return figures, source.removesuffix(")")
+
+
+def sizes(ladder: Iterable[Rung]) -> dict[str, list[str]]:
+    """The precisions by who says what their weights take."""
+    found: dict[str, list[str]] = {}
+    for one in ladder:
+        if one.verdict != "refused" and one.sized_by:
+            found.setdefault(one.sized_by, []).append(one.precision)
+    return found
 
 
 def sources(ladder: Iterable[Rung]) -> dict[str, list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modelkit.cli.weighing import Scale, scale_of
+from modelkit.cli.weighing import Scale, asked_quantizer, scale_of
 from modelkit.failure import Failure
 from modelkit.planning.fit.ladder import Wish, candidates, climb, considered, place_words, taken
 from modelkit.planning.fit.report import FitReport, Rung, WayOut
@@ -34,7 +34,7 @@ def report(stages: Stages, stage: str, *, found: Found | None = None, hardware: 
     plan = stages.plan(stage, found)
     for name, value in (("num_ctx", context), ("serve.max_concurrency", concurrency), ("serve.kv_cache", kv_cache)):
         plan = plan if value is None else with_setting(plan, name, value)
-    return reported(scale_of(plan, found, stages.store, hardware))
+    return reported(asked_quantizer(scale_of(plan, found, stages.store, hardware)))
 
 
 def reported(scale: Scale) -> FitReport:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from modelkit.planning.fit.ways_out import with_setting
 if TYPE_CHECKING:
     from modelkit.cli.weights import Found
     from modelkit.models.anatomy import Anatomy
+    from modelkit.models.convert.dry_run import DryRun
     from modelkit.models.store import Store
     from modelkit.planning.fit.calibration import Calibration
     from modelkit.planning.plan import Engine, Plan
@@ -34,6 +36,7 @@ class Scale:
     anatomy: Anatomy
     hardware: Hardware
     imatrix: bool = False
+    dry: Mapping[str, DryRun] = field(default_factory=dict)  # what the quantizer itself would make, where it was asked
 
     def rung(self, candidate: Candidate, plan: Plan | None = None, *, size_only: bool = False) -> Rung:
         """It in that precision, served as `plan` says; verdict `refused` for what can't be made.
@@ -50,7 +53,7 @@ class Scale:
         except Failure as failure:
             return Rung(candidate.precision, "refused", failure.message, asked, 0, 0, Budget(()), own=candidate.own)
         rung = Rung(candidate.precision, "unknown", "", asked, anatomy.weight_bytes, cache_of(sum_), sum_,
-                    own=candidate.own, anatomy=anatomy)
+                    own=candidate.own, anatomy=anatomy, sized_by=self._sized_by(candidate.word))
         return rung if size_only else self._judged(rung, anatomy)
 
     def _judged(self, rung: Rung, anatomy: Anatomy) -> Rung:
@@ -61,7 +64,7 @@ class Scale:
             fast = speed(anatomy, rung.serving, self.hardware, calibration=self.calibration)
         except Failure:
             fast = None  # nobody knows how fast that hardware is
-        return replace(rung, speed=fast, quality=quality(rung.precision, anatomy))
+        return replace(rung, speed=fast, quality=quality(rung.precision, anatomy, imatrix=self.imatrix))
 
     def loaded(self, word: str) -> Anatomy:
         """The model as the engine loads it where QUANTIZE says `word`. Raises Failure for what can't be made."""
@@ -86,9 +89,22 @@ class Scale:
         """In a precision, "" for its own."""
         if not precision:
             return anatomy
-        from modelkit.planning.fit.quantized import quantized
+        from modelkit.planning.fit.quantized import quantized, typed
 
-        return quantized(anatomy, precision, imatrix=self.imatrix)
+        dry = self.dry.get(precision) if anatomy is self.anatomy else None
+        if dry is not None and dry.refused:
+            raise Failure("precision-unknown", f"llama.cpp refuses to make {precision} of it: {dry.refused}")
+        return quantized(anatomy, precision, imatrix=self.imatrix) if dry is None else \
+            typed(anatomy, dry.types, precision)
+
+    def _sized_by(self, word: str) -> str:
+        """Who says what the weights take in a precision."""
+        from modelkit.planning.fit.quantized import sized_by
+
+        row = PRECISIONS.get(word)
+        if row is None or row.form == "any" or word == self.found.precision:
+            return "the model's own headers"
+        return str(self.dry[word]) if word in self.dry else sized_by(word)
 
     @property
     def now(self) -> Candidate:
@@ -153,7 +169,19 @@ def scale_of(plan: Plan, found: Found, store: Store, hardware: Hardware | None =
     if machine is None:
         raise Failure("hardware-unknown", f"nothing says what stage `{plan.stage}` runs on",
                       hint="write `SERVE accelerator L4`, or ask `modelkit fit --hardware l4`")
+    _presume_built(plan.engine_name, machine)
     return Scale(computed_on(plan, machine), found, anatomy, machine, imatrix=found.wanted.imatrix is not None)
+
+
+_BUILT_FOR = {"vllm": ("cpu", "cuda", "rocm"), "sglang": ("cuda", "rocm"), "tensorrt-llm": ("cuda",)}
+"""Hardware that an engine has a build for; llama.cpp has one for all."""
+
+
+def _presume_built(engine: str, hardware: Hardware) -> None:
+    kind = hardware.devices[0].kind if hardware.devices else "cpu"
+    if kind not in _BUILT_FOR.get(engine, (kind,)):
+        raise Failure("engine-not-there", f"{engine} has no build for {hardware.name}, which computes on {kind}",
+                      hint="write `ENGINE llama.cpp`, or name other hardware")
 
 
 def anatomy_of(found: Found, store: Store) -> Anatomy | None:
@@ -233,3 +261,23 @@ def _rounded(size: int) -> str:
     gib = size >> 30
     step = max(1, (1 << max(gib.bit_length() - 1, 0)) // 4)
     return f"{gib - gib % step}+ GiB"
+
+
+def asked_quantizer(scale: Scale) -> Scale:
+    """The same scale, after llama.cpp's quantizer was asked, where it is installed and a GGUF is its base and here:
+    then its own word stands behind every size. The first time takes a second."""
+    found = scale.found
+    if found.base is None or found.base.form != "gguf" or found.wanted.form != "gguf":
+        return scale
+    from pathlib import Path
+
+    from modelkit.models.convert.dry_run import kept_dry_runs
+    from modelkit.models.formats.splits import read_split
+    from modelkit.planning.fit.ladder import LADDER
+    from modelkit.runtime import environments
+
+    if (tool := environments.find_tool("quantizer")) is None:
+        return scale
+    words = {*LADDER["gguf"], scale.now.precision}
+    return replace(scale, dry=kept_dry_runs(read_split(Path(found.base.path)).parts, words, tool,
+                                            imatrix=scale.imatrix))

@@ -40,6 +40,12 @@ def quantized(anatomy: Anatomy, precision: str, *, imatrix: bool = False) -> Ana
     return typed(base, ggml_mix.mixture(base.weights, of(base), word, imatrix=imatrix), word)
 
 
+def sized_by(word: str) -> str:
+    """Whose rules stand behind what `quantized` says of a word."""
+    return "the layout that modelkit's compressor writes" if word in LAYOUTS else \
+        "llama.cpp's rules of mixing types, as of llama-cpp-python 0.3.36"
+
+
 def typed(anatomy: Anatomy, types: Mapping[str, str], word: str) -> Anatomy:
     """A GGUF's anatomy with other types for some tensors, by their names: a mixture's, or a dry run's."""
     weights = tuple(_as(one, types.get(one.name, one.type)) for one in anatomy.weights)

@@ -32,6 +32,7 @@ class Rung:
     speed: Any | None = None  # modelkit.planning.fit.speed.Speed
     quality: Any | None = None  # modelkit.planning.fit.quality.Quality
     own: bool = False  # as the base has it: nothing is made
+    sized_by: str = ""  # who says what its weights take: headers, the quantizer's dry run, rules
     anatomy: Anatomy | None = field(default=None, repr=False, compare=False)  # in this precision; not in JSON
 
     @property

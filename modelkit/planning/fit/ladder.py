@@ -17,7 +17,7 @@ from typing import Literal
 
 from modelkit.language.quantization import PRECISIONS
 from modelkit.planning.fit.report import Rung, Verdict
-from modelkit.planning.fit.sizes import spelled
+from modelkit.planning.fit.sizes import between, spelled
 
 Form = Literal["gguf", "safetensors"]
 
@@ -179,8 +179,7 @@ def _too_slow(rung: Rung, wish: Wish) -> tuple[Verdict, str] | None:
 def _speed_words(rung: Rung) -> str:
     if rung.speed is None:
         return ""
-    decode = rung.speed.decode_full
-    return f": about {decode.expected:.3g} tok/s ({decode.low:.3g} to {decode.high:.3g})"
+    return f": {between(rung.speed.decode_full)} tok/s behind {rung.serving.context_length} tokens"
 
 
 def shortage(rung: Rung) -> str:

@@ -53,6 +53,8 @@ def kinds_of(config: Config, layers: int, window: int) -> tuple[list[Kind], tupl
             notes = (f"its layers `{'`, `'.join(unknown[:3])}` are taken for full attention: modelkit does not "
                      "know them",)
         kinds = [_WORDS.get(word, "full") for word in words]
+        if window and not config.has("layer_types") and not config.has("hybrid_layer_pattern"):
+            kinds = ["sliding" if kind == "full" else kind for kind in kinds]  # vLLM: a window that is said is for all
     return ["full" if kind == "sliding" and not window else kind for kind in kinds], notes
 
 

@@ -209,7 +209,9 @@ def _of_smi(ask: Run, environment: Mapping[str, str]) -> Looked:
         fields = _FIELDS[:6]
         code, said = ask(("nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"))
     if code == 127:
-        return Looked()
+        there = Path(_SIGNS[1]).exists()  # a container that was given GPUs, and not what tells of them
+        return Looked(problem="a GPU's device is here, and neither NVML nor nvidia-smi: containers get them with "
+                      "NVIDIA_DRIVER_CAPABILITIES=compute,utility" if there else "")
     if code:
         return Looked(problem=(said.strip().splitlines() or [f"nvidia-smi ended with status {code}"])[0][:200])
     rows, problem, driver = [], "", ""

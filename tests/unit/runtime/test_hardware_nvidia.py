@@ -167,7 +167,13 @@ def test_nvidia_smi_where_the_library_is_not() -> None:
     (gpu,) = look(old, {}).devices
     assert gpu.capability == 75 and gpu.memory == pytest.approx(14.56 * GIB)
     assert look(smi({"--query-gpu": (9, "NVIDIA-SMI has failed\nmore")}), {}).problem == "NVIDIA-SMI has failed"
-    assert look(lambda words: (3, "") if tuple(words) == nvidia.CHILD else (127, ""), {}).problem == ""
+
+
+def test_neither_library_nor_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for sign, problem in ((tmp_path / "gone", ""), (tmp_path, "compute,utility")):
+        monkeypatch.setattr(nvidia, "_SIGNS", ("/nowhere", str(sign)))
+        found = look(lambda words: (3, "") if tuple(words) == nvidia.CHILD else (127, ""), {})
+        assert found.devices == () and problem in found.problem and bool(problem) == bool(found.problem)
 
 
 def test_who_computes() -> None:

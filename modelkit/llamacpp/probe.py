@@ -22,7 +22,7 @@ from typing import Any
 from modelkit.llamacpp.computing import LlamaError, expect_gguf
 
 _NO_MMAP = 0
-_ERROR = 4
+_DEBUG, _ERROR = 1, 4
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Setting:
 
 
 class Log:
-    """All that llama.cpp says, whatever its level, and what it says as an error."""
+    """What llama.cpp says, but for its thousands of remarks for its own makers, and what it says as an error."""
 
     def __init__(self, low: Any) -> None:
         self.text = self.errors = ""
@@ -49,6 +49,8 @@ class Log:
         low.llama_log_set(self._callback, ctypes.c_void_p(0))
 
     def _hear(self, level: int, text: bytes, _: int | None) -> None:
+        if level == _DEBUG:
+            return
         said = text.decode("utf-8", "replace")
         self.text += said
         if level == _ERROR:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from modelkit.planning.fit import verified
 from modelkit.planning.fit.verified import Check, Verification
+from modelkit.planning.forms import OWN
 
 if TYPE_CHECKING:
     from modelkit.cli.stages import Stages
@@ -130,12 +131,23 @@ def _checks(engine: Trial, plan: Plan, report: FitReport, measured: list[Measure
         yield from _vllm(engine, report, cpu=on_cpu)
     else:
         yield from verified.llama_checks(budget, engine.log)
-    own = plan.engine_name == "llama.cpp" and on_cpu
-    yield verified.process_check(budget, engine.resident(), promised=own)
+    own = report.now.serving.provider == OWN and on_cpu
+    yield verified.process_check(_resident(report) if on_cpu and plan.engine_name != "vllm" else verified.taken(budget),
+                                 engine.resident(), promised=own)
     if not on_cpu and (taken := used_by(engine.pids)) is not None:
         gpus = [one for one in budget.capacity if one != "ram"]
         yield Check("the whole process", "gpu", "bytes", sum(budget.total(one) for one in gpus), taken)
     yield from _speeds(report.now.speed, measured)
+
+
+def _resident(report: FitReport) -> int:
+    """What a process of llama.cpp has in RAM once it has answered: not all that it may touch."""
+    from modelkit.planning.fit.llama_cpp import resident
+
+    now = report.now
+    assert now.anatomy is not None, "a rung that is served is made of something"
+    beside = [line for line in now.budget.lines if line.name.startswith(("projector", "draft", "adapter"))]
+    return resident(now.anatomy, now.serving, beside=beside)
 
 
 def _vllm(engine: Trial, report: FitReport, *, cpu: bool) -> Iterator[Check]:

@@ -22,10 +22,10 @@ _ROUNDED = 0.01 * 2**20
 Unit = Literal["bytes", "tokens", "conversations", "tok/s", "s"]
 Held = Literal["held", "missed", "not promised", "not judged"]
 
-_KINDS: tuple[tuple[llama_log.Kind, tuple[str, ...]], ...] = (
-    ("model", ("weights", "embedding", "draft")), ("KV", ("KV", "attention cache")), ("RS", ("state", "recurrent")),
-    ("compute", ("compute",)), ("output", ("output",)))
-"""Beginnings of lines' names, by the kind that llama.cpp's log gives such memory."""
+_KINDS: tuple[tuple[str, llama_log.Kind], ...] = (
+    ("weights", "model"), ("embedding", "model"), ("attention cache", "KV"), ("KV", "KV"), ("recurrent state", "RS"),
+    ("compute", "compute"), ("output", "output"))
+"""Lines by their names, and the kind that llama.cpp's log gives such memory."""
 
 _ALLOWANCES = ("margin", "reserve")
 """Lines that nothing takes: room that is kept."""
@@ -118,8 +118,12 @@ _NAMES: dict[llama_log.Kind, str] = {"model": "weights", "KV": "attention cache"
 
 
 def kind_of(line: Line) -> llama_log.Kind | None:
-    """What llama.cpp's log calls such memory; None for what it does not mention."""
-    return next((kind for kind, names in _KINDS if line.name.startswith(names)), None)
+    """What llama.cpp's log calls such memory; None for what it does not mention. A draft model's counts as the model's;
+    projectors and adapters have lines of their own there."""
+    if line.name.startswith(("projector", "adapter")):
+        return None
+    name = line.name.removeprefix("draft ")
+    return next((kind for word, kind in _KINDS if name.startswith(word)), None)
 
 
 def vllm_checks(log: str, *, tokens: int, concurrency: float, weights: int, cpu: bool) -> Iterator[Check]:
@@ -134,11 +138,14 @@ def vllm_checks(log: str, *, tokens: int, concurrency: float, weights: int, cpu:
         yield Check("weights", "ram" if cpu else "gpu0", "bytes", weights, said.weights)
 
 
-def process_check(budget: Budget, resident: int, *, promised: bool) -> Check:
-    """All that a process takes of the machine's memory, against the sum of all lines but those of room that is kept."""
-    lines = [line for line in budget.lines if line.place == "ram" and not line.name.startswith(_ALLOWANCES)]
-    return Check("the whole process", "ram", "bytes", sum(line.size for line in lines), resident,
-                 PROCESS if promised else None)
+def process_check(predicted: int, resident: int, *, promised: bool) -> Check:
+    """All that a process takes of the machine's memory."""
+    return Check("the whole process", "ram", "bytes", predicted, resident, PROCESS if promised else None)
+
+
+def taken(budget: Budget, place: str = "ram") -> int:
+    """Bytes of a place that the lines really take: all but room that is kept."""
+    return sum(line.size for line in budget.lines if line.place == place and not line.name.startswith(_ALLOWANCES))
 
 
 def speed_check(name: str, predicted: Interval, measured: float, *, why: str = "") -> Check:

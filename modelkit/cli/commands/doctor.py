@@ -92,7 +92,7 @@ def _hardware(here: Machine, installed: list[EngineEnvironment]) -> Iterator[Fin
         read = f", {one.cpus} core{'s' if one.cpus > 1 else ''} read {_rate(one.cpu_bandwidth)}"
         yield Finding("memory", "ok", f"{spelled(one.ram)}{free}{read if one.cpu_bandwidth else ''}; {_holds(one.ram)}")
     for problem in here.problems:
-        yield Finding("gpu", "warn", f"the driver does not answer: {problem}", "reinstall the GPU's driver, or reboot")
+        yield Finding("gpu", "warn", f"not all are seen: {problem}", "reinstall the GPU's driver, or reboot")
     if not one.devices and not here.problems:
         yield Finding("gpu", "ok", "none is seen: engines compute on the processor")
     for gpu in one.devices:

@@ -13,9 +13,9 @@ _BEGIN = """# Hardware by name
 Made from the tables: `make golden` rewrites it.
 
 `--hardware` takes a name of these tables, however its maker and its case are written: `rtx4090`, `RTX 4090`, `4090` and
-`NVIDIA GeForce RTX 4090` are one. Without it, modelkit looks at this machine, and `modelkit doctor` shows what it
-sees: NVIDIA's GPUs through NVML or `nvidia-smi`, AMD's through `amd-smi` or `rocm-smi`, a Mac's through `sysctl`; as many
-of them as `CUDA_VISIBLE_DEVICES` or `HIP_VISIBLE_DEVICES` leave; memory up to the limits of control groups and `ulimit`;
+`NVIDIA GeForce RTX 4090` are one. Without it, modelkit looks at this machine, and `modelkit doctor` shows what it sees:
+NVIDIA's GPUs through NVML or `nvidia-smi`, AMD's through `amd-smi` or `rocm-smi`, a Mac's through `sysctl`; as many of
+them as `CUDA_VISIBLE_DEVICES` or `HIP_VISIBLE_DEVICES` leave; memory up to the limits of control groups and `ulimit`;
 and what its cores read from memory a second, measured once for a twentieth of a second and kept.
 
 | word | machine |

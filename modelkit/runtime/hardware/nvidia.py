@@ -50,8 +50,9 @@ def look(ask: Run = run, environment: Mapping[str, str] = os.environ) -> Looked:
         return _of_nvml(answer, environment)
     if code == 3:  # no library here
         return _of_smi(ask, environment)
-    problem = answer.get("problem") if code == 4 else said.strip().splitlines()[-1:] and said.strip().splitlines()[-1]
-    return Looked(problem=str(problem or f"the driver's library ended with status {code}")[:200])
+    last = (said.strip().splitlines() or [""])[-1]
+    problem = answer.get("problem") if code == 4 else f"NVIDIA's driver: {last}" if last else ""
+    return Looked(problem=str(problem or f"NVIDIA's library ended with status {code}")[:200])
 
 
 def _of_nvml(answer: Mapping[str, Any], environment: Mapping[str, str]) -> Looked:

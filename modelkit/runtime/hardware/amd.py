@@ -1,7 +1,8 @@
-"""AMD's GPUs, as `amd-smi` tells them (ROCm 6.2 and later), else `rocm-smi`."""
+"""AMD's GPUs, as `amd-smi` tells them (ROCm 6.2 and later), else `rocm-smi`, else the kernel's own files."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -31,7 +32,8 @@ def present() -> bool:
     return Path("/dev/kfd").exists() or any(shutil.which(name) for name in ("amd-smi", "rocm-smi"))
 
 
-def look(ask: Run = run, environment: Mapping[str, str] = os.environ) -> Looked:
+def look(ask: Run = run, environment: Mapping[str, str] = os.environ,
+         kernel: Path = Path("/sys/class/drm")) -> Looked:
     """What the driver's programs say, within seconds. Never raises."""
     code, said = ask(_STATIC)
     rows = _rows(said) if code == 0 else []
@@ -46,7 +48,7 @@ def look(ask: Run = run, environment: Mapping[str, str] = os.environ) -> Looked:
         return Looked(problem=f"amd-smi: {said}")
     code, said = ask(_ROCM)
     if code == 127:
-        return Looked()
+        return Looked(_linked(_visible(_of_kernel(kernel), environment)))
     cards = document(said)
     if code or not isinstance(cards, dict):
         return Looked(problem=(said.strip().splitlines() or [f"rocm-smi ended with status {code}"])[-1][:200])
@@ -80,6 +82,24 @@ def _rows(said: str) -> list[dict[str, Any]]:
 def _part(row: Mapping[str, Any], name: str) -> dict[str, Any]:
     found = row.get(name)
     return found if isinstance(found, dict) else {}
+
+
+def _of_kernel(folder: Path) -> list[Device | None]:
+    """GPUs by the files of Linux' amdgpu driver (docs.kernel.org/gpu/amdgpu), which tell memory, and of servers' cards
+    the name, too: for containers without ROCm's programs."""
+    found = []
+    cards = [one for one in folder.glob("card*") if one.name[4:].isdecimal()]  # beside them are their connectors
+    for card0 in sorted(cards, key=lambda one: _last(one.name)):
+        said = {}
+        for name in ("vendor", "product_name", "mem_info_vram_total", "mem_info_vram_used"):
+            with contextlib.suppress(OSError):
+                said[name] = (card0 / "device" / name).read_text("utf-8", "replace").strip()
+        if said.get("vendor") == "0x1002":
+            total = whole(said.get("mem_info_vram_total"), *MEMORY)
+            used = whole(said.get("mem_info_vram_used"), 0, total or 0)
+            free = None if total is None or used is None else total - used
+            found.append(_device(said.get("product_name", ""), total, free))
+    return found
 
 
 def _of_rocm(row: Mapping[str, Any]) -> Device | None:

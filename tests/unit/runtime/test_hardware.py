@@ -89,13 +89,26 @@ def test_rocm_smi_where_amd_smi_is_not() -> None:
     assert (other.name, other.bandwidth, other.link) == ("AMD GPU", None, "none")
 
 
+def test_the_kernels_files_where_no_program_is(tmp_path: Path) -> None:
+    vram, used = "mem_info_vram_total", "mem_info_vram_used"
+    groups(tmp_path, {
+        f"card0/device/{vram}": "1\n", "card0/device/vendor": "0x8086\n", "card1/device/vendor": "0x1002\n",
+        f"card1/device/{vram}": "25753026560\n", f"card1/device/{used}": "28000000\n", "card1-DP-1/status": "connected",
+        "card10/device/vendor": "0x1002\n", f"card10/device/{vram}": f"{196592 * MIB}\n",
+        "card10/device/product_name": "AMD Instinct MI300X\n", "card11/device/vendor": "0x1002\n"})
+    one, other = amd.look(says(), {}, tmp_path).devices
+    assert (one.name, one.memory, one.free, one.bandwidth) == ("AMD GPU", 25753026560, 25753026560 - 28000000, None)
+    assert (other.name, other.free, other.bandwidth) == ("AMD Instinct MI300X", None, 5300e9)
+    assert amd.look(says(), {}, tmp_path / "gone").devices == ()
+
+
 @pytest.mark.parametrize(("ask", "problem"), [
     (says(), ""), (says(rocm_smi=(1, "Driver not initialized (amdgpu not found in modules)\n")), "not initialized"),
     (says(amd_smi=(124, "it did not answer within 10 s")), "did not answer"), (says(rocm_smi="[1, 2"), "[1, 2"),
     (says(amd_smi="garbage", rocm_smi=(1, "")), "ended with status 1"),
 ])
 def test_a_driver_of_amds_that_fails_is_a_sentence(ask: Ask, problem: str) -> None:
-    found = amd.look(ask, {})
+    found = amd.look(ask, {}, Path("/nowhere"))
     assert found.devices == () and problem in found.problem and bool(problem) == bool(found.problem)
 
 

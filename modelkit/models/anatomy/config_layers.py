@@ -14,6 +14,7 @@ from modelkit.models.anatomy.anatomy import Attention, Layer
 from modelkit.models.anatomy.config import Config
 from modelkit.models.anatomy.config_kinds import Kind, kinds_of, window_of
 from modelkit.models.anatomy.config_states import state_of
+from modelkit.models.anatomy.roles import kind_of
 from modelkit.models.anatomy.said import MOST_HEADS, MOST_LAYERS, MOST_TOKENS, MOST_WIDTH
 from modelkit.models.formats.safetensors_reader import TensorInfo
 
@@ -23,6 +24,9 @@ _LATENT = {"axk1", "deepseek_v2", "deepseek_v3", "deepseek_v32", "dots3_note", "
 _KEYS = re.compile(r"(?!.*(?:vision|visual|audio|encoder))(?:.*\.)?(?:layers|h|blocks)\.([0-9]{1,4})\."
                    r"(?:self_attn|attention|attn|self_attention|mixer)\.(k_proj|v_proj|wk|wv)\."
                    r"(weight|weight_packed|scales)")
+_PARTS = ("k_proj.", "v_proj.", ".wk.", ".wv.")
+_LAYER = re.compile(r"(?:layers|h|blocks)\.([0-9]{1,4})\.")
+_LONGEST = 256  # characters of a name that is looked at
 
 
 def layers_of(config: Config, tensors: Mapping[str, TensorInfo]) -> tuple[tuple[Layer, ...], tuple[str, ...]]:
@@ -48,16 +52,20 @@ def layers_of(config: Config, tensors: Mapping[str, TensorInfo]) -> tuple[tuple[
 
 def _rows(tensors: Mapping[str, TensorInfo]) -> dict[tuple[int, str], int]:
     """The width of keys (`k`) and of values (`v`) in each layer that has a tensor of its own for them."""
-    found = {}
+    found, kinds = dict[tuple[int, str], int](), dict[str, re.Match[str] | None]()
     for name, tensor in tensors.items():
-        if (match := _KEYS.fullmatch(name)) is None or len(tensor.shape) != 2:
+        if not any(part in name for part in _PARTS):
             continue
-        number, part, what = match.groups()
+        kind = kind_of(name)
+        match = kinds[kind] if kind in kinds else kinds.setdefault(kind, _KEYS.fullmatch(kind[:_LONGEST]))
+        if match is None or len(tensor.shape) != 2 or (number := _LAYER.search(name)) is None:
+            continue
+        _, part, what = match.groups()
         if tensor.dtype == "U8" and tensor.shape[1] == 1:
             continue  # bitsandbytes keeps a matrix as one column
         width = tensor.shape[-1] if what == "scales" else tensor.shape[0]
         if 0 < width <= MOST_WIDTH:
-            found[int(number), "k" if "k" in part else "v"] = width
+            found[int(number[1]), "k" if "k" in part else "v"] = width
     return found
 
 

@@ -9,7 +9,7 @@ from modelkit.models.anatomy.anatomy import Anatomy, Weight
 from modelkit.models.anatomy.config import Config
 from modelkit.models.anatomy.config_layers import layers_of
 from modelkit.models.anatomy.packed import Packing
-from modelkit.models.anatomy.roles import of_folder, settled
+from modelkit.models.anatomy.roles import folder_names, settled
 from modelkit.models.anatomy.said import MOST_EXPERTS, MOST_TOKENS
 from modelkit.models.formats.access import LocalFile
 from modelkit.models.formats.checkpoint import Files, checkpoint
@@ -35,10 +35,10 @@ def anatomy_of_folder(files: Files) -> Anatomy:
     tensors = {name: tensor for name, (_, tensor) in found.tensors.items()}
     layers, notes = layers_of(config, tensors)
     tied = config.flag("tie_word_embeddings", default=not any("lm_head" in name for name in tensors))
-    packing = Packing(config.quantization)
+    packing, names = Packing(config.quantization), folder_names()
     weights = tuple(
         Weight(name, settled(place, layers), place.layer, tensor.shape, tensor.dtype, tensor.end - tensor.begin)
-        for name, tensor in tensors.items() for place in (of_folder(name),)
+        for name, tensor in tensors.items() for place in (names.place(name),)
         if not (tied and place.role == "output"))  # engines do not load a copy of the embedding
     experts = config.experts(MOST_EXPERTS)
     used = config.experts_used(MOST_EXPERTS) if experts else 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from modelkit.models.anatomy.anatomy import Anatomy, Weight
 from modelkit.models.anatomy.header_layers import layers_of
-from modelkit.models.anatomy.roles import of_gguf, settled
+from modelkit.models.anatomy.roles import gguf_names, settled
 from modelkit.models.anatomy.said import MOST_EXPERTS, MOST_HEADS, MOST_TOKENS, HeaderNumbers
 from modelkit.models.formats.gguf import Array, Header
 from modelkit.models.formats.gguf_types import FILE_TYPES
@@ -21,10 +21,10 @@ def anatomy_of_header(headers: Sequence[Header]) -> Anatomy:
     model = joined(headers)
     header = model.first
     said = HeaderNumbers(header)
-    layers = layers_of(said)
+    layers, names = layers_of(said), gguf_names()
     weights = tuple(
         Weight(name, settled(place, layers), place.layer, tuple(reversed(tensor.shape)), tensor.type.name, tensor.size)
-        for name, (_, tensor) in model.tensors.items() for place in (of_gguf(name),))
+        for name, (_, tensor) in model.tensors.items() for place in (names.place(name),))
     experts, used = said.number("expert_count", most=MOST_EXPERTS), said.number("expert_used_count", most=MOST_EXPERTS)
     if used > experts:
         said.refuse("expert_used_count", f"is {used:,} of {experts:,} experts")

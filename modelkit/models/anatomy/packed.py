@@ -13,10 +13,10 @@ from typing import Any
 from modelkit.models.formats.safetensors_reader import BITS
 
 _BESIDE = re.compile(
-    r".*(\.|_)(scales?|qzeros|g_idx|perm|weight_scale(_inv|_2)?|weight_zero_point|weight_g_idx|weight_shape|"
+    r"(.*_)?(scales?|qzeros|g_idx|perm|weight_scale(_inv|_2)?|weight_zero_point|weight_g_idx|weight_shape|"
     r"weight_global_scale|(input|output|k|v|q|prob|attn_output)_(global_)?scale|absmax|quant_map|nested_absmax|"
-    r"nested_quant_map|quant_state\.\w+|SCB|weight_format|inv_freq|masked_bias|rotary_emb\.\w+)$")
-_PACKED = re.compile(r".*(\.|_)(qweight|weight_packed|blocks)$")
+    r"nested_quant_map|bitsandbytes__\w+|SCB|weight_format|inv_freq|masked_bias)")
+_PACKED = re.compile(r"(.*_)?(qweight|weight_packed|blocks)")
 
 
 class Packing:
@@ -25,15 +25,21 @@ class Packing:
     def __init__(self, said: Mapping[str, Any]) -> None:
         self.method = str(said.get("quant_method") or ("modelopt" if "quant_algo" in said else ""))
         self.bits = _bits(said)
+        self._held: dict[tuple[str, str], int] = {}
 
     def elements(self, name: str, dtype: str, elements: int) -> int:
         """Numbers of the model in a tensor with so many elements of a type."""
+        key = name[name.rfind(".") + 1:], dtype
+        if (each := self._held.get(key)) is None:
+            each = self._held[key] = self._in_one(*key)
+        return elements * each
+
+    def _in_one(self, name: str, dtype: str) -> int:
+        """Numbers of the model in one element of a tensor, by the last word of its name."""
         if _BESIDE.fullmatch(name):
             return 0
-        width = BITS.get(dtype, 8)
-        if _PACKED.fullmatch(name) or (self.method and dtype == "U8" and name.endswith(".weight")):
-            return elements * max(width // self.bits, 1)
-        return elements
+        packed = _PACKED.fullmatch(name) or (self.method and dtype == "U8" and name == "weight")
+        return max(BITS.get(dtype, 8) // self.bits, 1) if packed else 1
 
 
 def _bits(said: Mapping[str, Any]) -> int:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import NamedTuple
 
+from modelkit.failure import Failure
 from modelkit.models.anatomy.anatomy import Layer, Role
 
 _LONGEST_NUMBER = 4  # digits of a layer's number
+_LONGEST = 256  # characters of a name that is looked at; published models have less than 120
+_MOST_KINDS = 4096
+_NUMBER = re.compile(r"\.[0-9]+\.")
 
 _Table = tuple[tuple[re.Pattern[str], Role], ...]
 
@@ -17,7 +22,7 @@ def _table(*rows: tuple[str, Role]) -> _Table:
     return tuple((re.compile(pattern), role) for pattern, role in rows)
 
 
-_GGUF_LAYER = re.compile(rf"(?:(enc|dec)\.)?blk\.([0-9]{{1,{_LONGEST_NUMBER}}})\.")
+_GGUF_LAYER = re.compile(rf"^(?:(enc|dec)\.)?blk\.([0-9]{{1,{_LONGEST_NUMBER}}})\.")
 _FOLDER_LAYER = re.compile(rf"(?:^|\.)(?:layers|layer|h|blocks|block)\.([0-9]{{1,{_LONGEST_NUMBER}}})\.")
 
 _GGUF_WHOLE = _table(
@@ -72,23 +77,62 @@ class Place(NamedTuple):
     layer: int | None
 
 
-def of_gguf(name: str) -> Place:
-    """The place of a tensor of a GGUF file."""
+class Names:
+    """Places of tensors by their names. Names that differ by numbers alone are of one kind, looked at once.
+
+    Raises Failure `tensor-names` for more kinds than any model has.
+    """
+
+    def __init__(self, role_of: Callable[[str], tuple[Role, bool]], layer: re.Pattern[str]) -> None:
+        self._role_of, self._layer = role_of, layer
+        self._known: dict[str, tuple[Role, bool]] = {}
+
+    def place(self, name: str) -> Place:
+        kind = kind_of(name)
+        if (known := self._known.get(kind)) is None:
+            if len(self._known) >= _MOST_KINDS:
+                raise Failure("tensor-names", f"its tensors have more than {_MOST_KINDS:,} kinds of names: this is no "
+                              "model", "don't use it", data={"name": name[:80]})
+            known = self._known[kind] = self._role_of(kind) if len(name) <= _LONGEST else ("other", False)
+        role, inside = known
+        found = self._layer.search(name) if inside else None
+        return Place(role, int(found[found.lastindex or 0]) if found is not None else None)
+
+
+def kind_of(name: str) -> str:
+    """The name without its numbers.
+
+    >>> kind_of("model.layers.17.mlp.experts.3.up_proj.weight")
+    'model.layers.0.mlp.experts.0.up_proj.weight'
+    """
+    return _NUMBER.sub(".0.", name)
+
+
+def gguf_names() -> Names:
+    """As llama.cpp names tensors (llama-arch.cpp)."""
+    return Names(_of_gguf, _GGUF_LAYER)
+
+
+def folder_names() -> Names:
+    """As they are named in Hugging Face folders."""
+    return Names(_of_folder, _FOLDER_LAYER)
+
+
+def _of_gguf(name: str) -> tuple[Role, bool]:
+    """The role, and whether it is in a layer: what an encoder has beside the layers of its decoder is in none."""
     found = _GGUF_LAYER.match(name)
     if found is None:
-        return Place(_first(_GGUF_WHOLE, name), None)
-    layer = None if found[1] == "enc" else int(found[2])
-    return Place(_first(_GGUF_PART, name[found.end():]), layer)
+        return _first(_GGUF_WHOLE, name), False
+    return _first(_GGUF_PART, name[found.end():]), found[1] != "enc"
 
 
-def of_folder(name: str) -> Place:
-    """The place of a tensor of a Hugging Face folder."""
+def _of_folder(name: str) -> tuple[Role, bool]:
     if (role := _first(_FOLDER_WHOLE[:2], name)) != "other":
-        return Place(role, None)
+        return role, False
     found = _FOLDER_LAYER.search(name)
     if found is None:
-        return Place(_first(_FOLDER_WHOLE[2:], name), None)
-    return Place(_first(_FOLDER_PART, name[found.end():]), int(found[1]))
+        return _first(_FOLDER_WHOLE[2:], name), False
+    return _first(_FOLDER_PART, name[found.end():]), True
 
 
 def settled(place: Place, layers: tuple[Layer, ...]) -> Role:

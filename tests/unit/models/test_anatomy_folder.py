@@ -189,7 +189,8 @@ def headed(architecture: str, **said: tuple[str, Any]) -> Anatomy:
     ("gemma3", {"attention__sliding_window": ("uint32", 64),
                 "attention__sliding_window_pattern": ("uint32", 3)}, "SSFSSF"),
     ("qwen3next", {"full_attention_interval": ("uint32", 2)}, "RFRFRF"),
-    ("glm4moe", {"nextn_predict_layers": ("uint32", 2), "block_count": ("uint32", 8)}, "FFFFFF"), ("rwkv7", {}, "RRRRRR"), ("dream", {}, "NNNNNN"),
+    ("glm4moe", {"nextn_predict_layers": ("uint32", 2), "block_count": ("uint32", 8)}, "FFFFFF"),
+    ("rwkv7", {}, "RRRRRR"), ("dream", {}, "NNNNNN"),
     ("nanbeige", {"num_loops": ("uint32", 2)}, "FFFFFFFFFFFF"), ("somebodys-new-one", {}, "FFFFFF"),
 ])
 def test_kinds_of_layers_of_headers(architecture: str, said: dict[str, tuple[str, Any]], expected: str) -> None:

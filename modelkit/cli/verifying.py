@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelkit.planning.plan import Plan
     from modelkit.platforms.bundle import Bundle
     from modelkit.release.bench.result import BenchResult
+    from modelkit.release.client import Client
     from modelkit.runtime.trial import Trial
 
 _REQUESTS, _SECONDS, _WARMUP = 8, 20.0, 1
@@ -112,6 +113,7 @@ async def _measured(engine: Trial, plan: Plan, report: FitReport, terminal: Term
     found, most = list[Measured](), min(plan.max_concurrency, 16)
     async with Client(Target("http://engine/v1", plan.name, socket=str(engine.socket)), connections=64) as client:
         with terminal.progress("requests") as progress:
+            await _fill(client, report, plan)
             for users in dict.fromkeys((1, most)):
                 before = _Load.now(engine)
                 result = await measure(client, Synthetic((prompt, prompt), (answer, answer)), Closed(concurrency=users),
@@ -120,6 +122,15 @@ async def _measured(engine: Trial, plan: Plan, report: FitReport, terminal: Term
                 found.append(Measured(users, result, _Load.now(engine).others_since(before),
                                       on_cpu=not report.hardware.devices))
     return found
+
+
+async def _fill(client: Client, report: FitReport, plan: Plan) -> None:
+    """One prompt that is as long as a step can be: what computing takes is touched then, not before."""
+    from modelkit.release.bench import Synthetic
+
+    longest = min(report.now.serving.batch + 16, plan.context_length - 8)
+    workload = await Synthetic((longest, longest), (2, 2)).ready(client)
+    await client.chat(workload.body(0))
 
 
 def _checks(engine: Trial, plan: Plan, report: FitReport, measured: list[Measured]) -> Iterator[Check]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from modelkit.models.convert.dry_run import DryRun
     from modelkit.models.store import Store
     from modelkit.planning.fit.calibration import Calibration
+    from modelkit.planning.fit.llama_sizes import Sizes
+    from modelkit.planning.fit.serving import Serving
     from modelkit.planning.plan import Engine, Plan
 
 _GGUF_OF = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
@@ -49,12 +51,26 @@ class Scale:
         asked = serving(plan or self.plan)
         try:
             anatomy = self.loaded(candidate.word)
-            sum_ = budget(anatomy, asked, self.hardware, beside=self._beside)
+            said = self._own_sizes if asked == self._own_serving else None
+            sum_ = budget(anatomy, asked, self.hardware, beside=self._beside, asked=said)
         except Failure as failure:
             return Rung(candidate.precision, "refused", failure.message, asked, 0, 0, Budget(()), own=candidate.own)
         rung = Rung(candidate.precision, "unknown", "", asked, anatomy.weight_bytes, cache_of(sum_), sum_,
                     own=candidate.own, anatomy=anatomy, sized_by=self._sized_by(candidate.word))
         return rung if size_only else self._judged(rung, anatomy)
+
+    @cached_property
+    def _own_serving(self) -> Serving:
+        from modelkit.engines.fitting import serving
+
+        return serving(self.plan)
+
+    @cached_property
+    def _own_sizes(self) -> Sizes | None:
+        """What llama.cpp itself says of the stage as it is; of what is only tried formulas say enough."""
+        from modelkit.cli.llama_asked import asked
+
+        return asked(self, self._own_serving)
 
     def _judged(self, rung: Rung, anatomy: Anatomy) -> Rung:
         from modelkit.planning.fit.quality import quality
@@ -257,10 +273,10 @@ def class_of(hardware: Hardware) -> str:
 
 
 def _rounded(size: int) -> str:
-    """GiB, down to two binary digits behind the first: a firmware that keeps some more for itself is no other class."""
-    gib = size >> 30
-    step = max(1, (1 << max(gib.bit_length() - 1, 0)) // 4)
-    return f"{gib - gib % step}+ GiB"
+    """Down to two binary digits behind the first: a firmware that keeps some more for itself makes no other class."""
+    step = max(1, (1 << max(size.bit_length() - 1, 0)) // 4)
+    size -= size % step
+    return f"{size / (1 << 30):g}+ GiB" if size >= 1 << 30 else f"{size / (1 << 20):g}+ MiB"
 
 
 def asked_quantizer(scale: Scale) -> Scale:

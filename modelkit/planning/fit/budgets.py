@@ -9,11 +9,14 @@ from dataclasses import replace
 from modelkit.models.anatomy import Anatomy
 from modelkit.planning.fit.budget import Budget, Line
 from modelkit.planning.fit.hardware import Hardware
+from modelkit.planning.fit.llama_sizes import Sizes
 from modelkit.planning.fit.serving import Serving
 
 
-def budget(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, beside: Iterable[Line] = ()) -> Budget:
-    """Line by line, by formulas alone. `beside` are lines of what llama.cpp loads with the model.
+def budget(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, beside: Iterable[Line] = (),
+           asked: Sizes | None = None) -> Budget:
+    """Line by line. `beside` are lines of what llama.cpp loads with the model; `asked` is what it says itself of this
+    serving, else there are formulas.
 
     SGLang and TensorRT-LLM divide a GPU's memory as vLLM does, and their own overheads were not measured: a note says
     so.
@@ -21,7 +24,7 @@ def budget(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, beside: It
     if serving.engine in ("llama.cpp", "llama-server"):
         from modelkit.planning.fit import llama_cpp
 
-        return llama_cpp.budget(anatomy, serving, hardware, beside=tuple(beside))
+        return llama_cpp.budget(anatomy, serving, hardware, beside=tuple(beside), asked=asked)
     from modelkit.planning.fit import vllm
 
     found = vllm.budget(anatomy, serving, hardware)

@@ -28,6 +28,8 @@ def chosen(stages: Stages, stage: str, found: Found, *, ask: bool = False) -> Fo
     kept, strict = _locked(stages, stage, found, plan), stages.lock.mode_of(stage) != "auto" or stages.keep_rungs
     if kept is not None and strict:
         return _asking(stages, stage, found, kept, by_lock=True)
+    if stages.keep_rungs:
+        return found
     try:
         machine = machine_of(plan)
         if kept is not None and kept.hardware == machine:

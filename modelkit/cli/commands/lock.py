@@ -24,6 +24,9 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
         found = [(stage, stages.inspect(stage, progress, refresh=arguments.upgrade)) for stage in lock.stages()]
         for name, one in found:
             stages.images.find(name, stages.plan(name, one), progress)
+    for name, one in found:
+        if one.refused is not None:
+            terminal.note(f"stage `{name}` has no precision yet: {one.refused.message}")
     changed = stages.settle(found, terminal)
     assert lock.lock is not None
     terminal.document({"path": str(lock.path), "changed": changed, "digest": lock.lock.digest,

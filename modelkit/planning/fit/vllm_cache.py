@@ -28,6 +28,9 @@ _PER_HEAD = ("int8_per_token_head", "fp8_per_token_head")  # and a float32 scale
 _MAMBA2 = ("falcon_h1", "granitehybrid", "granitemoehybrid", "bamba", "nemotron_h", "nemotron_h_moe", "zamba2")
 """Hybrids whose layers export a state in the middle of a prompt, for which they hold one more (`mamba_mixer2.py`)."""
 
+_PACKED, _PACKED_OF = 656, 576
+"""Bytes of a latent of so many numbers where sparse attention reads it in 8 bits (`fp8_ds_mla`)."""
+
 _MLA_ALIGNED = 128  # tokens: hybrids of latents and states have blocks that are a multiple of it
 
 
@@ -138,11 +141,17 @@ def _pages(anatomy: Anatomy, serving: Serving) -> Iterator[tuple[int, Page]]:
 def _token_bytes(layer: Layer, serving: Serving, width: int) -> int:
     """Bytes that a token adds to one layer on one rank. Latents are on every rank; heads at least one."""
     if layer.attention == "mla":
-        return layer.key_width * width
+        packed = layer.index_width and width == 1 and layer.key_width == _PACKED_OF
+        return (_PACKED if packed else layer.key_width * width) + _indexed(layer)
     heads = max(1, layer.kv_heads)
     here = max(1, heads // serving.tensor_parallel)
     scales = 2 * 4 * here if serving.kv_type in _PER_HEAD else 0
     return (layer.key_width + layer.value_width) // heads * here * width + scales
+
+
+def _indexed(layer: Layer) -> int:
+    """Bytes that a token adds for sparse attention to choose by: 8 bits a number, and a scale for each 128."""
+    return layer.index_width + math.ceil(layer.index_width / 128) * 4
 
 
 def state_bytes(layer: Layer, anatomy: Anatomy, serving: Serving) -> int:

@@ -87,8 +87,8 @@ def gated_delta(keys: int, values: int) -> Layer:
 
 @pytest.mark.parametrize(("kv_type", "tokens"), [("auto", 784), ("fp8", 1568)])
 def test_a_hybrids_blocks_are_as_long_as_its_states_are_large(kv_type: str, tokens: int) -> None:
-    """A log of Qwen3.5-27B with an fp8 cache says `attention block size to 1568 tokens`, `Padding mamba page size by
-    0.13%` (aivrar/vllm-windows-build#17, vLLM of 2026-09)."""
+    """A log of a Qwen3.8-27B with an fp8 cache says `attention block size to 1568 tokens`, `Padding mamba page size by
+    0.13%` (aivrar/vllm-windows-build#17, 2026-09)."""
     layers = [Layer("full", 24, 4, 1024, 1024) if i % 4 == 3 else gated_delta(16, 48) for i in range(64)]
     serving = Serving("vllm", 32768, 4, kv_type)
     found = cache(model(layers, state_type="float32"), serving, 4096)
@@ -111,6 +111,13 @@ def test_a_latent_is_on_every_gpu() -> None:
     whole = model([Layer("mla", 128, 1, 576, 0)] * 61)
     one, eight = (cache(whole, Serving("vllm", 4096, 1, "auto", tensor_parallel=n), 4096).block_bytes for n in (1, 8))
     assert one == eight == 61 * 576 * 2 * 16
+
+
+def test_sparse_attention_chooses_by_a_cache_of_its_own() -> None:
+    """DeepSeek-V3.2: 132 bytes of each token beside its latent, which is 656 in 8 bits."""
+    whole = model([Layer("mla", 128, 1, 576, 0, index_width=128)] * 61)
+    for kv_type, latent in (("auto", 1152), ("fp8", 656)):
+        assert cache(whole, Serving("vllm", 4096, 1, kv_type), 4096).block_bytes == 61 * 16 * (latent + 132)
 
 
 def test_chunked_layers_get_room_for_the_whole_conversation() -> None:

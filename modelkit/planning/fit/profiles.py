@@ -57,7 +57,7 @@ def profile(word: str) -> Hardware:
     >>> profile("2xh100").gpu.link, profile("RTX 4090").gpu.name
     ('nvlink', 'RTX-4090')
     """
-    named, *rest = [part.strip() for part in word.lower().split("+")]
+    named, *rest = [part.strip() for part in word.lower().replace("_", " ").split("+")]
     if not word.strip():
         raise Failure("unknown-hardware", "no machine is named", _NAMES)
     if _memory_kind(named) is not None:
@@ -79,7 +79,7 @@ def card(word: str, memory: int | None = None) -> Card | None:
     >>> card("NVIDIA A100-SXM4-80GB").full_name
     'A100-80GB-SXM'
     """
-    text = word.lower()
+    text = word.lower().replace("_", " ")
     if "laptop" in text or "mobile" in text:  # other chips under the same names
         return None
     size = _SIZE.search(text)
@@ -93,6 +93,15 @@ def card(word: str, memory: int | None = None) -> Card | None:
         return min((row for row in alike if abs(row.memory - memory) < 0.15 * row.memory),
                    key=lambda row: abs(row.memory - memory), default=None)
     return next((row for row in alike if size is None or row.size == int(size[1])), None)
+
+
+def accelerated(word: str, count: int = 1) -> Hardware | None:
+    """So many of the GPU that `SERVE accelerator` names; None where its memory and speed are not known (a laptop's, or
+    one with a memory that the table lacks), although its compute capability may be."""
+    one = card(word)
+    if one is None or not 1 <= count <= MOST:
+        return None
+    return replace(_with_cards(one, count, bridge=False, beside=Beside()), name=f"{count}x{word}" if count > 1 else word)
 
 
 def device(one: Card, count: int = 1, *, bridge: bool = False) -> Device:

@@ -13,7 +13,7 @@ from modelkit.planning.accelerators import ACCELERATORS
 from modelkit.planning.fit.cards import CARDS
 from modelkit.planning.fit.hardware_page import page
 from modelkit.planning.fit.machines import APPLE, PROCESSORS
-from modelkit.planning.fit.profiles import MOST, card, device, names, nearest, profile
+from modelkit.planning.fit.profiles import MOST, accelerated, card, device, names, nearest, profile
 from tests.conftest import Golden
 
 ROOT = Path(__file__).parents[3]
@@ -81,7 +81,8 @@ def test_names_that_mean_nothing(word: str, said: str) -> None:
     ("NVIDIA H100 PCIe", 79.6, "H100-PCIe"), ("NVIDIA H100 NVL", 93.6, "H100-NVL"),
     ("NVIDIA GH200 480GB", 95.6, "GH200"), ("Tesla V100-SXM2-32GB", 32, "V100-32GB"),
     ("Tesla V100-SXM2-16GB", 16, "V100-16GB"), ("NVIDIA GeForce RTX 3090", 24, "RTX-3090"),
-    ("Quadro RTX 6000", 24, "RTX-6000"), ("NVIDIA RTX 6000 Ada Generation", 48, "RTX-6000-Ada"),
+    ("Quadro RTX 6000", 24, "RTX-6000"), ("Quadro_RTX_6000", 24, "RTX-6000"),
+    ("NVIDIA RTX 6000 Ada Generation", 48, "RTX-6000-Ada"),
     ("NVIDIA RTX PRO 6000 Blackwell Workstation Edition", 95.6, "RTX-PRO-6000"),
     ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 95.6, "RTX-PRO-6000-Server"), ("NVIDIA L40S", 45, "L40S"),
     ("NVIDIA A10G", 22.5, "A10G"), ("NVIDIA B200", 179, "B200"), ("AMD Instinct MI300X", 191.98, "MI300X"),
@@ -108,6 +109,12 @@ def test_the_table_is_of_a_piece() -> None:
         *named, ("V100-32GB", 70), ("A100-40GB", 80)}
 
 
+def test_an_accelerator_whose_memory_is_not_known() -> None:
+    for word in ("NVIDIA GeForce RTX 4090 Laptop GPU", "A100-96GB", "H1000", ""):
+        assert accelerated(word) is None
+    assert accelerated("L4", MOST + 1) is None and accelerated("L4") == profile("L4")
+
+
 @pytest.mark.parametrize(("word", "clock", "bus"), [  # MHz and bits, as NVML tells them
     ("rtx4090", 10501, 384), ("l4", 6251, 192), ("h100", 2619, 5120), ("a100-80gb", 1593, 5120), ("a100", 1215, 5120),
     ("rtx5090", 14001, 512), ("rtx3090", 9751, 384), ("t4", 5001, 256), ("a10", 6251, 384),
@@ -131,6 +138,7 @@ def test_every_name_of_the_page_is_a_machine() -> None:
         assert profile(name).name == name
     for name in ACCELERATORS:  # of SERVE accelerator, alone and several
         found = profile(f"2x{name}")
+        assert accelerated(name, 2) == found and accelerated(f"nvidia_{name}") is not None
         assert len(found.devices) == 2 and found.gpu is not None
         assert found.gpu.capability == ACCELERATORS[name].capability
     assert device(CARDS[0], 2) == profile(f"2x{CARDS[0].name}").gpu and nearest("h1oo-pcie")

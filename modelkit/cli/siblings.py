@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from modelkit.failure import Failure
 from modelkit.planning.fit.siblings import Sibling, Siblings, judged, ranked, refused_by_tags
+from modelkit.planning.fit.sizes import spelled
 
 if TYPE_CHECKING:
     from modelkit.models.anatomy import Anatomy
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from modelkit.planning.fit.hardware import Hardware
 
 _AT_ONCE = 6
+_MOST_NAMED = 6
+_USUAL = "Q4_K_M"
 _MOST_READ = 16
 """Repositories whose headers are read, the most downloaded of those that their tags do not rule out."""
 
@@ -27,7 +32,7 @@ def siblings(reference: Reference, anatomy: Anatomy | None, hardware: Hardware, 
     Hub, and fetches no weights. Raises Failure `siblings-unknown` for a model that is not of the Hub, and what the Hub
     answers where it can't be asked.
     """
-    from modelkit.models.siblings import base_of
+    from modelkit.models.siblings import base_of, inspected, types_in
 
     base = base_of(reference)
     model = anatomy if base.repo == reference.repo else _read(base.repo, store)
@@ -40,16 +45,24 @@ def siblings(reference: Reference, anatomy: Anatomy | None, hardware: Hardware, 
     def look(one: Offered) -> Sibling:
         official = one.repo.partition("/")[0].lower() == base.repo.partition("/")[0].lower()
         try:
-            from modelkit.models.siblings import inspected
-
-            there = inspected(one.repo, store)[1]
-            return judged(one.repo, there, model, hardware, engine, downloads=one.downloads, official=official)
+            types = types_in(one.repo) if engine == "llama.cpp" else {}
+            pick = "" if not types or _USUAL in types else f":{min(types, key=lambda word: types[word])}"
+            seen = judged(one.repo, inspected(one.repo + pick, store)[1], model, hardware, engine,
+                          downloads=one.downloads, official=official)
+            return seen if seen.refused else replace(seen, how=_others(types, seen.precision) or seen.how)
         except Failure as failure:
             return Sibling(one.repo, "", downloads=one.downloads, official=official, refused=failure.message)
 
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         found += pool.map(look, chosen[:_MOST_READ])
     return ranked(base.repo, found)
+
+
+def _others(types: Mapping[str, int], mine: str) -> str:
+    """What else a repository of GGUF files has, from large to small."""
+    rest = sorted((word for word in types if word != mine), key=lambda word: -types[word])
+    more = f" and {len(rest) - _MOST_NAMED} more" if len(rest) > _MOST_NAMED else ""
+    return f"also {', '.join(f'{word} ({spelled(types[word])})' for word in rest[:_MOST_NAMED])}{more}" if rest else ""
 
 
 def _read(repo: str, store: Store) -> Anatomy | None:

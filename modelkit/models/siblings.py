@@ -45,8 +45,17 @@ def base_of(reference: Reference) -> Base:
     return Base(repo, tuple(one for one in found if one.repo != reference.repo))
 
 
+def types_in(repo: str) -> dict[str, int]:
+    """The GGUF types that a repository has, as its files are called, with their bytes."""
+    from modelkit.models.sources.hub import expect_hub
+    from modelkit.models.sources.picking import quantized
+
+    return {one.quantization: one.size for one in quantized(expect_hub().listing(repo, None)[1]) if one.quantization}
+
+
 def inspected(repo: str, store: Store) -> tuple[Reference, Anatomy]:
-    """A repository's model as its headers show it, at the commit that it is at now. Fetches no weights."""
+    """A repository's model as its headers show it, at the commit that it is at now; `repo:TYPE` is one of several.
+    Fetches no weights."""
     from modelkit.models.anatomy.far import anatomy_far
     from modelkit.models.sources import source
 

@@ -15,11 +15,12 @@ from modelkit.failure import Failure
 from modelkit.models.anatomy import Anatomy, Layer
 from modelkit.models.reference import Reference
 from modelkit.models.store import Store
+from modelkit.planning.fit.as_gguf import as_gguf
 from modelkit.planning.fit.compressed import compressed
 from modelkit.planning.fit.profiles import profile
 from modelkit.planning.fit.siblings import Sibling, ranked, unlike, word_of
 from tests.unit.fit.folders import CONFIG, anatomy_in, files_of, plain_files
-from tests.unit.models.gguf_files import gguf, pair
+from tests.unit.models.gguf_files import TensorOf, gguf, pair
 from tests.unit.models.hub import HubServer, ask_only, hub_server
 
 METHODS: dict[str, dict[str, Any]] = {
@@ -121,6 +122,22 @@ def test_llama_cpp_wants_gguf(hub: HubServer, base: Anatomy, tmp_path: Path) -> 
     found = _siblings(hub, base, tmp_path, engine="llama.cpp")
     assert found["other/base.w4a16"].refused == "it has no GGUF"
     assert "someone/base-GGUF" in found and found["someone/base-GGUF"].refused  # its header is no model
+
+
+def test_a_repository_of_gguf_files(hub: HubServer, base: Anatomy, tmp_path: Path) -> None:
+    numbers = {"block_count": 2, "embedding_length": 256, "feed_forward_length": 512, "attention.head_count": 8,
+               "attention.head_count_kv": 2, "context_length": 4096, "vocab_size": 1000}
+    pairs = [pair("general.architecture", "string", "llama"), pair("general.file_type", "uint32", 1),
+             *(pair(f"llama.{key}", "uint32", value) for key, value in numbers.items())]
+    plain = as_gguf(base, "F16")
+    file = gguf(pairs, [TensorOf(one.name, one.shape[::-1], 1 if one.type == "F16" else 0, bytes(one.size))
+                        for one in plain.weights])
+    hub.add("maker/base", plain_files())
+    repository, _ = hub.add("quants/base-GGUF", {"b-F16.gguf": file, "b-Q8_0.gguf": file + b" " * 999})
+    repository.tags = (TAG, "gguf")
+    found = _siblings(hub, base, tmp_path, engine="llama.cpp")["quants/base-GGUF"]
+    assert (found.precision, found.refused, found.how) == ("F16", "", "also Q8_0 (3.1 MiB)")
+    assert found.write == "FROM hf.co/quants/base-GGUF:F16"
 
 
 def test_few_of_many_are_read(hub: HubServer, base: Anatomy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -148,9 +148,11 @@ def _latent(shape: tuple[int, ...], anatomy: Anatomy, weight: Weight) -> tuple[t
     at = weight.layer if weight.layer is not None and weight.layer < len(anatomy.layers) else 0
     heads = anatomy.layers[at].heads if anatomy.layers else 0
     out = next((one.shape for one in anatomy.in_layer(at) if one.name.endswith("o_proj.weight")), None)
-    if not heads or out is None or len(shape) != 2 or out[-1] % heads or shape[0] % heads:
+    if not heads or not out or len(shape) != 2 or out[-1] % heads or shape[0] % heads:
         return None
     values = out[-1] // heads
+    if shape[0] // heads <= values:
+        return None
     return (("attn_k_b", (heads, shape[1], shape[0] // heads - values)), ("attn_v_b", (heads, values, shape[1])))
 
 
@@ -171,7 +173,7 @@ def _experts(weight: Weight, shape: tuple[int, ...], anatomy: Anatomy) -> Iterat
 def _recurrent(weight: Weight, shape: tuple[int, ...], anatomy: Anatomy) -> Iterator[tuple[str, tuple[int, ...]]]:
     name = _named(weight.name, _RECURRENT)
     out = next((one.shape for one in anatomy.in_layer(weight.layer or 0) if one.name.endswith("out_proj.weight")), None)
-    if weight.name.endswith("in_proj_qkvz.weight") and out is not None and out[-1] < shape[0]:
+    if weight.name.endswith("in_proj_qkvz.weight") and len(shape) == 2 and out and out[-1] < shape[0]:
         yield name, (shape[0] - out[-1], shape[1])
         yield "attn_gate", (out[-1], shape[1])
     else:

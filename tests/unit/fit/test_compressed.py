@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modelkit.failure import Failure
 from modelkit.models.anatomy import Anatomy, anatomy_of_folder
@@ -102,3 +104,27 @@ def test_a_word_that_is_none() -> None:
     with pytest.raises(Failure) as caught:
         quantized(_folder(CONFIG), "Q9_K")
     assert caught.value.code == "precision-unknown" and "Q4_K_M" in (caught.value.hint or "")
+
+
+NAMES = ("model.embed_tokens.weight", "lm_head.weight", "model.norm.weight", *(
+    f"model.layers.{at}.{part}" for at in (0, 1, 7) for part in (
+        "self_attn.q_proj.weight", "self_attn.kv_b_proj.weight", "self_attn.o_proj.weight", "mlp.gate.weight",
+        "mlp.down_proj.weight", "mlp.experts.0.w1.weight", "mlp.experts.gate_up_proj", "mlp.experts.down_proj",
+        "block_sparse_moe.input_linear.weight", "linear_attn.in_proj_qkvz.weight", "linear_attn.out_proj.weight",
+        "mixer.conv1d.weight", "mixer.A_log", "odd.name")))
+
+
+@settings(derandomize=True, max_examples=80, deadline=None)
+@given(st.dictionaries(st.sampled_from(NAMES), st.lists(st.integers(0, 96), max_size=4), min_size=1),
+       st.sampled_from(["Q4_K_M", "IQ2_M", "MXFP4", "fp8", "w4a16", "nvfp4"]), st.integers(0, 9), st.integers(0, 2))
+def test_tensors_of_any_shape_cost_a_failure_at_most(shapes: dict[str, list[int]], word: str, heads: int,
+                                                     experts: int) -> None:
+    config = CONFIG | {"num_attention_heads": heads, "num_local_experts": experts, "num_experts_per_tok": experts}
+    try:
+        base = anatomy_of_folder(folder_of(config, {name: ("BF16", shape) for name, shape in shapes.items()}))
+        made = quantized(base, word)
+        again = quantized(base, "F16")
+    except Failure as failure:
+        assert failure.code and failure.message
+    else:
+        assert all(one.size >= 0 for one in (*made.weights, *again.weights))

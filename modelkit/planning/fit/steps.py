@@ -47,7 +47,9 @@ def _on_cpu(todo: Work, serving: Serving, hardware: Hardware, step: Step, *, who
     few = _seconds(todo.multiplied, flops, rates.cpu_vector)
     many = _seconds(todo.multiplied, flops, rates.cpu_matrix)
     memory = todo.bytes / (bandwidth * rates.CPU_MOVED)
-    fixed = rates.CPU_LAYER * todo.layers + (rates.CPU_STEP + rates.CPU_USER * step.users if whole else 0.0)
+    once, layer = ((rates.VLLM_CPU_STEP, rates.VLLM_CPU_LAYER) if serving.engine == "vllm"
+                   else (rates.CPU_STEP, rates.CPU_LAYER))
+    fixed = layer * todo.layers + (once + rates.CPU_USER * step.users if whole else 0.0)
     if step.tokens == 1:
         share = 1 / math.sqrt(step.width)
         return Terms(fixed, memory, vector=max(few, many) * share + todo.attended / (flops * rates.CPU_ATTENDED_ONE),

@@ -205,6 +205,15 @@ def test_what_it_is_made_of_is_said() -> None:
     assert again is not None and again.how[-1].startswith("corrected by 1 measurement of this machine: reading x 1.")
 
 
+@pytest.mark.parametrize(("users", "processor_seconds"), [(8, 0.208), (16, 0.222)])
+def test_vllm_on_a_processor(users: int, processor_seconds: float) -> None:
+    """Measured on two cores, in float32 (docs/benchmarks.md)."""
+    machine = Hardware("here", cpus=2, cpu_bandwidth=34e9, cpu_flops=33.6e9)
+    serving = Serving("vllm", 2048, users, "auto", dtype="float32", on_cpu=True)
+    said = speed(anatomy(SMOLLM2, "BF16"), serving, machine, prompt=64)
+    assert said is not None and users / (processor_seconds / 2) in said.total
+
+
 def test_a_long_prompt_is_read_in_steps() -> None:
     machine = profile("rtx4090")
     parts = prompt_terms(Q4_0, llama(), machine, 1300)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modelkit.cli import fit_text
+from modelkit.cli.fit_phrases import Row
 from modelkit.failure import Failure
 from modelkit.planning.fit.report import plain
 from modelkit.planning.fit.sizes import between
@@ -64,7 +64,7 @@ def room(report: FitReport, most: int = 4096) -> int | None:
     return low
 
 
-def user_rows(limits: Sequence[Limit], found: Sequence[Users | None], most: int | None) -> Iterator[fit_text.Row]:
+def user_rows(limits: Sequence[Limit], found: Sequence[Users | None], most: int | None) -> Iterator[Row]:
     for limit, one in zip(limits, found, strict=True):
         if one is None:
             yield limit.text, "not known", "", ""

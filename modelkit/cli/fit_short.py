@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from modelkit.cli import fit_text
+from modelkit.cli.fit_phrases import decode
 from modelkit.failure import Failure
 from modelkit.planning.fit.report import places, plain
 from modelkit.planning.fit.sizes import spelled
@@ -53,5 +54,5 @@ def say(known: Weighed | str, terminal: Terminal) -> None:
         there = f", of {spelled(budget.capacity[place])}" if place in budget.capacity else ""
         rows.append(("in all", spelled(budget.total(place)), f"{place}{there}"))
     terminal.table(("MEMORY", "SIZE", "WHERE"), rows)
-    speed = f", {fit_text.decode(rung)} for one user" if rung.speed is not None else ""
+    speed = f", {decode(rung)} for one user" if rung.speed is not None else ""
     terminal.data(f"{fit_text.fitting_words(budget)} on {hardware.name}{speed}: `modelkit fit` shows the sum")

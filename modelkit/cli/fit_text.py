@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
+from modelkit.cli.fit_ladder import ladder, layouts
+from modelkit.cli.fit_phrases import Row, decode, has, needs
 from modelkit.planning.fit.report import places
 from modelkit.planning.fit.sizes import between, change, seconds, spelled
 
@@ -16,8 +18,6 @@ if TYPE_CHECKING:
     from modelkit.planning.fit.report import FitReport, Rung
     from modelkit.planning.fit.serving import Serving
     from modelkit.planning.fit.speed import Speed
-
-Row = tuple[str, ...]
 
 _SAID = {"engine": "the engine says: ", "reserve": "set aside: ", "measured": "measured: "}
 
@@ -35,16 +35,9 @@ def say(report: FitReport, terminal: Terminal) -> None:
             terminal.data(fill(how, max(terminal.width, 80), subsequent_indent="  "))
     if report.ladder:
         terminal.data("")
-        shown = [one for one in report.ladder if one.verdict != "refused"]
-        one_place = len({place for one in shown for place in places(one.budget)}) < 2
-        terminal.table(("PRECISION", "WEIGHTS", "IN ALL", "FREE", "SPEED", "QUALITY", "VERDICT", "WHY"),
-                       [ladder_row(one, short=one_place) for one in shown])
-        for source, words in sizes(report.ladder).items():
-            terminal.data(fill(f"weights of {', '.join(words)}: {source}", max(terminal.width, 80)))
-        for source, words in sources(report.ladder).items():
-            terminal.data(fill(f"quality of {', '.join(words)}: {source}", max(terminal.width, 80)))
-        for reason, words in refused(report.ladder).items():
-            terminal.data(fill(f"not {', '.join(words)}: {reason}", max(terminal.width, 80), subsequent_indent="  "))
+        ladder(report, terminal)
+    if report.engine == "vllm" and len(report.hardware.devices) > 1:
+        layouts(report, terminal)
     if report.ways_out:
         terminal.data("")
         terminal.table(("WRITE", "BUYS", "COSTS", "THEN"), ways_rows(report))
@@ -113,70 +106,10 @@ def budget_rows(budget: Budget) -> list[Row]:
     return [tuple(row) for row in _right(rows, 2)]
 
 
-def ladder_row(rung: Rung, *, short: bool = False) -> Row:
-    """`short` leaves the place out, where there is only one."""
-    taken = rung.verdict == "taken"
-    return (f"{'> ' if taken else '  '}{rung.precision}", spelled(rung.weights), needs(rung.budget, short=short),
-            free(rung.budget), decode(rung), quality(rung)[0], rung.verdict, rung.reason)
-
-
-def quality(rung: Rung) -> tuple[str, str]:
-    """Figures, and whose they are: Quality says them as `figures (whose)`."""
-    figures, _, source = str(rung.quality or "").partition(" (")
-    return figures, source.removesuffix(")")
-
-
-def sizes(ladder: Iterable[Rung]) -> dict[str, list[str]]:
-    """The precisions by who says what their weights take."""
-    found: dict[str, list[str]] = {}
-    for one in ladder:
-        if one.verdict != "refused" and one.sized_by:
-            found.setdefault(one.sized_by, []).append(one.precision)
-    return found
-
-
-def sources(ladder: Iterable[Rung]) -> dict[str, list[str]]:
-    """The precisions whose quality was measured, by whose figures they are."""
-    found: dict[str, list[str]] = {}
-    for one in ladder:
-        if one.verdict != "refused" and (source := quality(one)[1]):
-            found.setdefault(source, []).append(one.precision)
-    return found
-
-
-def refused(ladder: Iterable[Rung]) -> dict[str, list[str]]:
-    """The precisions that cannot be had, by why."""
-    found: dict[str, list[str]] = {}
-    for one in ladder:
-        if one.verdict == "refused":
-            found.setdefault(one.reason, []).append(one.precision)
-    return found
-
-
 def ways_rows(report: FitReport) -> list[Row]:
     return [(one.write, change(-one.buys), one.costs,
              ("fits" if one.fits else "is not known to fit" if one.fits is None else "does not fit yet")
              + (f", {between(one.decode)} tok/s" if one.decode else "")) for one in report.ways_out]
-
-
-def needs(budget: Budget, *, short: bool = False) -> str:
-    return " + ".join(f"{spelled(budget.total(place))}{'' if short else f' {place}'}" for place in places(budget))
-
-
-def has(budget: Budget) -> str:
-    return " + ".join(f"{spelled(budget.capacity[place])} {place}" for place in places(budget)
-                      if place in budget.capacity) or "not known"
-
-
-def free(budget: Budget) -> str:
-    """Of the place that has least left."""
-    left = [one for place in places(budget) if (one := budget.free(place)) is not None]
-    return spelled(min(left)) if left else "not known"
-
-
-def decode(rung: Rung) -> str:
-    """Tokens a second of one user."""
-    return "" if rung.speed is None else f"{between(rung.speed.decode)} tok/s"
 
 
 def speed_rows(speed: Speed, serving: Serving) -> list[Row]:

@@ -7,7 +7,6 @@ tensor parallelism; experts are dealt over tensor and data parallelism together 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -15,7 +14,7 @@ from modelkit.models.anatomy import Anatomy
 from modelkit.planning.fit.hardware import Device, Hardware
 from modelkit.planning.fit.serving import Serving
 from modelkit.planning.fit.vllm import Pool, budget, pool
-from modelkit.planning.fit.vllm_weights import VOCABULARY_STEP, Tally, tally
+from modelkit.planning.fit.vllm_weights import Tally, padded, tally
 
 _GROUPS = {"fp8": 128, "awq": 128, "gptq": 128, "w4a16": 128, "mxfp4": 32, "nvfp4": 16}
 """Columns that share a scale, where a checkpoint does not say it: no GPU's part may cut through one."""
@@ -74,14 +73,13 @@ def layouts(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> list[Layo
 
 def refusal(anatomy: Anatomy, tensor: int, pipeline: int) -> str:
     """Why a model cannot be dealt out like this; "" where it can."""
-    padded = math.ceil(anatomy.vocabulary / VOCABULARY_STEP) * VOCABULARY_STEP
     for heads in sorted({layer.heads for layer in anatomy.layers if layer.heads % tensor}):
         return f"{heads} attention heads do not divide by {tensor}"
     for kv_heads in sorted({layer.kv_heads for layer in anatomy.layers if layer.kv_heads and layer.attention != "mla"}):
         if kv_heads % tensor and tensor % kv_heads:
             return f"{kv_heads} heads of keys and values neither divide by {tensor} nor divide it"
-    if padded % tensor:
-        return f"the vocabulary of {padded:,} (padded) does not divide by {tensor}"
+    if (words := padded(anatomy.vocabulary)) % tensor:
+        return f"the vocabulary of {words:,} (padded) does not divide by {tensor}"
     if anatomy.feed_forward % tensor:
         return f"feed-forward layers {anatomy.feed_forward:,} wide do not divide by {tensor}"
     part, group = anatomy.feed_forward // tensor, _GROUPS.get(anatomy.quantization.lower())

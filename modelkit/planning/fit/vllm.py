@@ -10,33 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
 
 from modelkit.models.anatomy import Anatomy
 from modelkit.planning.fit.budget import Budget, Line, Source
-from modelkit.planning.fit.hardware import Device, Hardware
+from modelkit.planning.fit.hardware import Hardware
 from modelkit.planning.fit.interval import Interval
 from modelkit.planning.fit.serving import Serving
-from modelkit.planning.fit.vllm_cache import Cache, cache
-from modelkit.planning.fit.vllm_overhead import (
-    GiB,
-    MiB,
-    activation,
-    batched_tokens,
-    graphs,
-    in_flight,
-    outside,
-    share,
-    used,
-)
+from modelkit.planning.fit.vllm_overhead import GiB, MiB, share, used
+from modelkit.planning.fit.vllm_rank import Case, Rank
 from modelkit.planning.fit.vllm_weights import Tally, stages, tally
-
-PROCESS = Interval(0.9 * GiB, 1.15 * GiB, 1.6 * GiB)
-"""Resident memory of vLLM 0.32 for CPUs before it has a model: Python, PyTorch, transformers, the API's server."""
-
-Case = Literal["low", "expected", "high"]
-
 
 
 @dataclass(frozen=True)
@@ -59,15 +41,16 @@ def budget(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, weighed: T
     weighed = weighed or tally(anatomy, serving.dtype)
     devices = used(serving, hardware)
     if not devices:
-        rank = _Rank(weighed, serving, None, hardware, 0)
+        rank = Rank(weighed, serving, None, hardware, 0)
         capacity = {} if hardware.ram is None or _apple(hardware) else {"ram": hardware.ram}
-        return Budget(tuple(_cpu_lines(rank)), capacity, _notes(rank))
+        return Budget(tuple(_cpu_lines(rank)), capacity, tuple(_notes(rank)))
     lines: list[Line] = []
     for at, device in enumerate(devices):
-        lines += _gpu_lines(_Rank(weighed, serving, device or hardware.devices[0], hardware, _stage(serving, at)),
+        lines += _gpu_lines(Rank(weighed, serving, device or hardware.devices[0], hardware, _stage(serving, at)),
                             f"gpu{at}")
     capacity = {f"gpu{at}": 0 if device is None else device.memory for at, device in enumerate(devices)}
-    return Budget(tuple(lines), capacity, _notes(_Rank(weighed, serving, hardware.devices[0], hardware, 0)))
+    notes = _notes(Rank(weighed, serving, hardware.devices[0], hardware, 0))
+    return Budget(tuple(lines), capacity, tuple(notes))
 
 
 def pool(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, weighed: Tally | None = None) -> Pool:
@@ -84,76 +67,21 @@ def pool_between(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> tupl
 def context_advice(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> str | None:
     """What to write where not even one conversation fits at full length; None where it does."""
     found = pool(anatomy, serving, hardware)
-    if found.longest >= serving.context_length:
-        return None
-    if found.longest < 1:
+    return None if found.longest >= serving.context_length else _shorter(found.longest)
+
+
+def _shorter(longest: int) -> str:
+    if longest < 1:
         return "the weights leave no room for any conversation"
-    rounded = found.longest // 1024 * 1024 or found.longest
-    return f"one conversation has room for {found.longest:,} tokens: write `PARAMETER num_ctx {rounded}` or less"
-
-
-@dataclass(frozen=True)
-class _Rank:
-    """One GPU of a stage of the pipeline, or the machine where `device` is None."""
-
-    weighed: Tally
-    serving: Serving
-    device: Device | None
-    hardware: Hardware
-    stage: int
-
-    @property
-    def anatomy(self) -> Anatomy:
-        return self.weighed.anatomy
-
-    @cached_property
-    def tokens(self) -> int:
-        return batched_tokens(self.anatomy, self.serving, self.device)
-
-    @cached_property
-    def weights(self) -> int:
-        return self.weighed.on(self.serving, self.stage)
-
-    @cached_property
-    def activation(self) -> Interval:
-        return activation(self.anatomy, self.serving, self.tokens, on_gpu=self.device is not None)
-
-    @cached_property
-    def graphs(self) -> Interval:
-        none = Interval(0, 0, 0)
-        return none if self.device is None else graphs(self.anatomy, self.serving, self.tokens, self.device)
-
-    @cached_property
-    def outside(self) -> Interval:
-        return PROCESS if self.device is None else outside(self.serving)
-
-    @cached_property
-    def cache(self) -> Cache:
-        here = stages(len(self.anatomy.layers), self.serving.pipeline_parallel)[self.stage]
-        flight = in_flight(self.serving, self.tokens, self.device)
-        return cache(self.anatomy, self.serving, flight, layers=here)
-
-    @property
-    def requested(self) -> int:
-        """Bytes that vLLM allows itself in all."""
-        whole = self.device.memory if self.device is not None else self.hardware.ram or 0
-        return math.ceil(whole * share(self.serving))
-
-    def room(self, case: Case = "expected") -> int:
-        """Bytes for the cache when everything else takes as much as in that case; below 0 where that is too much."""
-        if not self.cache.groups:
-            return 0
-        if self.serving.kv_cache_bytes is not None:
-            return self.serving.kv_cache_bytes
-        others = (self.outside,) if self.device is None else (self.outside, self.activation, self.graphs)
-        return self.requested - self.weights - sum(math.ceil(float(getattr(one, case))) for one in others)
+    rounded = longest // 1024 * 1024 or longest
+    return f"one conversation has room for {longest:,} tokens: write `PARAMETER num_ctx {rounded}` or less"
 
 
 def _pool(weighed: Tally, serving: Serving, hardware: Hardware, case: Case) -> Pool:
     devices = used(serving, hardware)
     spare = hardware.gpu if devices else None  # as large as one that is not there is taken to be
     stages_on = {_stage(serving, at): device for at, device in enumerate(devices or (None,))}
-    ranks = [_Rank(weighed, serving, device or spare, hardware, stage) for stage, device in stages_on.items()]
+    ranks = [Rank(weighed, serving, device or spare, hardware, stage) for stage, device in stages_on.items()]
     rank = min(ranks, key=lambda one: one.cache.blocks(one.room(case)) if one.cache.groups else math.inf)
     if not rank.cache.groups:  # nothing is kept of the past
         return Pool(0, 0, float(serving.concurrency), 0, serving.context_length)
@@ -169,7 +97,7 @@ def _stage(serving: Serving, device: int) -> int:
     return device // serving.tensor_parallel % serving.pipeline_parallel
 
 
-def _gpu_lines(rank: _Rank, place: str) -> Iterator[Line]:
+def _gpu_lines(rank: Rank, place: str) -> Iterator[Line]:
     device, serving = rank.device, rank.serving
     assert device is not None, "a line of a GPU wants one"
     yield Line("weights", place, rank.weights, _weights_how(rank), "file")
@@ -187,7 +115,7 @@ def _gpu_lines(rank: _Rank, place: str) -> Iterator[Line]:
                    f"vLLM takes {share(serving):.0%} of the GPU, and leaves the rest", "reserve")
 
 
-def _cpu_lines(rank: _Rank) -> Iterator[Line]:
+def _cpu_lines(rank: Rank) -> Iterator[Line]:
     yield Line("weights", "ram", rank.weights, _weights_how(rank), "file")
     yield _band("compute", "ram", rank.activation, f"the peak of a step of {rank.tokens:,} tokens")
     yield _band("engine", "ram", rank.outside, "vLLM's processes before they have a model", "reserve")
@@ -195,7 +123,7 @@ def _cpu_lines(rank: _Rank) -> Iterator[Line]:
         yield _cache_line(rank, "ram")
 
 
-def _cache_line(rank: _Rank, place: str) -> Line:
+def _cache_line(rank: Rank, place: str) -> Line:
     """What is taken for the cache, or what is needed at least where that is more."""
     cached, serving = rank.cache, rank.serving
     room, least = rank.room(), rank.cache.least(serving.context_length)
@@ -212,7 +140,7 @@ def _cache_line(rank: _Rank, place: str) -> Line:
     return Line("attention cache", place, room, f"all that is left, {how}", between=between)
 
 
-def _kept(rank: _Rank) -> str:
+def _kept(rank: Rank) -> str:
     """What a block holds, in words: `16 tokens`, or by group where a conversation holds blocks of several."""
     groups = rank.cache.groups
     if len(groups) == 1 and groups[0].page.keeps == "tokens":
@@ -222,7 +150,7 @@ def _kept(rank: _Rank) -> str:
     return f"{len(groups)} groups of {max(len(group.pages) for group in groups)} layers: {', '.join(each)}"
 
 
-def _weights_how(rank: _Rank) -> str:
+def _weights_how(rank: Rank) -> str:
     serving = rank.serving
     parts = [f"in {serving.dtype}" if rank.anatomy.form == "gguf" else "as they are stored"
              if serving.dtype != "float32" else "plain ones in float32"]
@@ -242,22 +170,37 @@ def _apple(hardware: Hardware) -> bool:
     return hardware.gpu is not None and hardware.gpu.kind == "metal"
 
 
-def _notes(rank: _Rank) -> tuple[str, ...]:
+def _notes(rank: Rank) -> Iterator[str]:
     """How sure it is, and what a reader should know."""
-    notes = []
-    if rank.device is None and _apple(rank.hardware):
-        notes.append("vLLM 0.32 does not compute on GPUs of Apple: it would on the processor, which was not tried")
     device, serving = rank.device, rank.serving
+    if device is None and _apple(rank.hardware):
+        yield "vLLM 0.32 does not compute on GPUs of Apple: it would on the processor, which was not tried"
     if device is not None and serving.kv_cache_bytes is None:
         low, high = max(0, rank.room("high")), max(0, rank.room("low"))
-        notes.append(f"not verified on a GPU by this project: the cache will be between {low / GiB:.1f} and "
-                     f"{high / GiB:.1f} GiB")
+        yield (f"not verified on a GPU by this project: the cache will be between {low / GiB:.1f} and "
+               f"{high / GiB:.1f} GiB")
         if device.free is not None and device.free < rank.requested:
-            notes.append(f"vLLM will not start while {(rank.requested - device.free) / MiB:,.0f} MiB of the "
-                         f"{rank.requested / GiB:.1f} GiB that it asks for are in use by others")
+            yield (f"vLLM will not start while {(rank.requested - device.free) / MiB:,.0f} MiB of the "
+                   f"{rank.requested / GiB:.1f} GiB that it asks for are in use by others")
     devices = used(serving, rank.hardware)
     if None in devices:
-        notes.append(f"{len(devices)} GPUs are asked for, and there are {len(rank.hardware.devices)}")
+        yield f"{len(devices)} GPUs are asked for, and there are {len(rank.hardware.devices)}"
+    elif devices and len(devices) < len(rank.hardware.devices):
+        yield f"{len(devices)} of {len(rank.hardware.devices)} GPUs {'is' if len(devices) == 1 else 'are'} used"
+    yield from _room_notes(rank)
     if any(layer.state_bytes for layer in rank.anatomy.layers):
-        notes.append("states are counted in " + (rank.anatomy.state_type or serving.dtype))
-    return tuple(notes)
+        yield "states are counted in " + (rank.anatomy.state_type or serving.dtype)
+
+
+def _room_notes(rank: Rank) -> Iterator[str]:
+    """How many of the conversations have room, where not all have."""
+    serving, room = rank.serving, rank.room()
+    if not rank.cache.groups or (rank.device is None and serving.kv_cache_bytes is None):
+        return
+    if rank.cache.least(serving.context_length) > room:
+        yield _shorter(rank.cache.longest(room, serving.context_length))
+        return
+    at_once = rank.cache.blocks(room) // rank.cache.needs(serving.context_length)
+    if at_once < serving.concurrency:
+        yield (f"{at_once} of {serving.concurrency} conversations have room at once when all are at full length: the "
+               "others wait then")

@@ -60,8 +60,8 @@ class Tally:
         """The share of such tensors that one GPU holds; above 1 where padding makes them larger."""
         tensor = serving.tensor_parallel
         if deal in ("embedding", "output"):
-            words = max(1, self.anatomy.vocabulary)
-            return math.ceil(words / VOCABULARY_STEP) * VOCABULARY_STEP / words / tensor
+            words = self.anatomy.vocabulary
+            return padded(words) / words / tensor if words else 1 / tensor
         if deal == "experts":
             return 1 / (tensor * serving.data_parallel)
         if deal == "whole" or tensor == 1:
@@ -89,6 +89,11 @@ def tally(anatomy: Anatomy, dtype: str) -> Tally:
 def weight_bytes(anatomy: Anatomy, serving: Serving, stage: int = 0) -> int:
     """Bytes of all weights on each GPU of a pipeline's stage."""
     return tally(anatomy, serving.dtype).on(serving, stage)
+
+
+def padded(words: int) -> int:
+    """Of a vocabulary, as vLLM holds it."""
+    return math.ceil(words / VOCABULARY_STEP) * VOCABULARY_STEP
 
 
 def stages(layers: int, parallel: int) -> tuple[range, ...]:

@@ -59,6 +59,11 @@ def test_the_vocabulary_is_padded_before_it_is_divided() -> None:
         assert abs(weight_bytes(odd, asked) - weight_bytes(padded, asked)) <= 1
 
 
+def test_a_vocabulary_that_nobody_knows_is_not_padded() -> None:
+    unknown = replace(llama(), vocabulary=0)
+    assert weight_bytes(unknown, DEFAULT) == weight_bytes(llama(), DEFAULT)
+
+
 def test_keys_and_values_are_copied_where_there_are_too_few_heads() -> None:
     """8 GPUs and 2 heads: half of each projection on each, an eighth of the rest."""
     whole = llama(layers=1, heads=32, kv_heads=2)
@@ -166,6 +171,14 @@ def test_one_conversation_that_has_no_room_is_what_is_missing() -> None:
     assert budget(llama(), replace(asked, context_length=longest), gpus()).fits
     assert budget(llama(), replace(asked, context_length=longest + 16), gpus()).fits is False
     assert context_advice(llama(), replace(asked, context_length=longest), gpus()) is None
+    assert said in found.notes
+
+
+def test_conversations_that_wait_are_said() -> None:
+    assert any(note.startswith("5 of 256 conversations have room at once") for note in
+               budget(llama(), DEFAULT, gpus()).notes)
+    assert not any("at once" in note for note in budget(llama(), replace(DEFAULT, concurrency=4), gpus()).notes)
+    assert "1 of 4 GPUs is used" in budget(llama(), DEFAULT, gpus(4)).notes
 
 
 def test_weights_that_are_larger_than_the_gpu() -> None:

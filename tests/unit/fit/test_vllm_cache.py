@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from modelkit.models.anatomy import Anatomy, Attention, Layer
 from modelkit.planning.fit.hardware import Hardware
@@ -140,3 +142,20 @@ def test_a_stage_of_a_pipeline_has_its_own_layers_alone() -> None:
     whole = cache(model(layers), Serving("vllm", 4096, 1, "auto"), 4096)
     assert [one.block_bytes for one in halves] == [whole.block_bytes // 2] * 2
     assert [one.needs(4096) for one in halves] == [whole.needs(4096)] * 2
+
+
+@given(st.lists(st.tuples(st.sampled_from(["full", "sliding", "mla", "recurrent"]), st.integers(1, 16),
+                          st.sampled_from([64, 128, 576]), st.integers(1, 4096)), min_size=1, max_size=24),
+       st.integers(1, 1 << 17), st.integers(0, 1 << 33), st.booleans())
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_the_longest_context_is_the_last_that_fits(kinds: list[tuple[Attention, int, int, int]], limit: int, room: int,
+                                                   prefix: bool) -> None:
+    layers = [Layer("recurrent", state_bytes=4096 * number) if kind == "recurrent" else
+              layer((kind, 1 if kind == "mla" else number, width, width, window if kind == "sliding" else 0, 0))
+              for kind, number, width, window in kinds]
+    found = cache(model(layers), Serving("vllm", 4096, 1, "auto", prefix_caching=prefix), 2048)
+    longest = found.longest(room, limit)
+    assert 0 <= longest <= limit
+    assert longest == 0 or found.least(longest) <= room
+    assert longest == limit or found.least(longest + 1) > room
+    assert found.least(limit) >= found.least(max(1, limit // 2))

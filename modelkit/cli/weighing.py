@@ -220,9 +220,9 @@ def hardware_of(plan: Plan) -> Hardware | None:
 
     where, said = platform_row(plan.platform).where, plan.setting("serve.accelerator")
     if said is not None and str(said.value).lower() != "cpu" and (where != "process" or plan.engine is None):
-        from modelkit.planning.fit.profiles import profile
+        from modelkit.planning.fit.profiles import accelerated
 
-        return profile(f"{gpus(plan)}x{said.value}" if gpus(plan) > 1 else str(said.value))
+        return accelerated(str(said.value), gpus(plan))
     if where == "elsewhere":
         return None
     from modelkit.runtime import hardware

@@ -101,7 +101,8 @@ def accelerated(word: str, count: int = 1) -> Hardware | None:
     one = card(word)
     if one is None or not 1 <= count <= MOST:
         return None
-    return replace(_with_cards(one, count, bridge=False, beside=Beside()), name=f"{count}x{word}" if count > 1 else word)
+    found = _with_cards(one, count, bridge=False, beside=Beside())
+    return replace(found, name=f"{count}x{word}" if count > 1 else word)
 
 
 def device(one: Card, count: int = 1, *, bridge: bool = False) -> Device:

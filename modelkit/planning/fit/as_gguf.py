@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from modelkit.failure import Failure
 from modelkit.models.anatomy.anatomy import Anatomy, Weight
+from modelkit.models.anatomy.converted import layers_as_gguf
 
 ALIGNMENT = 32
 """Bytes to which tensors are padded in a GGUF, unless it says another number."""
@@ -60,6 +61,7 @@ def as_gguf(anatomy: Anatomy, kind: str = "auto") -> Anatomy:
                             for one in _renamed(weight, anatomy, written)))
     header = _KEY_BYTES + anatomy.vocabulary * _TOKEN_BYTES + anatomy.merges * _MERGE_BYTES + 100 * len(weights)
     return replace(anatomy, form="gguf", quantization=written, weights=weights, grouping=_grouping(anatomy),
+                   layers=layers_as_gguf(anatomy),
                    file_size=header + sum(padded(one.size) for one in weights))
 
 

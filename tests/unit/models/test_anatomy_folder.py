@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from modelkit.models.anatomy import Anatomy, Layer, anatomy_of_folder, anatomy_of_header
+from modelkit.models.anatomy.converted import layers_as_gguf
 from tests.unit.models.anatomies import folder_of, header_of
 
 WIDTH = 64
@@ -157,6 +158,16 @@ def test_words_that_nobody_knows_are_said_to_be_guessed() -> None:
     found = anatomy({"model_type": "llama", "layer_types": ["full_attention", "wormhole"] * 4})
     assert kinds(found) == "FFFFFFFF" and found.notes == (
         "its layers `wormhole` are taken for full attention: modelkit does not know them",)
+
+
+@pytest.mark.parametrize(("config", "expected"), [
+    ({"model_type": "mistral"}, "FFFFFFFF"), ({"model_type": "phi3", "sliding_window": 2047}, "FFFFFFFF"),
+    ({"model_type": "gemma2"}, "SFSFSFSF"), ({"model_type": "deepseek_v3"}, "MMMMMMMM")])
+def test_layers_of_a_folder_as_llama_cpp_has_them(config: dict[str, Any], expected: str) -> None:
+    found = anatomy(config)
+    layers = layers_as_gguf(found)
+    assert "".join(layer.attention[0].upper() for layer in layers) == expected
+    assert [layer.key_width for layer in layers] == [layer.key_width for layer in found.layers]
 
 
 HEADER: dict[str, tuple[str, Any]] = {

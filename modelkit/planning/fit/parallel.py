@@ -1,9 +1,4 @@
-"""How several GPUs can share a model under vLLM: every way to deal it out, what each is good for, why some are refused.
-
-Rules of vLLM 0.32: heads of attention (`config/model.py`), the padded vocabulary (`vocab_parallel_embedding.py`),
-feed-forward widths and the groups of quantized ones (`layers/linear.py`, `layers/quantization/utils`) must divide by
-tensor parallelism; experts are dealt over tensor and data parallelism together (`layers/fused_moe/config.py`).
-"""
+"""How several GPUs can share a model under vLLM: every way to deal it out, what each holds, why some are refused."""
 
 from __future__ import annotations
 
@@ -11,15 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from modelkit.models.anatomy import Anatomy
-from modelkit.planning.fit.hardware import Device, Hardware
+from modelkit.planning.fit.hardware import Hardware
 from modelkit.planning.fit.serving import Serving
 from modelkit.planning.fit.vllm import Pool, budget, pool
-from modelkit.planning.fit.vllm_weights import Tally, padded, tally
-
-_GROUPS = {"fp8": 128, "awq": 128, "gptq": 128, "w4a16": 128, "mxfp4": 32, "nvfp4": 16}
-"""Columns that share a scale, where a checkpoint does not say it: no GPU's part may cut through one."""
-
-_FAST = ("nvlink", "xgmi", "unified")
+from modelkit.planning.fit.vllm_sharing import refusal, warning
+from modelkit.planning.fit.vllm_weights import Tally, tally
 
 
 @dataclass(frozen=True)
@@ -69,40 +60,6 @@ def layouts(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> list[Layo
     found = [_layout(weighed, serving, hardware, shape) for shape in _shapes(len(hardware.devices))]
     return sorted(found, key=lambda one: (bool(one.refused), one.fits is False, bool(one.warning), -one.gpus,
                                           -one.conversations, one.pipeline_parallel))
-
-
-def refusal(anatomy: Anatomy, tensor: int, pipeline: int) -> str:
-    """Why a model cannot be dealt out like this; "" where it can."""
-    for heads in sorted({layer.heads for layer in anatomy.layers if layer.heads % tensor}):
-        return f"{heads} attention heads do not divide by {tensor}"
-    for kv_heads in sorted({layer.kv_heads for layer in anatomy.layers if layer.kv_heads and layer.attention != "mla"}):
-        if kv_heads % tensor and tensor % kv_heads:
-            return f"{kv_heads} heads of keys and values neither divide by {tensor} nor divide it"
-    if (words := padded(anatomy.vocabulary)) % tensor:
-        return f"the vocabulary of {words:,} (padded) does not divide by {tensor}"
-    if anatomy.feed_forward % tensor:
-        return f"feed-forward layers {anatomy.feed_forward:,} wide do not divide by {tensor}"
-    part, group = anatomy.feed_forward // tensor, _GROUPS.get(anatomy.quantization.lower())
-    if tensor > 1 and group and part % group:
-        return f"{anatomy.quantization} has a scale for each {group} columns, and {part:,} of a GPU cut through one"
-    if pipeline > len(anatomy.layers):
-        return f"{len(anatomy.layers)} layers are too few for {pipeline} groups of GPUs"
-    return ""
-
-
-def warning(anatomy: Anatomy, device: Device, tensor: int, pipeline: int) -> str:
-    """What a way costs that can be had; "" where nothing is known against it."""
-    kv_heads = min((layer.kv_heads for layer in anatomy.layers if layer.kv_heads and layer.attention != "mla"),
-                   default=0)
-    latent = any(layer.attention == "mla" for layer in anatomy.layers)
-    if tensor > 1 and device.link not in _FAST:
-        return ("over PCIe two sums a layer wait for each other: pipeline parallelism, or a copy on each GPU, is "
-                "faster where the model fits so")
-    if tensor > 1 and latent:
-        return f"the latent of attention is kept on each of {tensor} GPUs: the cache does not grow with them"
-    if 0 < kv_heads < tensor:
-        return f"{kv_heads} heads of keys and values are kept more than once by {tensor} GPUs"
-    return "one user is served no faster by it, more users are" if pipeline > 1 else ""
 
 
 def _shapes(gpus: int) -> Iterator[tuple[int, int, int]]:

@@ -18,6 +18,7 @@ from modelkit.planning.fit.interval import Interval
 from modelkit.planning.fit.serving import Serving
 from modelkit.planning.fit.vllm_overhead import GiB, MiB, share, used
 from modelkit.planning.fit.vllm_rank import Case, Rank
+from modelkit.planning.fit.vllm_sharing import refusal
 from modelkit.planning.fit.vllm_weights import Tally, stages, tally
 
 
@@ -183,6 +184,8 @@ def _notes(rank: Rank) -> Iterator[str]:
             yield (f"vLLM will not start while {(rank.requested - device.free) / MiB:,.0f} MiB of the "
                    f"{rank.requested / GiB:.1f} GiB that it asks for are in use by others")
     devices = used(serving, rank.hardware)
+    if devices and (reason := refusal(rank.anatomy, serving.tensor_parallel, serving.pipeline_parallel)):
+        yield f"vLLM refuses to share it so: {reason}"
     if None in devices:
         yield f"{len(devices)} GPUs are asked for, and there are {len(rank.hardware.devices)}"
     elif devices and len(devices) < len(rank.hardware.devices):

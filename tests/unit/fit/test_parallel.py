@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import pytest
 
-from modelkit.models.anatomy import Anatomy, Layer
+from modelkit.models.anatomy import Anatomy, Layer, Weight
 from modelkit.planning.fit.hardware import Hardware
-from modelkit.planning.fit.parallel import Layout, layouts, refusal, warning
+from modelkit.planning.fit.parallel import Layout, layouts
 from modelkit.planning.fit.serving import Serving
+from modelkit.planning.fit.vllm import budget
+from modelkit.planning.fit.vllm_sharing import refusal, warning
 from tests.unit.fit.made import GiB, gpus, llama
 
 ASKED = Serving("vllm", 8192, 64, "auto")
@@ -19,6 +21,13 @@ def by_shape(found: list[Layout]) -> dict[tuple[int, int, int], Layout]:
     return {(one.tensor_parallel, one.pipeline_parallel, one.data_parallel): one for one in found}
 
 
+def scaled(name: str, shape: tuple[int, int]) -> Anatomy:
+    """Quantized in groups of 128, 11,008 wide between its layers."""
+    scales = Weight(f"model.layers.0.mlp.down_proj.{name}", "mlp", 0, shape, "F16", 2 * shape[0] * shape[1])
+    whole = llama(feed_forward=11008, quantization="awq")
+    return replace(whole, weights=(*whole.weights, scales))
+
+
 REFUSED = {
     "heads": (llama(heads=40, kv_heads=40), 3, 1, "40 attention heads do not divide by 3"),
     "heads of keys": (llama(heads=48, kv_heads=6), 4, 1,
@@ -26,8 +35,10 @@ REFUSED = {
     "words": (llama(heads=36, kv_heads=36, words=50257), 9, 1,
               "the vocabulary of 50,304 (padded) does not divide by 9"),
     "feed-forward": (llama(heads=32, feed_forward=11000), 16, 1, "feed-forward layers 11,000 wide do not divide by 16"),
-    "groups": (llama(feed_forward=11008, quantization="awq"), 4, 1,
-               "awq has a scale for each 128 columns, and 2,752 of a GPU cut through one"),
+    "groups": (scaled("scales", (86, 4096)), 4, 1,
+               "down_proj has a scale for each of 86 groups of columns (awq), which do not divide by 4"),
+    "blocks": (scaled("weight_scale_inv", (32, 86)), 4, 1,
+               "down_proj has a scale for each of 86 groups of columns (awq), which do not divide by 4"),
     "layers": (llama(layers=2), 1, 4, "2 layers are too few for 4 groups of GPUs"),
 }
 
@@ -36,14 +47,17 @@ REFUSED = {
 def test_what_does_not_divide_is_refused_with_its_reason(name: str) -> None:
     model, tensor, pipeline, reason = REFUSED[name]
     assert refusal(model, tensor, pipeline) == reason
+    asked = replace(ASKED, tensor_parallel=tensor, pipeline_parallel=min(pipeline, 4))
+    assert f"vLLM refuses to share it so: {reason}" in budget(model, asked, gpus(16)).notes
     assert refusal(model, 1, 1) == ""
 
 
 @pytest.mark.parametrize("tensor", [1, 2, 4, 8, 16, 32])
 def test_llama_divides_by_powers_of_two(tensor: int) -> None:
-    """14336 / 16 is 896, 7 groups of 128; past 8 GPUs keys and values are copied."""
+    """Past 8 GPUs keys and values are copied; 14336 columns are 112 groups of 128, or one of all."""
     assert refusal(llama(), tensor, 1) == ""
-    assert (refusal(llama(quantization="awq"), tensor, 1) == "") == (tensor <= 16)
+    assert (refusal(scaled("scales", (112, 4096)), 2 * tensor, 1) == "") == (tensor <= 8)
+    assert refusal(scaled("weight_scale", (4096, 1)), tensor, 1) == ""
 
 
 def test_a_latents_heads_are_no_hindrance() -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from modelkit.engines.sources import FOLDER, sources
 from modelkit.failure import Failure
 from modelkit.llamacpp.probe import Setting
+from modelkit.models.anatomy import anatomy_of_header
 from modelkit.models.formats.gguf import Header
 from modelkit.models.formats.gguf_hollow import Hollow, hollow
 from modelkit.places import place
@@ -32,6 +33,9 @@ from modelkit.planning.fit.serving import Serving
 
 SECONDS = 20.0
 """For all settings of a question; one takes about 20 ms beside the half second that Python and llama.cpp need."""
+
+_STATES = 256 << 20
+"""Bytes: llama.cpp allocates the states of recurrent layers even where it allocates nothing else."""
 
 _SCHEMA = "modelkit.llama-sizes/1"
 
@@ -44,6 +48,9 @@ def probe(command: Sequence[str], headers: Sequence[Header], servings: Sequence[
     """
     questions = [_question(one) for one in servings]
     try:
+        states = sum(one.state_bytes for one in anatomy_of_header(headers).layers)
+        if states * max((one.sequences for one in servings), default=1) > _STATES:
+            return [Sizes(problem="its states are too large to be allocated for a question")] * len(questions)
         model = hollow(headers)
         keys = [_key(model, one, version) for one in questions]
         known = {key: sizes for key in keys if (sizes := _kept(key)) is not None}

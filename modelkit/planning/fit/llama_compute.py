@@ -2,7 +2,7 @@
 
 Where llama.cpp can be asked (`modelkit.runtime.llama_probe`) its own answer is better, for what lies beside what in a
 graph is an allocator's business. Compared with 1,700 such answers of llama.cpp b11434 (llama-cpp-python 0.3.36) for
-Llama, Gemma 3, Mixtral, DeepSeek-V2 and Granite hybrids: half of them within 3 %, nine of ten within 8 %, all within 14 %.
+Llama, Gemma 3, Mixtral, DeepSeek-V2 and Granite hybrids: half are within 3 %, nine of ten within 8 %, all within 14 %.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def graph(anatomy: Anatomy, serving: Serving, *, logits: bool = True) -> Graph:
     found = [Graph(block, f"{tokens} tokens * 4 bytes * ({wide} + 3 * {width}), a mask of {mask} cells"
                    + (", states" if states else ""))]
     if not flash:
-        found.append(_scores(anatomy, tokens, mask))
+        found.append(_scores(anatomy, tokens, max((cells for _, cells in kinds), default=0), mask))
     if logits:
         rows = min(tokens, max(serving.outputs, serving.sequences))
         found.append(Graph(4 * rows * (anatomy.vocabulary + 2 * width),
@@ -87,9 +87,9 @@ def _widths(anatomy: Anatomy) -> Iterator[int]:
                   round(3 * sizes["recurrent"] - 1.5 * anatomy.width))
 
 
-def _scores(anatomy: Anatomy, tokens: int, mask: int) -> Graph:
+def _scores(anatomy: Anatomy, tokens: int, cells: int, mask: int) -> Graph:
     """Without flash attention: every head's score of every cell."""
     heads = max((one.heads for one in anatomy.layers), default=anatomy.heads)
     keys = max((one.key_width for one in anatomy.layers), default=0)
-    floats = mask * (heads + 1) + 5 * anatomy.width + 2 * keys
-    return Graph(4 * tokens * floats, f"{tokens} tokens * 4 bytes * scores of {heads} heads for {mask} cells")
+    floats = cells * heads + mask + 5 * anatomy.width + 2 * keys
+    return Graph(4 * tokens * floats, f"{tokens} tokens * 4 bytes * scores of {heads} heads for {cells} cells")

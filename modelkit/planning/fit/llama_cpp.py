@@ -62,7 +62,8 @@ def budget(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, beside: It
     for place in dict.fromkeys(one for one in places if one != "ram"):
         lines += [Line("reserve", place, _RUNTIME, "the GPU's runtime: kernels and handles", "reserve"),
                   Line("margin", place, _MARGIN, "stays free", "reserve")]
-    return Budget((*lines, *beside), _capacity(hardware), tuple(_notes(anatomy, places, asked)))
+    lines += beside
+    return Budget(tuple(lines), _capacity(hardware, lines), tuple(_notes(anatomy, places, asked)))
 
 
 def settled(anatomy: Anatomy, serving: Serving) -> Serving:
@@ -177,8 +178,11 @@ def _is_repacked(kind: str, role: str, shape: Sequence[int], repacked: frozenset
         and shape[-2] % 8 == 0
 
 
-def _capacity(hardware: Hardware) -> dict[str, int]:
+def _capacity(hardware: Hardware, lines: Iterable[Line]) -> dict[str, int]:
+    """Of each place; where GPU and CPU have one memory, what the GPU takes of it is not RAM's."""
     known = {} if hardware.ram is None else {"ram": hardware.ram}
+    if known and any(one.link == "unified" for one in hardware.devices):
+        known["ram"] -= sum(line.size for line in lines if line.place != "ram")
     return known | {f"gpu{index}": one.memory for index, one in enumerate(hardware.devices)}
 
 

@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator
 
 from modelkit.cli.documents import DOCUMENTS, schema
 from modelkit.cli.main import main
+from modelkit.runtime.hardware import bandwidth
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -24,6 +25,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     monkeypatch.setenv("MODELKIT_HOME", str(tmp_path / "home"))
     for name in ("MODELKIT_PORT", "MODELKIT_STAGE", "MODELKIT_API_KEY", "LLAMA_SERVER"):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(bandwidth, "read", lambda cores, free: bandwidth.Measured(30e9, 1.0))  # each home is a new one
 
     def run(*words: str) -> tuple[int, str, str]:
         try:

@@ -48,14 +48,14 @@ def llama_70b(path: Path) -> Path:
 
 def falcon_7b(path: Path) -> Path:
     """Falcon: queries, keys and values in one; rules of its own."""
-    return _plain(path, "falcon", layers=32, width=4544, inner=18176, heads=71, kv_heads=1, vocabulary=65024, fused=True,
-                  gated=False)
+    return _plain(path, "falcon", layers=32, width=4544, inner=18176, heads=71, kv_heads=1, vocabulary=65024,
+                  fused=True, gated=False)
 
 
 def phi3_mini(path: Path) -> Path:
     """Phi-3-mini: queries, keys and values in one, as many key heads as query heads."""
-    return _plain(path, "phi3", layers=32, width=3072, inner=8192, heads=32, kv_heads=32, vocabulary=32064, fused=True,
-                  gated=False, more={"attention.sliding_window": 2047})
+    return _plain(path, "phi3", layers=32, width=3072, inner=8192, heads=32, kv_heads=32, vocabulary=32064,
+                  fused=True, gated=False, more={"attention.sliding_window": 2047})
 
 
 def qwen2_ungrouped(path: Path) -> Path:

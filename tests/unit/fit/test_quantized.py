@@ -11,12 +11,12 @@ import pytest
 from modelkit.failure import Failure
 from modelkit.language.quantization import PRECISIONS
 from modelkit.models.anatomy import Anatomy, anatomy_of_header
-from modelkit.models.convert.dry_run import DryRun, dry_runs
+from modelkit.models.convert.dry_run import dry_runs, kept_dry_runs
 from modelkit.models.convert.tool import Tool
 from modelkit.models.formats.gguf_reader import read_header
 from modelkit.planning.fit.quantized import quantized, typed
 from tests.unit.fit.odd_shapes import ODD
-from tests.unit.fit.shapes import SHAPES
+from tests.unit.fit.shapes import SHAPES, write
 
 WORDS = [name for name, row in PRECISIONS.items() if row.form == "gguf"]
 QUANTIZER = Tool("quantizer", "0.3.36", sys.executable)
@@ -66,3 +66,25 @@ def llama(tmp_path_factory: pytest.TempPathFactory) -> Anatomy:
     ("Q3_K_M", 3825.3), ("IQ3_XXS", 3229.5), ("Q2_K", 3024.4), ("IQ1_S", 1918.6)])
 def test_sizes_of_an_8b_without_an_imatrix(word: str, mib: float, llama: Anatomy) -> None:
     assert quantized(llama, word).weight_bytes / 2**20 == pytest.approx(mib, abs=0.05)
+
+
+def test_the_quantizer_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODELKIT_HOME", str(tmp_path / "home"))
+    headers = [read_header(ODD["odd-columns"](tmp_path / "model.gguf"))]
+    gone = Tool("quantizer", "0.3.36", str(tmp_path / "no-python"))
+    assert kept_dry_runs(headers, ["Q8_0"], gone) == {}
+    first = kept_dry_runs(headers, ["Q8_0", "fp8"], QUANTIZER)
+    assert set(first) == {"Q8_0"} and set(first["Q8_0"].types.values()) == {"F16", "F32"}
+    assert kept_dry_runs(headers, ["Q8_0"], gone) == first
+    assert kept_dry_runs(headers, ["Q8_0"], gone, imatrix=True) == {}
+    assert str(first["Q8_0"]) == "dry run of llama.cpp's own quantizer (0.3.36)"
+    with pytest.raises(Failure) as caught:
+        dry_runs(headers, ["Q8_0"], gone)
+    assert caught.value.code == "tool-not-startable"
+
+
+def test_a_model_that_the_quantizer_does_not_know(tmp_path: Path) -> None:
+    path = write(tmp_path / "model.gguf", "nonesuch", {"block_count": 1}, iter([("token_embd.weight", (64, 320))]),
+                 vocabulary=320)
+    said = dry_runs([read_header(path)], ["Q8_0"], QUANTIZER)["Q8_0"]
+    assert "nonesuch" in said.refused and not said.types

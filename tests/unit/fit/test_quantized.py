@@ -43,7 +43,7 @@ def _llama_8b(folder: Path) -> Anatomy:
     return anatomy_of_header([read_header(SHAPES["llama-8b"](folder / "model.gguf"))])
 
 
-README = {  # GiB of Llama-3.1-8B, tools/quantize/README.md of llama.cpp; those of fewer bits than Q4 that are IQ with an imatrix
+README = {  # GiB of Llama-3.1-8B, from tools/quantize/README.md of llama.cpp; IQ1, IQ2 and IQ3 with an imatrix
     "IQ1_S": 1.87, "IQ1_M": 2.01, "IQ2_XXS": 2.23, "IQ2_XS": 2.42, "IQ2_S": 2.56, "IQ2_M": 2.74, "IQ3_XXS": 3.04,
     "IQ3_XS": 3.27, "IQ3_S": 3.42, "IQ3_M": 3.52, "IQ4_XS": 4.17, "IQ4_NL": 4.38, "Q2_K_S": 2.78, "Q2_K": 2.95,
     "Q3_K_S": 3.41, "Q3_K_M": 3.74, "Q3_K_L": 4.02, "Q4_K_S": 4.36, "Q4_K_M": 4.58, "Q5_K_S": 5.21, "Q5_K_M": 5.33,

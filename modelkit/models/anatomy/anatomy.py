@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Literal
 
 Role = Literal["embedding", "output", "attention", "mlp", "experts", "shared_experts", "router", "recurrent", "norm",
@@ -71,13 +72,33 @@ class Anatomy:
     grouping: int = 0  # query heads of each key head of the first layer, as a GGUF says it; 0: not said
     state_type: str = ""  # what its config wants states kept in (`float32`); "": as it computes
 
-    def bytes_of(self, *roles: Role) -> int:
-        return sum(one.size for one in self.weights if one.role in roles)
+    def __hash__(self) -> int:
+        """Cheap, for caches: a model of experts has a hundred thousand tensors."""
+        return hash((self.architecture, self.quantization, self.file_size, self.parameters))
 
-    @property
+    def bytes_of(self, *roles: Role) -> int:
+        return sum(one.size for one in self.merged if one.role in roles)
+
+    @cached_property
     def weight_bytes(self) -> int:
         """Of all tensors."""
         return sum(one.size for one in self.weights)
 
+    @cached_property
+    def merged(self) -> tuple[Weight, ...]:
+        """Its tensors for sums over them: those of one role, layer, type and width as one, embeddings apart."""
+        found: dict[tuple[Role, int | None, str, int], list[Weight]] = {}
+        for one in self.weights:
+            apart = -len(found) - 1 if one.role == "embedding" else one.shape[-1] if len(one.shape) > 1 else 0
+            found.setdefault((one.role, one.layer, one.type, apart), []).append(one)
+        return tuple(same[0] if len(same) == 1 else _merged(same) for same in found.values())
+
     def in_layer(self, layer: int) -> Iterable[Weight]:
         return (one for one in self.weights if one.layer == layer)
+
+
+def _merged(same: list[Weight]) -> Weight:
+    """One tensor below the other."""
+    elements, last = sum(one.elements for one in same), same[0].shape[-1:] if len(same[0].shape) > 1 else ()
+    rows = elements // math.prod(last) if math.prod(last) else 0
+    return replace(same[0], shape=(rows, *last), size=sum(one.size for one in same))

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import lru_cache
 
 from modelkit.failure import Failure
 from modelkit.models.anatomy.anatomy import Anatomy, Weight
@@ -46,6 +47,7 @@ _TRANSPOSED = ("gpt2",)  # their matrices lie columns first
 _SAID_ONCE = re.compile(r"qwen3|minimax|falcon")  # one number of key heads, for layers without any, too
 
 
+@lru_cache(maxsize=8)  # asked for by every precision of a ladder
 def as_gguf(anatomy: Anatomy, kind: str = "auto") -> Anatomy:
     """A Hugging Face folder as GGUF of `F32`, `F16`, `BF16`, or of its own 16 bits (`auto`); a GGUF as it is.
 

@@ -74,7 +74,7 @@ def work(anatomy: Anatomy, serving: Serving, step: Step, *, layers: range | None
     these = [anatomy.layers[at] for at in layers if at < len(anatomy.layers)]
     return Work(dict(read), dict(multiplied), sum(_cached(layer, serving, step) for layer in these),
                 sum(_attended(layer, step) for layer in these), len(these),
-                len({one.layer for one in anatomy.weights if one.role == "experts" and one.layer in layers}))
+                len({one.layer for one in anatomy.merged if one.role == "experts" and one.layer in layers}))
 
 
 def touched_share(anatomy: Anatomy, tokens: int) -> float:
@@ -98,9 +98,9 @@ def _routed_share(anatomy: Anatomy) -> float:
 
 
 def _used(anatomy: Anatomy, layers: range, output: bool) -> Iterable[Weight]:
-    own = any(one.role == "output" for one in anatomy.weights)
+    own = any(one.role == "output" for one in anatomy.merged)
     table = (anatomy.vocabulary, anatomy.width)
-    for one in anatomy.weights:
+    for one in anatomy.merged:
         if one.role == "embedding":
             if not own and output and (anatomy.tied and one.shape == table):
                 yield one
@@ -123,8 +123,8 @@ def _loaded(weight: Weight, serving: Serving) -> tuple[str, float]:
 
 def _packed(anatomy: Anatomy) -> float:
     """How many of the model's numbers one 32-bit integer of a packed checkpoint holds."""
-    packed = sum(one.elements for one in anatomy.weights if one.type == "I32" and len(one.shape) > 1)
-    plain = sum(one.elements for one in anatomy.weights if one.type != "I32")
+    packed = sum(one.elements for one in anatomy.merged if one.type == "I32" and len(one.shape) > 1)
+    plain = sum(one.elements for one in anatomy.merged if one.type != "I32")
     return min(16.0, max(1.0, (anatomy.parameters - plain) / packed)) if packed and anatomy.parameters else 8.0
 
 

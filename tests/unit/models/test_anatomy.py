@@ -65,3 +65,18 @@ def test_every_tensor_has_a_role_and_the_same_in_both_forms(name: str) -> None:
 
     if "parameters" not in SAID_OTHERWISE.get(name, ()):
         assert counted(gguf) == counted(folder)
+
+
+@pytest.mark.parametrize("name", families())
+def test_merged_tensors_sum_up_to_the_same(name: str) -> None:
+    for found in both(name):
+        for role in {one.role for one in found.weights}:
+            for layer in {one.layer for one in found.weights}:
+                every, merged = ([one for one in part if (one.role, one.layer) == (role, layer)]
+                                 for part in (found.weights, found.merged))
+                assert sum(one.size for one in merged) == sum(one.size for one in every)
+                for matrix in (True, False):
+                    assert sum(one.elements for one in merged if (len(one.shape) > 1) == matrix) == \
+                        sum(one.elements for one in every if (len(one.shape) > 1) == matrix)
+        assert found.bytes_of("embedding", "norm") == sum(one.size for one in found.weights
+                                                          if one.role in ("embedding", "norm"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 import struct
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -32,9 +33,35 @@ _ARCHITECTURE = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 def read_header(path: Path | str, *, model: bool = True) -> Header:
     """The checked header of a GGUF file. Raises Failure, and nothing else, whatever the file holds.
 
-    Only a `model` has to name its architecture: other things are kept in GGUF files too.
+    Only a `model` has to name its architecture: other things are kept in GGUF files too. The last few headers are kept
+    while their files stay as they are: one command asks for the same one from several rooms.
     """
-    return read_header_from(LocalFile(path), model=model)
+    key = _unchanging(Path(path), model)
+    header = _kept.get(key) if key is not None else None
+    if header is None:
+        header = read_header_from(LocalFile(path), model=model)
+        if key is not None:
+            while len(_kept) >= _MOST_KEPT:
+                _kept.pop(next(iter(_kept)), None)
+            _kept[key] = header
+    return header
+
+
+_Key = tuple[str, int, int, int, int, bool]
+_kept: dict[_Key, Header] = {}
+_MOST_KEPT = 8
+_SETTLED = 2.0  # seconds after which a later change shows in a file's times, whatever they are counted in
+
+
+def _unchanging(path: Path, model: bool) -> _Key | None:
+    """Tells a file and its content from others; None for one that was written just now, or is not there."""
+    try:
+        said = path.stat()
+    except (OSError, ValueError):
+        return None
+    changed = max(said.st_mtime, said.st_ctime)
+    return None if not 0 <= changed < time.time() - _SETTLED else (
+        str(path.absolute()), said.st_ino, said.st_size, said.st_mtime_ns, said.st_ctime_ns, model)
 
 
 def read_header_from(access: Access, *, model: bool = True) -> Header:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from modelkit.planning.fit.serving import Serving
     from modelkit.planning.plan import Engine, Plan
 
+_ANATOMIES: dict[tuple[str, str], Anatomy] = {}
+"""Of this process, by path and digest: a command weighs a model several times."""
+
 _GGUF_OF = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 
 
@@ -119,7 +122,8 @@ class Scale:
 
         row = PRECISIONS.get(word)
         if row is None or row.form == "any" or word == self.found.precision:
-            return "the model's own headers"
+            written = self.anatomy.form == "gguf" and self.found.wanted.form == "safetensors"
+            return "the model's own headers" + (", its numbers written out in 16 bits" if written else "")
         return str(self.dry[word]) if word in self.dry else sized_by(word)
 
     @property
@@ -202,10 +206,12 @@ def _presume_built(engine: str, hardware: Hardware) -> None:
 
 def anatomy_of(found: Found, store: Store) -> Anatomy | None:
     """Of the base: of the files that are here, else by range requests to where they are; None where nobody knows."""
-    if found.base is not None:
+    if (base := found.base) is not None:
         from modelkit.models import anatomy
 
-        return anatomy.anatomy_of(found.base)
+        if (key := (base.path, base.digest)) not in _ANATOMIES:
+            _ANATOMIES[key] = anatomy.anatomy_of(base)
+        return _ANATOMIES[key]
     if found.artifact is None:
         return None
     from modelkit.models.anatomy.far import anatomy_far

@@ -1,13 +1,15 @@
 """What `modelkit fit` predicts of memory and speed, beside other tools, against what llama.cpp really takes.
 
-    python benchmarks/fit.py MODEL.gguf [--tools FOLDER] [--speed]
+    python -m benchmarks.fit MODEL.gguf [--tools FOLDER] [--speed] [--published]
 
 Memory: at four lengths of context (llama.cpp's slot alone, steps of 512 tokens, a 16-bit cache), the model's, the
 cache's and the computing buffer as llama.cpp says them, and the memory of a process that loaded the model, read a
 prompt and answered. Speed: processor time of single steps in one thread, so that other programs do not count, against
 what is predicted before and after one of the precisions was measured. FOLDER has the commands of other tools
-(`modelinfo`, `mdl`, `modelfile-lint`), each asked for the same model and context; what a tool does not say is left out.
-Numbers of another kind, such as an overhead of CUDA on a machine without a GPU, are shown as the tool prints them.
+(`modelinfo`, `mdl`, `modelfile-lint`, `ridgepoint`), each asked for the same model and context; what a tool does not
+say is left out. A MODEL of which there is the header alone (a sparse file) has no process: `in all` is the sum of the
+three then. Published: speeds of GPUs that others measured, where `ridgepoint` knows GPU and model, too. Numbers of
+another kind, such as an overhead of CUDA on a machine without a GPU, are shown as the tool prints them.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,7 +34,7 @@ from modelkit.planning.fit.hardware import Hardware
 from modelkit.planning.fit.serving import Serving
 from modelkit.runtime.llama_probe import probe
 
-CONTEXTS = (512, 2048, 4096, 8192)
+CONTEXTS, LONG = (512, 2048, 4096, 8192), (8192, 32768, 131072)
 MIB = 1 << 20
 
 CHILD = """
@@ -99,26 +102,31 @@ def main() -> None:
     parser.add_argument("--tools", type=Path, help="folder with other tools' commands")
     parser.add_argument("--speed", action="store_true", help="speed, too; files beside the model with its precision's "
                         "name in another's place are measured as well")
+    parser.add_argument("--published", action="store_true", help="published speeds of GPUs, too")
     said = parser.parse_args()
     memory(said.model, said.tools)
     if said.speed:
         speeds(said.model)
+    if said.published:
+        published(said.tools)
 
 
 def memory(model: Path, tools: Path | None) -> None:
     """One row a tool and context."""
     header = read_header(model)
     anatomy = anatomy_of_header([header])
-    servings = [serving(context) for context in CONTEXTS]
+    hollow = model.stat().st_blocks * 512 < model.stat().st_size // 2
+    servings = [serving(context) for context in (LONG if hollow else CONTEXTS)]
     sizes = probe([sys.executable], [header], servings)
     print("| context | who | weights | cache | computing | in all |\n|---|---|---|---|---|---|")
     errors: dict[str, list[float]] = {}
     for one, asked in zip(servings, sizes, strict=True):
         computing = (sum(asked.compute.values()) + asked.output) / MIB
-        whole = int(measured(model, one.context_length, ["m0"])["m0"]) / 1024
-        truth = Said(anatomy.weight_bytes / MIB, asked.kv / MIB, computing, whole)
+        weights, cache = anatomy.weight_bytes / MIB, asked.kv / MIB
+        whole = weights + cache + computing if hollow else int(measured(model, one.context_length, ["m0"])["m0"]) / 1024
+        truth = Said(weights, cache, computing, whole)
         print(f"| {one.context_length} | llama.cpp | {_row(truth)} |")
-        for name, told in told_by(model, anatomy, one, tools):
+        for name, told in told_by(model, anatomy, one, tools, process=not hollow):
             true = _in_steps(truth, header, one, told.steps)
             print(f"| | {name}{f', steps of {told.steps}' if told.steps != truth.steps else ''} | {_row(told, true)} |")
             if told.whole is not None and true.whole is not None:
@@ -130,11 +138,12 @@ def memory(model: Path, tools: Path | None) -> None:
 
 def _in_steps(truth: Said, header: Header, one: Serving, steps: int) -> Said:
     """What is true where steps are longer, as a tool proposes them."""
-    if steps == truth.steps or truth.computing is None or truth.whole is None:
+    if steps == truth.steps or truth.cache is None or truth.computing is None or truth.whole is None:
         return truth
     (asked,) = probe([sys.executable], [header], [replace(one, batch=steps)])
-    computing = (sum(asked.compute.values()) + asked.output) / MIB
-    return replace(truth, computing=computing, whole=truth.whole - truth.computing + computing)
+    computing, cache = (sum(asked.compute.values()) + asked.output) / MIB, asked.kv / MIB
+    more = cache - truth.cache + computing - truth.computing
+    return replace(truth, computing=computing, cache=cache, whole=truth.whole + more)
 
 
 def serving(context: int) -> Serving:
@@ -143,11 +152,14 @@ def serving(context: int) -> Serving:
                    sequences=1, outputs=1)
 
 
-def told_by(model: Path, anatomy: Anatomy, one: Serving, tools: Path | None) -> Iterator[tuple[str, Said]]:
-    lines = {line.name: line.size / MIB for line in llama_cpp.budget(anatomy, one, Hardware("")).lines}
+def told_by(model: Path, anatomy: Anatomy, one: Serving, tools: Path | None, *, process: bool
+            ) -> Iterator[tuple[str, Said]]:
+    lines: defaultdict[str, float] = defaultdict(float)
+    for line in llama_cpp.budget(anatomy, one, Hardware("")).lines:
+        lines["cache" if "cache" in line.name or "state" in line.name else line.name] += line.size / MIB
     # the process here is a bare Python with llama_cpp, not our engine: its own share is what it has before a model
-    whole = sum(size for name, size in lines.items() if name != "engine") + bare()
-    yield "modelkit", Said(lines["weights"], lines["attention cache"], lines["compute"] + lines.get("output", 0), whole)
+    buffers = lines["weights"], lines["cache"], lines["compute"] + lines["output"]
+    yield "modelkit", Said(*buffers, sum(buffers) + (lines["vocabulary"] + bare() if process else 0))
     for name, asks in (("modelinfo", _modelinfo), ("mdl", _mdl), ("modelfile-lint", _modelfile_lint)):
         if tools is not None and (tools / name).is_file():
             try:
@@ -170,9 +182,14 @@ def measured(model: Path, context: int, cases: list[str], threads: int = 1) -> d
 
 def _modelinfo(program: Path, model: Path, context: int) -> Said:
     text = _output([str(program), str(model), "--context", str(context)])
-    weights, cache, whole = (float(re.findall(pattern, text)[0].replace(",", "")) for pattern in (
-        r"Weights:\s+([\d,.]+) MB", r"KV Cache:\s+([\d,.]+) MB", r"~([\d,.]+) MB Total"))
+    weights, cache, whole = (_mib(*re.findall(pattern, text)[0]) for pattern in (
+        r"Weights:\s+([\d,.]+) (.)B", r"KV Cache:\s+([\d,.]+) (.)B", r"~([\d,.]+) (.)B Total"))
     return Said(weights, cache, None, whole)
+
+
+def _mib(number: str, unit: str) -> float:
+    """It writes MB and GB for units of 1024."""
+    return float(number.replace(",", "")) * {"M": 1, "G": 1024}[unit]
 
 
 def _mdl(program: Path, model: Path, context: int) -> Said:
@@ -190,7 +207,7 @@ def _modelfile_lint(program: Path, model: Path, context: int) -> Said:
         path = Path(folder) / "Modelfile"
         path.write_text(f"FROM {model}\nPARAMETER num_ctx {context}\n", "utf-8")
         text = _output([str(program), "--json", str(path)])
-    weights, cache, whole = (float(re.findall(pattern, text)[0]) * 1e9 / MIB for pattern in (
+    weights, cache, whole = (float(re.findall(pattern, text)[0]) * 1024 for pattern in (  # it means GiB
         r"([\d.]+) GB weights", r"([\d.]+) GB KV", r"~([\d.]+) GB total"))
     return Said(weights, cache, None, whole)
 
@@ -227,6 +244,34 @@ def speeds(model: Path) -> None:
             cells.append(f"{said.low * 1e3:.1f} to {said.high * 1e3:.1f} | {said.expected / point.seconds - 1:+.0%}")
         print(f"| {name} | {case} | {point.seconds * 1e3:.1f} | {' | '.join(cells)} |")
     print(f"\ninside: {inside[0]} before, {inside[1]} after, of {len(points)}")
+
+
+RIDGEPOINT = {"3090, Q4_0": ("rtx3090-24gb", "llamacpp", "q4_0", 1024),
+              "4090 behind 32768 tokens": ("rtx4090-24gb", "llamacpp", "q4_0", 32768),
+              "A100, bfloat16, vLLM 0.23": ("a100-40gb", "vllm", "fp16", 1024),
+              "H100, float16, vLLM 0.21": ("h100-80gb", "vllm", "fp16", 1024)}
+"""How it is asked for a published point of Llama-3-8B, the only model of them that it knows."""
+
+
+def published(tools: Path | None) -> None:
+    """Tokens a second that others measured, ours, and ridgepoint's."""
+    from modelkit.planning.fit.profiles import profile
+    from modelkit.planning.fit.speed import speed
+    from tests.unit.fit.test_speed import POINTS
+
+    print("\n| point | measured | modelkit | ridgepoint |\n|---|---|---|---|")
+    for one in POINTS:
+        found = speed(one.model, one.serving, profile(one.machine), prompt=16)
+        assert found is not None
+        ours = getattr(found, one.figure)
+        cells = [f"{ours.low:.4g} to {ours.high:.4g}{'' if one.measured in ours else ', outside'}", "-"]
+        if tools is not None and one.what in RIDGEPOINT and (tools / "ridgepoint").is_file():
+            gpu, engine, kind, context = RIDGEPOINT[one.what]
+            said = json.loads(_output([str(tools / "ridgepoint"), "fit", "llama-3-8b", "--gpu", gpu, "--engine", engine,
+                                       "--dtype", kind, "--ctx", str(context), "--json"]))["speed"]["decode_tok_s"]
+            outside = "" if said["low"] <= one.measured <= said["high"] else ", outside"
+            cells[1] = f"{said['low']:.4g} to {said['high']:.4g}{outside}"
+        print(f"| {one.point}: {one.what} | {one.measured:.4g} | {' | '.join(cells)} |")
 
 
 def _row(said: Said, truth: Said | None = None) -> str:

@@ -105,12 +105,12 @@ class Calibration:
     noise: float = NOISE  # what measurements and formulas differed by after all was learned
 
     @classmethod
-    def of(cls, spread: Mapping[str, float], points: Iterable[Point] = ()) -> Calibration:
+    def of(cls, spread: Mapping[str, float], points: Iterable[Point] = (), *, noise: float = NOISE) -> Calibration:
         """Before any measurement each factor is 1, within its spread (a standard deviation of its logarithm)."""
         size = len(CAUSES)
         prior = tuple(tuple(spread[CAUSES[row]] ** 2 if row == column else 0.0 for column in range(size))
                       for row in range(size))
-        return cls((0.0,) * size, prior).learned(points)
+        return cls((0.0,) * size, prior, noise=noise).learned(points)
 
     def learned(self, points: Iterable[Point]) -> Calibration:
         """The same after some measurements. Those that are no time are passed over.
@@ -126,7 +126,7 @@ class Calibration:
         for point in told:
             found = found._learned(point)
         off = math.sqrt(sum(found._off(one) ** 2 for one in told) / len(told))
-        return replace(found, points=self.points + len(told), noise=max(NOISE, off))
+        return replace(found, points=self.points + len(told), noise=max(self.noise, off))
 
     def _vaguer(self, by: float) -> Calibration:
         return replace(self, covariance=tuple(tuple(one * by for one in row) for row in self.covariance))

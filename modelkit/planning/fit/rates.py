@@ -54,6 +54,9 @@ SPREAD_GPU = {"fixed": 0.22, "memory": 0.135, "vector": 0.30, "matrix": 0.17, "l
 SPREAD_CPU = {"fixed": 0.40, "memory": 0.20, "vector": 0.20, "matrix": 0.25, "link": 0.30}
 """Standard deviation of each factor's logarithm before anything is measured."""
 
+NOISE_CPU = 0.065
+"""Standard deviation of what is left on a processor after calibration: the table below is of one processor."""
+
 UNPACKED: Mapping[str, float] = {"Q3_K": 1.3, "Q2_K": 1.25, "IQ4_XS": 1.1, "IQ3_S": 1.35, "IQ3_XXS": 1.35,
                                  "IQ2_S": 1.35, "IQ2_XS": 1.35, "IQ2_XXS": 1.35, "IQ1_S": 1.3, "IQ1_M": 1.4}
 """How much longer than their bytes weights take whose unpacking costs more than moving them, on GPUs: Q3_K and Q2_K by
@@ -77,7 +80,7 @@ CPU_ATTENDED_ONE, CPU_ATTENDED_MANY = 0.25, 1.5
 
 _CPU: Mapping[str, tuple[float, float]] = {
     "F32": (1.0, 3.4), "F16": (1.0, 4.0), "BF16": (0.75, 2.8), "Q8_0": (1.2, 2.8), "Q6_K": (1.2, 3.2),
-    "Q5_K": (1.1, 3.8), "Q5_1": (0.85, 1.2), "Q5_0": (1.15, 2.0), "Q4_K": (1.3, 3.5), "Q4_1": (1.0, 1.6),
+    "Q5_K": (1.1, 3.8), "Q5_1": (0.85, 1.2), "Q5_0": (1.15, 2.0), "Q4_K": (1.3, 3.5), "Q4_1": (1.1, 1.7),
     "Q4_0": (1.8, 3.6), "IQ4_NL": (1.8, 3.3), "IQ4_XS": (1.1, 3.8), "MXFP4": (1.7, 2.9), "Q3_K": (1.2, 3.0),
     "IQ3_S": (0.5, 3.4), "Q2_K": (1.8, 3.6), "TQ2_0": (3.0, 4.0),
 }
@@ -89,7 +92,7 @@ def of_device(engine: str, device: Device) -> Rates:
 
 def cpu_vector(kind: str) -> float:
     """Operations a second that one core computes of weights of this type, few tokens at once, as a multiple of
-    `Hardware.cpu_flops`, which is Q4_1's."""
+    `Hardware.cpu_flops`."""
     return _CPU.get(kind, (1.0, 2.5))[0]
 
 

@@ -14,7 +14,7 @@ from modelkit.models.anatomy import Anatomy
 from modelkit.planning.fit.calibration import Calibration
 from modelkit.planning.fit.hardware import Hardware
 from modelkit.planning.fit.interval import Interval
-from modelkit.planning.fit.rates import SPREAD_CPU, SPREAD_GPU
+from modelkit.planning.fit.rates import NOISE_CPU, SPREAD_CPU, SPREAD_GPU
 from modelkit.planning.fit.serving import Serving
 from modelkit.planning.fit.speed_words import how
 from modelkit.planning.fit.steps import on_gpu, prompt_terms, step_terms
@@ -72,7 +72,9 @@ def knows(hardware: Hardware, serving: Serving) -> bool:
 
 def uncalibrated(hardware: Hardware, serving: Serving) -> Calibration:
     """What is believed of a machine that nothing was measured on."""
-    return Calibration.of(SPREAD_GPU if on_gpu(hardware, serving) else SPREAD_CPU)
+    if on_gpu(hardware, serving):
+        return Calibration.of(SPREAD_GPU)
+    return Calibration.of(SPREAD_CPU, noise=NOISE_CPU)
 
 
 def with_users(serving: Serving, users: int) -> Serving:

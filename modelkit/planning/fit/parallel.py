@@ -24,6 +24,7 @@ class Layout:
     warning: str = ""
     pool: Pool | None = None
     fits: bool | None = None
+    experts: bool = False  # are dealt over all copies: they are not independent of each other
 
     @property
     def gpus(self) -> int:
@@ -45,9 +46,10 @@ class Layout:
 
     @property
     def words(self) -> str:
-        """As a Modelfile says it; a copy of the model is a replica there."""
-        said = [f"SERVE {name} {number}" for name, number in (("tensor_parallel", self.tensor_parallel), (
-            "pipeline_parallel", self.pipeline_parallel), ("replicas", self.data_parallel)) if number > 1]
+        """As a Modelfile says it; a copy of the model is a replica there, where it has all of its experts."""
+        copies = "FLAG --data-parallel-size" if self.experts else "SERVE replicas"
+        said = [f"{words} {number}" for words, number in (("SERVE tensor_parallel", self.tensor_parallel), (
+            "SERVE pipeline_parallel", self.pipeline_parallel), (copies, self.data_parallel)) if number > 1]
         return ", ".join(said) or "one GPU"
 
 
@@ -72,10 +74,10 @@ def _shapes(gpus: int) -> Iterator[tuple[int, int, int]]:
 
 def _layout(weighed: Tally, serving: Serving, hardware: Hardware, shape: tuple[int, int, int]) -> Layout:
     (tensor, pipeline, data), anatomy = shape, weighed.anatomy
-    if reason := refusal(anatomy, tensor, pipeline):
+    if reason := refusal(weighed, tensor, pipeline, data):
         return Layout(tensor, pipeline, data, refused=reason)
     assert hardware.gpu is not None, "layouts are of GPUs"
     asked = replace(serving, tensor_parallel=tensor, pipeline_parallel=pipeline, data_parallel=data)
     return Layout(tensor, pipeline, data, warning=warning(anatomy, hardware.gpu, tensor, pipeline),
                   pool=pool(anatomy, asked, hardware, weighed=weighed),
-                  fits=budget(anatomy, asked, hardware, weighed=weighed).fits)
+                  fits=budget(anatomy, asked, hardware, weighed=weighed).fits, experts=bool(anatomy.experts))

@@ -184,7 +184,8 @@ def _notes(rank: Rank) -> Iterator[str]:
             yield (f"vLLM will not start while {(rank.requested - device.free) / MiB:,.0f} MiB of the "
                    f"{rank.requested / GiB:.1f} GiB that it asks for are in use by others")
     devices = used(serving, rank.hardware)
-    if devices and (reason := refusal(rank.anatomy, serving.tensor_parallel, serving.pipeline_parallel)):
+    shape = serving.tensor_parallel, serving.pipeline_parallel, serving.data_parallel
+    if devices and (reason := refusal(rank.weighed, *shape)):
         yield f"vLLM refuses to share it so: {reason}"
     if None in devices:
         yield f"{len(devices)} GPUs are asked for, and there are {len(rank.hardware.devices)}"

@@ -12,6 +12,7 @@ from modelkit.models.anatomy import Anatomy
 from modelkit.planning.fit.hardware import Device, Hardware
 from modelkit.planning.fit.interval import Interval
 from modelkit.planning.fit.serving import Serving
+from modelkit.planning.fit.vllm_weights import Tally
 
 GiB, MiB = 1024**3, 1024**2
 
@@ -60,13 +61,13 @@ def outside(serving: Serving) -> Interval:
     return _OUTSIDE_SHARED if serving.tensor_parallel * serving.pipeline_parallel > 1 else _OUTSIDE
 
 
-def activation(anatomy: Anatomy, serving: Serving, tokens: int, *, on_gpu: bool = True) -> Interval:
+def activation(weighed: Tally, serving: Serving, tokens: int, *, on_gpu: bool = True) -> Interval:
     """The peak of a step of so many tokens, on each GPU: its widest layer, or its logits where they take more.
 
     With it what penalties count in, which is there all the time.
     """
-    width = 4 if serving.dtype == "float32" else 2
-    step = tokens * _widest(anatomy, serving.tensor_parallel) * width
+    anatomy, width = weighed.anatomy, 4 if serving.dtype == "float32" else 2
+    step = tokens * _widest(weighed, serving.tensor_parallel) * width
     logits = serving.concurrency * anatomy.vocabulary if serving.task == "chat" else 0
     kept = tokens * anatomy.width * width
     space, counts = (_WORKSPACE, logits * _COUNTED) if on_gpu else (Interval(0, 0, 0), 0.0)
@@ -78,13 +79,13 @@ def activation(anatomy: Anatomy, serving: Serving, tokens: int, *, on_gpu: bool 
                     peak(1.8, _SAMPLED.high) + space.high)
 
 
-def _widest(anatomy: Anatomy, tensor: int) -> float:
+def _widest(weighed: Tally, tensor: int) -> float:
     """Numbers that a token needs at once: the residual stream, what goes in and out, and the widest layer's middle."""
+    anatomy = weighed.anatomy
     inner = 3 * anatomy.feed_forward / tensor
     if anatomy.experts:
-        widest = max((min(weight.shape[-2:]) for weight in anatomy.weights if weight.role == "experts"
-                      and len(weight.shape) > 1), default=anatomy.feed_forward)
-        inner = max(inner, anatomy.experts_used * (3 * widest / tensor + 2 * anatomy.width))
+        expert = weighed.expert_width or anatomy.feed_forward
+        inner = max(inner, anatomy.experts_used * (3 * expert / tensor + 2 * anatomy.width))
     attention = max((layer.heads * layer.key_width / max(1, layer.kv_heads) + layer.key_width + layer.value_width
                      for layer in anatomy.layers if layer.attention != "mla"), default=0.0) / tensor
     return 4 * anatomy.width + max(inner, attention)

@@ -54,7 +54,7 @@ class Rank:
 
     @cached_property
     def activation(self) -> Interval:
-        return activation(self.anatomy, self.serving, self.tokens, on_gpu=self.device is not None)
+        return activation(self.weighed, self.serving, self.tokens, on_gpu=self.device is not None)
 
     @cached_property
     def graphs(self) -> Interval:

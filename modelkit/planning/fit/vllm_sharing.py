@@ -7,21 +7,16 @@ parallelism; a pipeline wants as many layers as it has stages.
 
 from __future__ import annotations
 
-import re
-
 from modelkit.models.anatomy import Anatomy
 from modelkit.planning.fit.hardware import Device
-from modelkit.planning.fit.vllm_weights import padded
-
-_CUT = re.compile(r"(?:^|\.)(down_proj|o_proj|w2|fc2|out_proj)\.(weight_scale(?:_inv)?|scales)$")
-"""Scales of matrices whose columns are dealt to GPUs. AutoAWQ and GPTQ have groups as rows of `scales`, others as
-columns; MXFP4's are padded by vLLM itself."""
+from modelkit.planning.fit.vllm_weights import Tally, padded
 
 _FAST = ("nvlink", "xgmi", "unified")
 
 
-def refusal(anatomy: Anatomy, tensor: int, pipeline: int) -> str:
+def refusal(weighed: Tally, tensor: int, pipeline: int, data: int = 1) -> str:
     """Why a model cannot be dealt out like this; "" where it can."""
+    anatomy = weighed.anatomy
     for heads in sorted({layer.heads for layer in anatomy.layers if layer.heads % tensor}):
         return f"{heads} attention heads do not divide by {tensor}"
     for kv_heads in sorted({layer.kv_heads for layer in anatomy.layers if layer.kv_heads and layer.attention != "mla"}):
@@ -31,25 +26,15 @@ def refusal(anatomy: Anatomy, tensor: int, pipeline: int) -> str:
         return f"the vocabulary of {words:,} (padded) does not divide by {tensor}"
     if anatomy.feed_forward % tensor:
         return f"feed-forward layers {anatomy.feed_forward:,} wide do not divide by {tensor}"
-    if (cut := _cut_group(anatomy, tensor)) is not None:
-        return cut
+    for name, groups in sorted(weighed.cuts):  # numbers that share a scale stay together
+        if groups > 1 and groups % tensor:
+            return (f"{name} has a scale for each of {groups:,} groups of columns ({anatomy.quantization}), which do "
+                    f"not divide by {tensor}")
+    if anatomy.experts and weighed.expert_width % (tensor * data):
+        return f"experts {weighed.expert_width:,} wide do not divide by {tensor * data}"
     if pipeline > len(anatomy.layers):
         return f"{len(anatomy.layers)} layers are too few for {pipeline} groups of GPUs"
     return ""
-
-
-def _cut_group(anatomy: Anatomy, tensor: int) -> str | None:
-    """Why quantized weights cannot be dealt so: numbers that share a scale stay together."""
-    if tensor == 1:
-        return None
-    for weight in anatomy.weights:
-        if len(weight.shape) < 2 or (found := _CUT.search(weight.name)) is None:
-            continue
-        groups = weight.shape[-2] if found[2] == "scales" else weight.shape[-1]
-        if groups > 1 and groups % tensor:
-            return (f"{found[1]} has a scale for each of {groups:,} groups of columns ({anatomy.quantization}), which "
-                    f"do not divide by {tensor}")
-    return None
 
 
 def warning(anatomy: Anatomy, device: Device, tensor: int, pipeline: int) -> str:

@@ -30,6 +30,9 @@ _PLAIN = frozenset(("F64", "F32", "F16", "BF16"))
 _LATENT = re.compile(r"q_a_|kv_a_|attn_q_a|attn_kv_a|fused_qkv_a")
 _KEYS = re.compile(r"\b(?:k_proj|v_proj|attn_k|attn_v|wk|wv|key|value)\b")
 _FUSED = re.compile(r"\b(?:qkv_proj|attn_qkv|query_key_value|c_attn|Wqkv|qkv)\b")
+_CUT = re.compile(r"(?:^|\.)(down_proj|o_proj|w2|fc2|out_proj)\.(weight_scale(?:_inv)?|scales)$")
+"""Scales of matrices whose columns are dealt to GPUs. AutoAWQ and GPTQ have groups as rows of `scales`, others as
+columns; MXFP4's are padded by vLLM itself."""
 _SCALE = re.compile(r"scale|zero|g_idx|_amax")
 
 
@@ -39,6 +42,8 @@ class Tally:
 
     anatomy: Anatomy
     bytes: Mapping[tuple[int | None, Deal], int]
+    expert_width: int = 0  # of one expert's middle
+    cuts: frozenset[tuple[str, int]] = frozenset()  # matrices that are cut by columns: name, and groups with one scale
 
     def on(self, serving: Serving, stage: int = 0) -> int:
         """Bytes on each GPU of a pipeline's stage."""
@@ -78,12 +83,18 @@ class Tally:
 def tally(anatomy: Anatomy, dtype: str) -> Tally:
     """What there is to deal. `dtype` is what vLLM computes plain weights with."""
     found: Counter[tuple[int | None, Deal]] = Counter()
+    cuts: set[tuple[str, int]] = set()
+    width = 0
     for weight in anatomy.weights:
         if weight.role == "draft" or (weight.role == "output" and anatomy.tied):
             continue
         layer = weight.layer if weight.layer is not None and weight.layer < len(anatomy.layers) else None
         found[layer, _deal(weight)] += _loaded(weight, anatomy, dtype)
-    return Tally(anatomy, found)
+        if len(weight.shape) > 1 and (cut := _CUT.search(weight.name)) is not None:
+            cuts.add((cut[1], weight.shape[-2] if cut[2] == "scales" else weight.shape[-1]))
+        if weight.role == "experts" and len(weight.shape) > 1:
+            width = max(width, min(weight.shape[-2:]))
+    return Tally(anatomy, found, width, frozenset(cuts))
 
 
 def weight_bytes(anatomy: Anatomy, serving: Serving, stage: int = 0) -> int:

@@ -12,9 +12,14 @@ from modelkit.planning.fit.parallel import Layout, layouts
 from modelkit.planning.fit.serving import Serving
 from modelkit.planning.fit.vllm import budget
 from modelkit.planning.fit.vllm_sharing import refusal, warning
+from modelkit.planning.fit.vllm_weights import Tally, tally
 from tests.unit.fit.made import GiB, gpus, llama
 
 ASKED = Serving("vllm", 8192, 64, "auto")
+
+
+def of(model: Anatomy) -> Tally:
+    return tally(model, "bfloat16")
 
 
 def by_shape(found: list[Layout]) -> dict[tuple[int, int, int], Layout]:
@@ -46,23 +51,23 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_does_not_divide_is_refused_with_its_reason(name: str) -> None:
     model, tensor, pipeline, reason = REFUSED[name]
-    assert refusal(model, tensor, pipeline) == reason
+    assert refusal(of(model), tensor, pipeline) == reason
     asked = replace(ASKED, tensor_parallel=tensor, pipeline_parallel=min(pipeline, 4))
     assert f"vLLM refuses to share it so: {reason}" in budget(model, asked, gpus(16)).notes
-    assert refusal(model, 1, 1) == ""
+    assert refusal(of(model), 1, 1) == ""
 
 
 @pytest.mark.parametrize("tensor", [1, 2, 4, 8, 16, 32])
 def test_llama_divides_by_powers_of_two(tensor: int) -> None:
     """Past 8 GPUs keys and values are copied; 14336 columns are 112 groups of 128, or one of all."""
-    assert refusal(llama(), tensor, 1) == ""
-    assert (refusal(scaled("scales", (112, 4096)), 2 * tensor, 1) == "") == (tensor <= 8)
-    assert refusal(scaled("weight_scale", (4096, 1)), tensor, 1) == ""
+    assert refusal(of(llama()), tensor, 1) == ""
+    assert (refusal(of(scaled("scales", (112, 4096))), 2 * tensor, 1) == "") == (tensor <= 8)
+    assert refusal(of(scaled("weight_scale", (4096, 1))), tensor, 1) == ""
 
 
 def test_a_latents_heads_are_no_hindrance() -> None:
     latent = replace(llama(heads=128), layers=(Layer("mla", 128, 1, 576, 0),) * 32)
-    assert refusal(latent, 8, 1) == ""
+    assert refusal(of(latent), 8, 1) == ""
     linked = gpus(8, link="nvlink").devices[0]
     assert "the latent of attention is kept on each of 8 GPUs" in warning(latent, linked, 8, 1)
 
@@ -115,3 +120,14 @@ def test_every_stage_counts() -> None:
     whole = by_shape(layouts(odd, ASKED, gpus(4, 44.5, "L40S")))[1, 4, 1]
     even = by_shape(layouts(llama(layers=32), ASKED, gpus(4, 44.5, "L40S")))[1, 4, 1]
     assert whole.pool is not None and even.pool is not None and whole.pool.blocks < even.pool.blocks
+
+
+def test_copies_of_a_model_of_experts_are_not_independent() -> None:
+    """They share the experts, which `SERVE replicas` would have each copy hold: vLLM's own flag says it."""
+    expert = Weight("model.layers.0.mlp.experts.0.up_proj.weight", "experts", 0, (2048, 4096), "BF16", 2048 * 8192)
+    whole = llama()
+    of_experts = of(replace(whole, experts=64, experts_used=8, weights=(*whole.weights, expert)))
+    assert refusal(of_experts, 2, 1, 4) == "" and "experts 2,048 wide do not divide by 6" in refusal(of_experts, 2, 1, 3)
+    dealt = Layout(1, 1, 8, experts=True)
+    assert dealt.words == "FLAG --data-parallel-size 8" and Layout(2, 1, 2).words == (
+        "SERVE tensor_parallel 2, SERVE replicas 2")

@@ -13,7 +13,7 @@ from modelkit.planning.fit.serving import Serving
 from modelkit.planning.fit.vllm import budget, context_advice, pool, pool_between
 from modelkit.planning.fit.vllm_cache import cache
 from modelkit.planning.fit.vllm_overhead import activation, batched_tokens, capture_sizes, graphs, in_flight, outside
-from modelkit.planning.fit.vllm_weights import stages, weight_bytes
+from modelkit.planning.fit.vllm_weights import stages, tally, weight_bytes
 from tests.unit.fit.made import GiB, gpus, llama, smollm2
 
 DEFAULT = Serving("vllm", 8192, 256, "auto")
@@ -132,13 +132,14 @@ def test_published_overheads_lie_in_the_band() -> None:
     def band(model: Anatomy, serving: Serving, hardware: Hardware) -> tuple[float, float]:
         device = hardware.devices[0]
         tokens = batched_tokens(model, serving, device)
-        each = (activation(model, serving, tokens), graphs(model, serving, tokens, device), outside(serving))
+        each = (activation(tally(model, "bfloat16"), serving, tokens), graphs(model, serving, tokens, device),
+                outside(serving))
         return sum(one.low for one in each) / GiB, sum(one.high for one in each) / GiB
 
     low, high = band(GPT_OSS, TP8, PRO_4500)
     assert low < 29.81 - 9.98 - 19.0 < high
     assert band(LLAMA, replace(DEFAULT, concurrency=1024), gpus(1, 79.22, "H100", 90))[1] < 6
-    prompt = activation(LLAMA, DEFAULT, 8192)
+    prompt = activation(tally(LLAMA, "bfloat16"), DEFAULT, 8192)
     assert prompt.low < 1.26 * GiB < prompt.high
     made = graphs(LLAMA, DEFAULT, 2048, gpus().devices[0])
     assert made.low < 0.10 * GiB and 0.73 * GiB < made.high

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _WEIGHTS = (".gguf", ".safetensors")
 _SCHEME = re.compile(r"(hf|huggingface):(?!//)", re.IGNORECASE)  # `hf:org/repo`, as many write it
 
+_ALONE = "FROM model\nTEMPLATE {{ .Prompt }}\n"
+"""A model that was not trained to chat has no template, and a sum of memory needs none."""
+
 
 def stages_of(word: str | None, arguments: Namespace, terminal: Terminal) -> Stages:
     """The stages of the Modelfile that a word names, or those of a Modelfile that only says `FROM` the word."""
@@ -83,7 +86,7 @@ def _alone(word: str, arguments: Namespace) -> Stages:
         raise Failure("usage", "a model alone has no lock", hint="leave `--locked` and `--frozen` out")
     reference = _SCHEME.sub(r"\1://", word, count=1)
     parsed = Reference.parse(reference, Path.cwd())
-    modelfile, _ = compile_source(Source(str(Path.cwd() / "(no Modelfile)"), "FROM model\n"))
+    modelfile, _ = compile_source(Source(str(Path.cwd() / "(no Modelfile)"), _ALONE))
     assert modelfile is not None and modelfile.layer.base is not None, "that is a Modelfile"
     base = replace(modelfile.layer.base, value=reference)
     name = default_name(parsed.file_name or parsed.repo.rpartition("/")[2] or parsed.name.rpartition("/")[2])

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from modelkit.planning.fit.llama_sizes import Sizes
     from modelkit.planning.fit.serving import Serving
 
+_KNOWN: dict[tuple[str, str, tuple[str, ...], Serving], Sizes] = {}
+"""Of this process: a command weighs a stage several times."""
+
 
 def asked(scale: Scale, serving: Serving) -> Sizes | None:
     """What it says; None where it is not here, or a GPU would compute: a build for processors knows none.
@@ -27,8 +30,11 @@ def asked(scale: Scale, serving: Serving) -> Sizes | None:
     from modelkit.planning.fit.llama_cpp import settled
     from modelkit.runtime.llama_probe import probe
 
-    try:
-        headers = read_split(Path(base.path)).parts
-    except Failure:
-        return None  # whoever loads it says what is wrong with it
-    return probe(engine.command, headers, [settled(scale.anatomy, serving)], version=engine.version)[0]
+    key = (base.path, base.digest, engine.command, settled(scale.anatomy, serving))
+    if key not in _KNOWN:
+        try:
+            headers = read_split(Path(base.path)).parts
+        except Failure:
+            return None  # whoever loads it says what is wrong with it
+        _KNOWN[key] = probe(engine.command, headers, [key[3]], version=engine.version)[0]
+    return _KNOWN[key]

@@ -84,8 +84,14 @@ class Trial:
         return (who.pid,)
 
     def resident(self) -> int:
-        """Bytes of its processes' memory now; pages that several of them share count for each."""
-        who = self.engine.identity
+        """Bytes of its processes' memory now. What several of them share counts once where the system can say so
+        (Linux), else for each."""
+        import psutil
+
+        who, pids = self.engine.identity, self.pids
+        if len(pids) > 1:
+            with contextlib.suppress(psutil.Error, AttributeError):
+                return sum(psutil.Process(pid).memory_full_info().pss for pid in pids)
         return 0 if who is None else resident([who]).get(who.pid, 0)
 
     def processor_seconds(self) -> float:

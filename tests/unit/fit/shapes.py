@@ -13,7 +13,7 @@ Tensors = Iterator[tuple[str, tuple[int, ...]]]
 
 
 def write(path: Path, architecture: str, metadata: dict[str, Any], tensors: Tensors, *, vocabulary: int,
-          kind: str = "Q4_0") -> Path:
+          kind: str = "Q4_1") -> Path:
     """A GGUF file without weights. Matrices are of `kind`, everything else is F32."""
     writer = gguf.GGUFWriter(path, architecture)
     writer.add_string("tokenizer.ggml.model", "no_vocab")
@@ -142,7 +142,8 @@ def gemma3_4b(path: Path, layers: int = 34) -> Path:
 
 
 def deepseek_v2_lite(path: Path, layers: int = 27) -> Path:
-    """DeepSeek-V2-Lite: a latent instead of keys and values, 64 small experts, the first layer dense."""
+    """DeepSeek-V2-Lite: a latent instead of keys and values, 64 small experts, the first layer dense. With fewer layers
+    llama.cpp takes it for the large one, whose queries come from a latent, too."""
     width, inner, heads, latent, rotary, vocabulary = 2048, 10944, 16, 512, 64, 102400
     nope, value, expert, experts = 128, 128, 1408, 64
     metadata = {
@@ -154,12 +155,20 @@ def deepseek_v2_lite(path: Path, layers: int = 27) -> Path:
         "leading_dense_block_count": 1, "expert_count": experts, "expert_used_count": 6, "expert_shared_count": 2,
         "expert_feed_forward_length": expert, "expert_weights_scale": 1.0}
 
+    lite, rank = layers == 27, 512
+    metadata |= {} if lite else {"attention.q_lora_rank": rank}
+
     def tensors() -> Tensors:
         yield from _head(width, vocabulary, False)
         for index in range(layers):
             at = f"blk.{index}"
             yield f"{at}.attn_norm.weight", (width,)
-            yield f"{at}.attn_q.weight", (width, heads * (nope + rotary))
+            if lite:
+                yield f"{at}.attn_q.weight", (width, heads * (nope + rotary))
+            else:
+                yield f"{at}.attn_q_a.weight", (width, rank)
+                yield f"{at}.attn_q_a_norm.weight", (rank,)
+                yield f"{at}.attn_q_b.weight", (rank, heads * (nope + rotary))
             yield f"{at}.attn_kv_a_mqa.weight", (width, latent + rotary)
             yield f"{at}.attn_kv_a_norm.weight", (latent,)
             yield f"{at}.attn_k_b.weight", (nope, latent, heads)

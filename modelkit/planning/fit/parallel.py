@@ -54,8 +54,8 @@ class Layout:
 
 
 def layouts(anatomy: Anatomy, serving: Serving, hardware: Hardware) -> list[Layout]:
-    """Every way to use one or more of the machine's GPUs, the best first: those that fit, on the fewest GPUs that
-    talk fast enough, then by conversations at full length; refused ones last. Empty where there is no GPU."""
+    """Every way to use one or more of the machine's GPUs, the best first: those that fit and cost nothing, on most
+    GPUs, then by conversations at full length; refused ones last. Empty where there is no GPU."""
     if serving.on_cpu or hardware.gpu is None or hardware.gpu.kind == "metal":
         return []
     weighed = tally(anatomy, serving.dtype)

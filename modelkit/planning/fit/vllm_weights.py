@@ -42,7 +42,7 @@ class Tally:
 
     anatomy: Anatomy
     bytes: Mapping[tuple[int | None, Deal], int]
-    expert_width: int = 0  # of one expert's middle
+    expert_width: int = 0  # of one expert's middle; 0 where no matrix says it
     cuts: frozenset[tuple[str, int]] = frozenset()  # matrices that are cut by columns: name, and groups with one scale
 
     def on(self, serving: Serving, stage: int = 0) -> int:
@@ -92,8 +92,8 @@ def tally(anatomy: Anatomy, dtype: str) -> Tally:
         found[layer, _deal(weight)] += _loaded(weight, anatomy, dtype)
         if len(weight.shape) > 1 and (cut := _CUT.search(weight.name)) is not None:
             cuts.add((cut[1], weight.shape[-2] if cut[2] == "scales" else weight.shape[-1]))
-        if weight.role == "experts" and len(weight.shape) > 1:
-            width = max(width, min(weight.shape[-2:]))
+        if weight.role == "experts":
+            width = max(width, _expert_width(weight, anatomy.width))
     return Tally(anatomy, found, width, frozenset(cuts))
 
 
@@ -124,6 +124,15 @@ def _loaded(weight: Weight, anatomy: Anatomy, dtype: str) -> int:
     if weight.type not in _PLAIN or _SCALE.search(weight.name):
         return weight.size
     return weight.elements * computed
+
+
+def _expert_width(weight: Weight, width: int) -> int:
+    """Of an expert's middle: what is not the residual stream's. 0 where the matrix is packed, or is none."""
+    rows, columns = weight.shape[-2:] if len(weight.shape) > 1 else (0, 0)
+    if width not in (rows, columns) or weight.type in ("I32", "U8"):
+        return 0
+    middle = rows if columns == width else columns
+    return middle // 2 if "gate_up" in weight.name else middle
 
 
 def _deal(weight: Weight) -> Deal:

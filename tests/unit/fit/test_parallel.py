@@ -127,7 +127,19 @@ def test_copies_of_a_model_of_experts_are_not_independent() -> None:
     expert = Weight("model.layers.0.mlp.experts.0.up_proj.weight", "experts", 0, (2048, 4096), "BF16", 2048 * 8192)
     whole = llama()
     of_experts = of(replace(whole, experts=64, experts_used=8, weights=(*whole.weights, expert)))
-    assert refusal(of_experts, 2, 1, 4) == "" and "experts 2,048 wide do not divide by 6" in refusal(of_experts, 2, 1, 3)
+    assert refusal(of_experts, 2, 1, 4) == ""
+    assert refusal(of_experts, 2, 1, 3) == "experts 2,048 wide do not divide by 6"
     dealt = Layout(1, 1, 8, experts=True)
     assert dealt.words == "FLAG --data-parallel-size 8" and Layout(2, 1, 2).words == (
         "SERVE tensor_parallel 2, SERVE replicas 2")
+
+
+@pytest.mark.parametrize(("name", "shape", "expected"), [
+    ("experts.0.w2.weight", (4096, 14336), 14336), ("experts.0.w1.weight", (14336, 4096), 14336),
+    ("experts.gate_up_proj", (8, 28672, 4096), 14336), ("experts.down_proj", (8, 4096, 14336), 14336),
+    ("experts.0.w2.weight_packed", (4096, 1792), 0), ("experts.0.w1.weight_packed", (14336, 512), 0),
+    ("experts.0.bias", (14336,), 0)])
+def test_an_experts_width_is_what_is_not_the_streams(name: str, shape: tuple[int, ...], expected: int) -> None:
+    weight = Weight(f"model.layers.0.{name}", "experts", 0, shape,
+                    "I32" if "packed" in name else "BF16", 1)
+    assert of(replace(llama(), weights=(weight,))).expert_width == expected

@@ -6,7 +6,8 @@ from typing import Any
 
 from modelkit.engines.llama_cpp_words import config
 from modelkit.engines.llama_cpp_words import words as own_words
-from modelkit.engines.llama_settings import BATCH
+from modelkit.engines.llama_rules import drafted
+from modelkit.engines.llama_settings import BATCH, speculation
 from modelkit.llamacpp.room import chat_room, draft_room, pooled_room
 from modelkit.planning.fit.serving import Serving
 from modelkit.planning.forms import OWN
@@ -45,7 +46,8 @@ def _llama_server(plan: Plan) -> Serving:
     return Serving(
         "llama.cpp", plan.context_length, slots, {"auto": "f16", "fp8": "q8_0"}.get(kv_type, kv_type),
         provider=_provider(plan), kv_tokens=plan.context_length * slots, batch=int(_said(plan, "num_batch", BATCH)),
-        sequences=slots, unified=False, outputs=slots, gpu_layers=int(_said(plan, "num_gpu", -1)),
+        sequences=slots, unified=False, outputs=slots * (1 + drafted(plan) if speculation(plan) else 1),
+        gpu_layers=int(_said(plan, "num_gpu", -1)),
         mmap=_said(plan, "use_mmap", True) is not False,
         threads=int(_said(plan, "num_thread", 0)), task=plan.task)
 

@@ -24,9 +24,9 @@ from modelkit.planning.forms import OWN
 
 _MIB = 1 << 20
 
-_PROCESS = {OWN: 78 * _MIB, "xllamacpp": 95 * _MIB, "llama-server": 95 * _MIB}
-"""Of an engine's process with all that it imports, before there is a model; of `llama-server`, with the contract's
-process in front of it. Measured; other Pythons take some MiB more or less."""
+_PROCESS = {OWN: 78 * _MIB, "xllamacpp": 55 * _MIB, "llama-server": 75 * _MIB}
+"""Of an engine's process with all that it imports, before there is a model. The first two are measured, and other
+Pythons take some MiB more or less; a `llama-server` has the contract's process in front of it, and is a guess."""
 
 _LAYER = 75 * 1024
 """Of the nodes of graphs, for each layer. Measured with 2, 30 and 80 layers."""
@@ -150,7 +150,8 @@ def _weights_how(anatomy: Anatomy, place: str, offloaded: bool, places: Sequence
 def _computing(anatomy: Anatomy, serving: Serving, places: Sequence[str], asked: Sizes | None) -> Iterator[Line]:
     if asked is not None and set(asked.compute) >= set(places):
         for place, size in asked.compute.items():
-            yield Line("compute", place, size, "as llama.cpp says", "engine")
+            yield Line("compute", place, size, f"a step of {serving.batch} tokens, {serving.outputs} rows of logits "
+                       "at most", "engine")
         return
     for place in dict.fromkeys(places):
         found = graph(anatomy, serving, logits=place == places[-1])
@@ -164,7 +165,7 @@ def _output(anatomy: Anatomy, serving: Serving, asked: Sizes | None) -> Line:
     rows = max(1, serving.sequences)
     width = anatomy.vocabulary + (anatomy.width if serving.task != "chat" else 0)
     if asked is not None and asked.output:
-        return Line("output", "ram", asked.output, "as llama.cpp says", "engine")
+        return Line("output", "ram", asked.output, f"{rows} rows of logits", "engine")
     return Line("output", "ram", 4 * rows * width, f"{rows} rows * {width} numbers * 4 bytes")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from modelkit.models.anatomy import Anatomy
     from modelkit.models.convert.dry_run import DryRun
     from modelkit.models.store import Store
+    from modelkit.models.weights import Weights
     from modelkit.planning.fit.calibration import Calibration
     from modelkit.planning.fit.llama_sizes import Sizes
     from modelkit.planning.fit.serving import Serving
@@ -55,7 +56,7 @@ class Scale:
         try:
             anatomy = self.loaded(candidate.word)
             said = self._own_sizes if asked == self._own_serving else None
-            sum_ = budget(anatomy, asked, self.hardware, beside=self._beside, asked=said)
+            sum_ = budget(anatomy, asked, self.hardware, beside=self._beside(asked), asked=said)
         except Failure as failure:
             return Rung(candidate.precision, "refused", failure.message, asked, 0, 0, Budget(()), own=candidate.own)
         rung = Rung(candidate.precision, "unknown", "", asked, anatomy.weight_bytes, cache_of(sum_), sum_,
@@ -164,15 +165,27 @@ class Scale:
 
         return known(self.plan, serving(self.plan), self.hardware)
 
-    @cached_property
-    def _beside(self) -> tuple[Line, ...]:
-        """What llama.cpp loads with the model."""
+    def _beside(self, asked: Serving) -> tuple[Line, ...]:
+        """What llama.cpp loads with the model: a projector, a draft, adapters; a small one's file says enough."""
         found, place = self.found, "gpu0" if self.hardware.devices else "ram"
-        lines = [Line(name, place, one.size, "the file's size", "file")
-                 for name, one in (("projector", found.projector), ("draft", found.draft)) if one is not None]
+        lines: list[Line] = []
+        for name, one in (("projector", found.projector), ("draft", found.draft)):
+            if one is not None:
+                lines += _of_file(name, one, place, asked if name == "draft" else None)
         lines += [Line(f"adapter {one.name}", place, one.size, "the file's size", "file")
                   for one in self.plan.adapters if one.size]
         return tuple(lines)
+
+
+def _of_file(name: str, weights: Weights, place: str, asked: Serving | None) -> Iterable[Line]:
+    """Of a second model: its weights and, with the first one's serving, what it keeps and computes."""
+    from modelkit.models import anatomy
+    from modelkit.planning.fit.llama_cpp import beside_lines
+
+    try:
+        return [*beside_lines(anatomy.anatomy_of(weights), name, place, serving=asked)]
+    except Failure:
+        return [Line(f"{name} weights", place, weights.size, "the file's size", "file")]
 
 
 def scale_of(plan: Plan, found: Found, store: Store, hardware: Hardware | None = None, *, ask: bool = True) -> Scale:

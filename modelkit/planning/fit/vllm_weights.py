@@ -14,6 +14,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from modelkit.models.anatomy import Anatomy, Weight
@@ -80,6 +81,7 @@ class Tally:
         return (one.heads / tensor + 2 * one.kv_heads * keys) / max(1, one.heads + 2 * one.kv_heads)
 
 
+@lru_cache(maxsize=32)
 def tally(anatomy: Anatomy, dtype: str) -> Tally:
     """What there is to deal. `dtype` is what vLLM computes plain weights with."""
     found: Counter[tuple[int | None, Deal]] = Counter()

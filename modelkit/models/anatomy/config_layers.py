@@ -37,6 +37,9 @@ def layers_of(config: Config, tensors: Mapping[str, TensorInfo]) -> tuple[tuple[
     rolling, state = state_of(config) if {"recurrent", "both"} & set(kinds) else (0, 0)
     owners = count - config.number("num_kv_shared_layers", most=MOST_LAYERS)
     chunk = config.number("attention_chunk_size", most=MOST_TOKENS)
+    if not (heads.heads and heads.key) and not heads.rows and set(kinds) - {"none", "recurrent"}:
+        raise config.refusal("num_attention_heads" if not heads.heads else "hidden_size",
+                             "is missing or 0, and its layers attend")
     layers = []
     for number, kind in enumerate(kinds):
         if kind == "recurrent":

@@ -61,8 +61,10 @@ class _Layers:
         self.blocks = said.number("block_count", least=1, most=MOST_LAYERS)
         draft = said.number("nextn_predict_layers", most=MOST_LAYERS)
         self.count = self.blocks - draft if draft < self.blocks else self.blocks
-        self.width = said.number("embedding_length")
+        self.width = said.number("embedding_length", least=1)
         self.heads = said.each("attention.head_count", self.blocks, most=MOST_HEADS)
+        if not any(self.heads) and self.architecture not in RECURRENT:
+            said.refuse("attention.head_count", "is missing or 0, and its layers attend")
         self.kv_heads = said.each("attention.head_count_kv", self.blocks, self.heads, most=MOST_HEADS)
         usual = self.width // self.heads[0] if self.heads[0] else 0
         given = self.heads[0] > 0 or self.architecture == "plamo2"  # else llama.cpp does not look at them

@@ -40,7 +40,8 @@ def folder(**said: Any) -> Anatomy:
 @pytest.mark.parametrize("said", [
     {"block_count": ("uint32", 0)}, {"block_count": ("uint32", 4_000_000_000)}, {"block_count": ("int32", -1)},
     {"block_count": ("uint64", 1 << 63)}, {"block_count": ("string", "many")}, {"block_count": ("float32", 2.5)},
-    {"embedding_length": ("uint64", 1 << 40)}, {"attention__head_count": ("int32", -4)},
+    {"embedding_length": ("uint64", 1 << 40)}, {"embedding_length": ("uint32", 0)},
+    {"attention__head_count": ("uint32", 0)}, {"attention__head_count": ("int32", -4)},
     {"attention__head_count": ("uint32", 1 << 31)}, {"attention__head_count_kv": ("[int32]", [2])},
     {"attention__head_count_kv": ("[int32]", [2, -2])}, {"attention__head_count_kv": ("[string]", ["2", "2"])},
     {"attention__head_count_kv": ("[int32]", [2] * 5000)}, {"attention__key_length": ("uint64", 1 << 62)},
@@ -79,6 +80,15 @@ def test_configurations_that_no_model_has_are_refused(said: dict[str, Any]) -> N
         folder(**said)
     assert refused.value.code == "config-invalid"
     assert f"`{next(reversed(said))}`" in refused.value.message and refused.value.hint
+
+
+@pytest.mark.parametrize("key", ["hidden_size", "num_attention_heads"])
+def test_a_folder_that_says_no_width_anywhere(key: str) -> None:
+    said = {"model_type": "odd", "num_hidden_layers": 2, "hidden_size": 64, "num_attention_heads": 4}
+    del said[key]
+    with pytest.raises(Failure, match=f"`{key}` is missing or 0") as refused:
+        anatomy_of_folder(folder_of(said, {"model.embed_tokens.weight": ("BF16", [320, 64])}))
+    assert refused.value.code == "config-invalid"
 
 
 @pytest.mark.parametrize("config", [None, [], "llama", 3, {}])

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from modelkit.engines import fitting, vllm
+from modelkit.failure import Failure
 from tests.unit.engines.test_vllm import plan
 
 
@@ -61,12 +62,20 @@ def test_latents_have_blocks_of_their_own() -> None:
     (("--kv-cache-dtype", "fp8_e5m2"), "kv_type", "fp8_e5m2"),
     (("--dtype", "half"), "dtype", "float16"),
     (("--max-model-len", "1k"), "context_length", 1000),
+    (("--max-model-len", "-1"), "context_length", 4096),
     (("--max-num-seqs", "3", "--max-num-seqs", "5"), "concurrency", 5),
-    (("--max-num-seqs", "many"), "concurrency", 16),
-    (("--gpu-memory-utilization", "most"), "gpu_memory", None),
 ])
 def test_the_authors_flags_win(flags: tuple[str, ...], name: str, expected: Any) -> None:
     assert getattr(served(None, *flags), name) == expected
+
+
+@pytest.mark.parametrize("flags", [("--max-num-seqs", "many"), ("--gpu-memory-utilization", "most"),
+                                   ("--gpu-memory-utilization=1.5",), ("--kv-cache-memory-bytes", "-5"),
+                                   ("--max-num-batched-tokens",), ("--block-size", "0"), ("--max-model-len", "1.5")])
+def test_a_number_that_vllm_would_not_take_is_refused(flags: tuple[str, ...]) -> None:
+    with pytest.raises(Failure) as refused:
+        served(None, *flags)
+    assert refused.value.code == "bad-flag-value" and flags[0].partition("=")[0] in refused.value.message
 
 
 def test_engines_that_divide_memory_alike() -> None:

@@ -19,8 +19,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from modelkit.llamacpp.computing import LlamaError, expect_gguf
-
 _NO_MMAP = 0
 _DEBUG, _ERROR = 1, 4
 
@@ -66,6 +64,8 @@ class Log:
 
 def load(low: Any, path: Path, gpu_layers: int, log: Log) -> Any:
     """The model without its weights. Raises LlamaError."""
+    from modelkit.llamacpp.computing import LlamaError, expect_gguf
+
     expect_gguf(path)
     params = low.llama_model_default_params()
     params.n_gpu_layers, params.load_mode, params.no_alloc = gpu_layers, _NO_MMAP, True
@@ -96,6 +96,16 @@ def size(low: Any, model: Any, setting: Setting, log: Log) -> dict[str, str]:
 
 def main() -> int:
     asked = json.load(sys.stdin)
+    from modelkit.llamacpp.computing import LlamaError
+
+    try:
+        return answer(asked)
+    except LlamaError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+
+
+def answer(asked: dict[str, Any]) -> int:
     from modelkit.llamacpp.library import low
 
     log = Log(low)
@@ -107,7 +117,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except LlamaError as error:
-        sys.exit(str(error))
+    sys.exit(main())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from modelkit.models.anatomy import Anatomy
 from modelkit.planning.fit.llama_cache import cells_of
@@ -31,7 +32,7 @@ def graph(anatomy: Anatomy, serving: Serving, *, logits: bool = True) -> Graph:
              if one.key_width}
     mask = sum(cells for _, cells in kinds)
     flash = serving.flash_attention is not False
-    wide = max(_widths(anatomy), default=0)
+    wide = _widest(anatomy)
     block = 4 * tokens * (wide + 3 * width) + (2 if flash else 4) * tokens * mask
     states = serving.sequences * max((one.state_bytes for one in anatomy.layers), default=0)
     block += round(1.15 * states)  # a copy of what the recurrent layer in work keeps of each sequence
@@ -63,6 +64,12 @@ def _step(serving: Serving) -> int:
     sequences."""
     tokens = max(1, min(serving.batch, -(-max(1, serving.kv_tokens or serving.context_length) // 256) * 256))
     return -(-tokens // max(1, serving.sequences)) * max(1, serving.sequences)
+
+
+@lru_cache(maxsize=64)
+def _widest(anatomy: Anatomy) -> int:
+    """Floats of one token in the layer that has most."""
+    return max(_widths(anatomy), default=0)
 
 
 def _widths(anatomy: Anatomy) -> Iterator[int]:

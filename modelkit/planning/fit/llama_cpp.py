@@ -120,7 +120,7 @@ def resident(anatomy: Anatomy, serving: Serving, *, beside: Iterable[Line] = (),
 def _weights(anatomy: Anatomy, places: Sequence[str]) -> Iterator[Line]:
     """By place. The embedding stays in RAM; a tied one is loaded once more where the output is, if that is a GPU."""
     sizes = dict.fromkeys(("ram", *places), 0)
-    for one in anatomy.weights:
+    for one in anatomy.merged:
         if one.role in ("draft", "vision"):
             continue
         if one.role == "embedding":

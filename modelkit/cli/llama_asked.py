@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from modelkit.planning.fit.llama_sizes import Sizes
     from modelkit.planning.fit.serving import Serving
 
+_MOST_CELLS = 1 << 22
+"""Of a cache that it is asked about: it keeps a list of all cells even where it allocates nothing."""
+
 _KNOWN: dict[tuple[str, str, tuple[str, ...], Serving], Sizes] = {}
 """Of this process: a command weighs a stage several times."""
 
@@ -24,7 +27,7 @@ def asked(scale: Scale, serving: Serving) -> Sizes | None:
     """
     engine, base = scale.plan.engine, scale.found.base
     if serving.provider != OWN or scale.hardware.devices or engine is None or not engine.command or base is None \
-            or base.form != "gguf":
+            or base.form != "gguf" or serving.kv_tokens > _MOST_CELLS:
         return None
     from modelkit.models.formats.splits import read_split
     from modelkit.planning.fit.llama_cpp import settled

@@ -11,14 +11,12 @@ import pytest
 from modelkit.cli.main import main
 from modelkit.language.check import compile_source
 from modelkit.language.source import Source
-from modelkit.planning.fit.hardware import Hardware
 from modelkit.planning.fit.verified import LINES, PROCESS
+from tests.unit.cli.fit_machine import stand_in
 from tests.unit.models.small_model import small_model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "fit.md").read_text("utf-8")
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
-HERE = Hardware("this machine", cpus=4, ram=8 << 30, ram_free=6 << 30, cpu_bandwidth=40e9, cpu_flops=6e10,
-                source="measured")
 
 
 @pytest.fixture
@@ -27,7 +25,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODELKIT_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("MODELKIT_STAGE", raising=False)
-    monkeypatch.setattr("modelkit.runtime.hardware.here", lambda *_, **__: HERE)
+    stand_in(monkeypatch)
     small_model(Path("model.gguf"), context_length=65536)
     (text,) = re.findall(r"```modelfile\n(.*?)```", PAGE, re.DOTALL)
     Path("Modelfile").write_text(text.replace("QUANTIZE auto >= Q4_K_M speed >= 10 tok/s\n", ""))

@@ -86,7 +86,8 @@ def _ask_more(answer: _Answer, arguments: Namespace, plan: Plan) -> None:
     """Users at a latency, and what tokens cost."""
     from modelkit.cli import calibrating, fit_more
 
-    if limits := fit_more.limits_of(arguments.users_at):
+    if arguments.users_at:
+        limits = fit_more.limits_of(arguments.users_at)
         report = answer.report
         found = fit_more.users(report, limits, calibrating.known(plan, report.now.serving, report.hardware))
         answer.more["users"] = [{"limit": limit.text, "users": plain(one)}

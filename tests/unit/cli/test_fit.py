@@ -10,6 +10,7 @@ import pytest
 
 from modelkit.cli import fit_subject
 from tests.unit.cli.conftest import Run, write
+from tests.unit.cli.fit_machine import stand_in
 from tests.unit.models.small_model import small_model
 
 TEXT = "NAME bot\nFROM ./m.gguf\nPARAMETER num_ctx 128\nSERVE max_concurrency 2\n"
@@ -17,12 +18,7 @@ TEXT = "NAME bot\nFROM ./m.gguf\nPARAMETER num_ctx 128\nSERVE max_concurrency 2\
 
 @pytest.fixture(autouse=True)
 def here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """This machine, without measuring it."""
-    from modelkit.planning.fit.hardware import Hardware
-
-    found = Hardware("this machine", cpus=4, ram=8 << 30, ram_free=6 << 30, cpu_bandwidth=40e9, cpu_flops=6e10,
-                     source="measured")
-    monkeypatch.setattr("modelkit.runtime.hardware.here", lambda *_, **__: found)
+    stand_in(monkeypatch)
 
 
 @pytest.fixture
@@ -51,21 +47,16 @@ def test_a_sum_that_adds_up(fit: Run) -> None:
     assert budget["free"]["ram"] == (8 << 30) - budget["total"]["ram"]
 
 
-@pytest.mark.parametrize(("flag", "value", "line", "factor"), [
-    ("--context", "256", "attention cache", 2), ("--concurrency", "4", "attention cache", 2),
-    ("--kv-cache", "q8_0", "attention cache", 17 / 32)])
-def test_settings_by_flag_are_those_of_the_file(fit: Run, flag: str, value: str, line: str, factor: float) -> None:
-    before, after = (lines_of(json.loads(fit("--json", "--context", "2048", *more)[1])) for more in ((), (flag, value)))
-    if flag == "--context":
-        before = lines_of(json.loads(fit("--json", "--context", "128")[1]))
-    assert after[line] == pytest.approx(before[line] * factor, rel=0.01)
+def test_settings_by_flag_are_those_of_the_file(fit: Run) -> None:
+    """All at once: four times the tokens, twice the conversations, of 17 instead of 32 bytes."""
+    before, after = (lines_of(json.loads(fit("--json", *words)[1]))["attention cache"] for words in (
+        ("--context", "2048"), ("--context", "8192", "--concurrency", "4", "--kv-cache", "q8_0")))
+    assert after == pytest.approx(before * 4 * 2 * 17 / 32, rel=0.01)
 
 
 def test_a_model_alone(fit: Run) -> None:
-    for word in ("m.gguf", "./m.gguf", str(Path("m.gguf").absolute())):
-        code, out, err = fit(word, "--json")
-        assert code == 0, err
-        assert json.loads(out)["model"] == "m"
+    code, out, err = fit(str(Path("m.gguf").absolute()), "--json")
+    assert code == 0 and json.loads(out)["model"] == "m", err
     Path("odd name #1").write_bytes(Path("m.gguf").read_bytes())
     assert fit("odd name #1")[0] == 0
     assert not Path("(no Modelfile).lock").exists() and not list(Path().glob("*.lock"))
@@ -81,7 +72,7 @@ def test_several_machines_stand_side_by_side(fit: Run) -> None:
     assert [one["hardware"]["name"] for one in documents] == ["rtx4090", "h100x2"]
 
 
-def test_what_does_not_fit_is_exit_code_1_with_ways_out(fit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_fit_is_exit_code_1_with_ways_out(fit: Run) -> None:
     code, out, _ = fit("--context", "400000000")
     assert code == 1 and "does not fit" in out and "missing" in out
     assert "PARAMETER num_ctx" in out

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from modelkit.cli.verifying import Measured
-from modelkit.planning.fit.hardware import Hardware
 from modelkit.platforms.bundle import Bundle
 from modelkit.release.bench import BenchResult, Closed, Sample
 from tests.unit.cli.conftest import Run, write
+from tests.unit.cli.fit_machine import stand_in
 from tests.unit.models.small_model import small_model
 from tests.unit.runtime.support import bundle
 
@@ -24,9 +24,7 @@ LINES = {"weights": "x:   CPU_Mapped model buffer size", "attention cache": "x: 
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    found = Hardware("this machine", cpus=4, ram=8 << 30, ram_free=6 << 30, cpu_bandwidth=40e9, cpu_flops=6e10,
-                     source="measured")
-    monkeypatch.setattr("modelkit.runtime.hardware.here", lambda *_, **__: found)
+    stand_in(monkeypatch)
     with tempfile.TemporaryDirectory(prefix="mk-v", dir="/tmp") as path:  # a short one, for sockets
         monkeypatch.setattr(tempfile, "tempdir", path)
         yield

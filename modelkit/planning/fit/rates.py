@@ -42,6 +42,10 @@ _VLLM: Mapping[Kind, Rates] = {
     "rocm": Rates(1e-3, 1.5e-4, 1.2e-5, 6e-5, 0.76, 0.40, 0.40),
 }
 
+UNGRAPHED = 3.0
+"""How many times as long llama.cpp's layers take to be launched for more tokens than `few`: it has no CUDA graphs
+for those. A guess; it counts for small models only."""
+
 LINKS: Mapping[Link, float] = {"none": 3e-5, "pcie": 3e-5, "nvlink": 8e-6, "xgmi": 1.2e-5, "unified": 3e-5}
 """Seconds until a sum over GPUs begins to move: a rule (5 to 10 us by NVLink, 20 to 40 by PCIe without peer access)."""
 
@@ -54,7 +58,7 @@ SPREAD_GPU = {"fixed": 0.22, "memory": 0.135, "vector": 0.30, "matrix": 0.17, "l
 SPREAD_CPU = {"fixed": 0.40, "memory": 0.20, "vector": 0.20, "matrix": 0.25, "link": 0.30}
 """Standard deviation of each factor's logarithm before anything is measured."""
 
-NOISE_CPU = 0.065
+NOISE_CPU = 0.075
 """Standard deviation of what is left on a processor after calibration: the table below is of one processor."""
 
 UNPACKED: Mapping[str, float] = {"Q3_K": 1.3, "Q2_K": 1.25, "IQ4_XS": 1.1, "IQ3_S": 1.35, "IQ3_XXS": 1.35,
@@ -79,9 +83,9 @@ CPU_ATTENDED_ONE, CPU_ATTENDED_MANY = 0.25, 1.5
 """What a core computes of attention, as a multiple of `Hardware.cpu_flops`: for one token and for many."""
 
 _CPU: Mapping[str, tuple[float, float]] = {
-    "F32": (1.0, 3.4), "F16": (1.0, 4.0), "BF16": (0.75, 2.8), "Q8_0": (1.2, 2.8), "Q6_K": (1.2, 3.2),
-    "Q5_K": (1.1, 3.8), "Q5_1": (0.85, 1.2), "Q5_0": (1.15, 2.0), "Q4_K": (1.3, 3.5), "Q4_1": (1.1, 1.7),
-    "Q4_0": (1.8, 3.6), "IQ4_NL": (1.8, 3.3), "IQ4_XS": (1.1, 3.8), "MXFP4": (1.7, 2.9), "Q3_K": (1.2, 3.0),
+    "F32": (1.0, 3.4), "F16": (1.0, 3.9), "BF16": (0.75, 2.8), "Q8_0": (1.25, 2.9), "Q6_K": (1.25, 3.2),
+    "Q5_K": (1.15, 3.8), "Q5_1": (0.95, 1.2), "Q5_0": (1.15, 2.0), "Q4_K": (1.35, 3.5), "Q4_1": (1.25, 1.7),
+    "Q4_0": (2.1, 3.7), "IQ4_NL": (2.1, 3.4), "IQ4_XS": (1.15, 3.8), "MXFP4": (1.9, 2.9), "Q3_K": (1.2, 3.0),
     "IQ3_S": (0.5, 3.4), "Q2_K": (1.8, 3.6), "TQ2_0": (3.0, 4.0),
 }
 

@@ -69,7 +69,8 @@ def _on_gpus(todo: Work, anatomy: Anatomy, serving: Serving, gpu: Device, step: 
     memory = (moved + cached) / ((gpu.bandwidth or math.inf) * own.moved)
     computed = (sum(operations / _arithmetic(gpu, kind, serving) for kind, operations in todo.multiplied.items())
                 + todo.attended / (gpu.flops or math.inf)) / shards
-    fixed = own.step + own.user * step.users + own.layer * todo.layers + own.routed * todo.routed
+    launches = rates.UNGRAPHED if 0 < own.few < step.width else 1.0
+    fixed = own.step + own.user * step.users + (own.layer * todo.layers + own.routed * todo.routed) * launches
     link = _exchange(todo, anatomy, gpu, step, shards)
     if step.width <= own.few:
         return Terms(fixed, memory, vector=computed / own.vector, link=link)

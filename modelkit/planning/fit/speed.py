@@ -8,6 +8,7 @@ shares and `t0` are `rates`' and what is read and computed is `work`'s. One user
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from modelkit.models.anatomy import Anatomy
@@ -42,7 +43,7 @@ class Speed:
 
 def speed(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, calibration: Calibration | None = None,
           prompt: int = PROMPT) -> Speed | None:
-    """What to expect of one replica; None where the hardware's bandwidth is not known, or it is no model that answers.
+    """What to expect; None where the hardware's bandwidth is not known, or it is no model that answers.
 
     `prompt` is how many tokens a usual question has.
     """
@@ -51,8 +52,9 @@ def speed(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, calibration
     belief = calibration or uncalibrated(hardware, serving)
     prompt = max(1, min(prompt, serving.context_length))
     users = max(1, serving.concurrency)
+    each = math.ceil(users / max(1, serving.data_parallel))  # copies share the users
     alone, full = Step(1, 1, 0), Step(1, 1, max(0, serving.context_length - 1))
-    first, last, all_ = (step_terms(anatomy, serving, hardware, one) for one in (alone, full, Step(users, 1, prompt)))
+    first, last, all_ = (step_terms(anatomy, serving, hardware, one) for one in (alone, full, Step(each, 1, prompt)))
     read = prompt_terms(anatomy, serving, hardware, prompt)
     until = belief.seconds(read)
     together = belief.seconds(all_)

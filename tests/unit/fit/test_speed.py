@@ -164,6 +164,14 @@ def test_tensor_parallel_divides_what_is_read_and_pays_for_the_exchange(machine:
     assert slow.link > 2 * fast.link > 0
 
 
+def test_copies_share_the_users() -> None:
+    one, two = (speed(F16, vllm(16, data_parallel=count), profile("2xh100")) for count in (1, 2))
+    half = speed(F16, vllm(8), profile("h100"))
+    assert one is not None and two is not None and half is not None
+    assert two.user == half.user
+    assert two.total.expected == pytest.approx(2 * half.total.expected) and two.total.expected > one.total.expected
+
+
 def test_fewer_users_keep_a_stricter_limit() -> None:
     machine = profile("h100")
     loose, strict, never = (users_at("itl.p95", limit, F16, vllm(), machine) for limit in (0.05, 0.012, 0.001))

@@ -70,7 +70,7 @@ def test_every_parameter_and_every_serving_key_has_a_row() -> None:
     ("num_batch", 256, "translated", "--batch-size", 256),
     ("quantize", "Q4_K_M", "equal", "weights", "Q4_K_M"),
     ("quantize", "fp8", "lost", "", None),
-    ("quantize", "auto", "lost", "", None),
+    ("quantize", "auto", "equal", "weights", None),
     ("num_thread", 3, "equal", "--threads", 3),
     ("num_gpu", 12, "equal", "--gpu-layers", 12),
     ("main_gpu", 1, "translated", "--main-gpu", 1),

@@ -58,7 +58,7 @@ def test_every_word_of_the_language_has_a_row() -> None:
     ("quantize", "fp8", ("equal", "weights", "fp8")),
     ("quantize", "awq", ("equal", "weights", "awq")),
     ("quantize", "nvfp4", ("lost", "", None)),
-    ("quantize", "auto", ("lost", "", None)),
+    ("quantize", "auto", ("equal", "weights", None)),
     ("serve.max_concurrency", 8, ("equal", "--max-running-requests", 8)),
     ("serve.tensor_parallel", 1, None),
     ("serve.tensor_parallel", 2, ("equal", "--tp-size", 2)),

@@ -102,7 +102,7 @@ def test_every_word_of_the_language_has_a_row() -> None:
     ("quantize", "fp8", ("equal", "weights", "fp8"), None),
     ("quantize", "awq", ("equal", "weights", "awq"), None),
     ("quantize", "nvfp4", ("lost", "", None), None),
-    ("quantize", "auto", ("lost", "", None), None),
+    ("quantize", "auto", ("equal", "weights", None), None),
 ], ids=lambda v: str(v) if isinstance(v, (str, int, float)) else "")
 def test_what_a_setting_becomes(name: str, value: Any, cpu: Any, cuda: Any) -> None:
     assert lowered(name, value) == cpu

@@ -11,7 +11,7 @@ from tests.unit.cli.conftest import Run, write
 
 TEXT = "NAME bot\nARG TONE\nARG SIZE 3b\nFROM llama3.2:${SIZE}\nSYSTEM Be ${TONE}.\n"
 COMMANDS = (("check",), ("export", "ollama"), ("lock", "--check"), ("plan",), ("render",), ("explain",), ("build",),
-            ("diff", "dev", "prod"), ("up",), ("promote", "dev", "prod"), ("status",), ("env",), ("sbom",),
+            ("diff", "dev", "prod"), ("fit",), ("up",), ("promote", "dev", "prod"), ("status",), ("env",), ("sbom",),
             ("test",), ("gate",), ("history",), ("approve", "prod"), ("hold", "prod", "--reason", "r"))
 
 

@@ -24,6 +24,16 @@ def chosen(stages: Stages, stage: str, found: Found, *, ask: bool = False) -> Fo
     """
     if not found.wanted.open or found.artifact is None:
         return found
+    known = (stage, found.artifact.resolved, found.precision)
+    if (before := stages.rungs.get(known)) is not None:
+        return _asking(stages, stage, found, before[0], by_lock=before[1])
+    made = _chosen(stages, stage, found, ask)
+    if made.wanted.rung is not None:
+        stages.rungs[known] = made.wanted.rung, made.by_lock
+    return made
+
+
+def _chosen(stages: Stages, stage: str, found: Found, ask: bool) -> Found:
     plan = stages.resolved(stage, found)
     kept, strict = _locked(stages, stage, found, plan), stages.lock.mode_of(stage) != "auto" or stages.keep_rungs
     if kept is not None and strict:
@@ -83,16 +93,15 @@ def _asking(stages: Stages, stage: str, found: Found, rung: LockedRung, *, by_lo
 
 def _weighed(stages: Stages, plan: Plan, found: Found, ask: bool) -> LockedRung:
     """The best rung. Raises Failure where memory, floor and speed leave none."""
-    from modelkit.cli.fitting import ladder
+    from modelkit.cli.fitting import choice, ladder
     from modelkit.cli.weighing import class_of, scale_of
     from modelkit.models.lock import LockedRung
     from modelkit.planning.fit.ladder import taken
 
     scale = scale_of(plan, found, stages.store, ask=ask)
-    rungs = ladder(scale)
-    best = taken(rungs)
+    best = taken(choice(scale))
     if best is None:
-        raise refusal(scale, rungs)
+        raise refusal(scale, ladder(scale))
     word = "none" if best.own else best.precision
     return LockedRung(precision=word, hardware=class_of(scale.hardware), sum=sum_digest(best))
 

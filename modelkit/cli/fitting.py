@@ -50,6 +50,14 @@ def reported(scale: Scale) -> FitReport:
                      scale.found.wanted.quantize, now, rungs, ways, _notes(scale, now))
 
 
+def choice(scale: Scale) -> tuple[Rung, ...]:
+    """The ladder down to what `QUANTIZE auto` takes; nobody asks how fast anything is unless the Modelfile does."""
+    wish, form = scale.found.wanted.auto or Wish(), scale.found.wanted.form
+    found = [one for one in candidates(form, scale.found.precision, wish, scale.unservable) if not one.refused]
+    quick = wish.tokens_per_second is None
+    return climb(found, lambda one: scale.rung(one, size_only=quick), wish, form, whole=False)
+
+
 def ladder(scale: Scale) -> tuple[Rung, ...]:
     """Every precision that there is of the model, judged by what `QUANTIZE auto` asks for, or by memory alone."""
     wish, form = scale.found.wanted.auto or Wish(imatrix=scale.imatrix), scale.found.wanted.form

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from modelkit.cli.weights import Found
     from modelkit.engines.llama_providers import Provider
     from modelkit.language.modelfile import Modelfile
-    from modelkit.models.lock import LockedArtifact, LockedStage
+    from modelkit.models.lock import LockedArtifact, LockedRung, LockedStage
     from modelkit.planning.facts import Facts
     from modelkit.planning.forms import Wanted
     from modelkit.planning.plan import Engine, Plan
@@ -79,6 +79,7 @@ class Stages:
         self.lock = lock or LockFile.of(modelfile, arguments)
         self.store, self.images = Store(), Images(self.lock)
         self.keep_rungs = keep_rungs
+        self.rungs: dict[tuple[str, str, str], tuple[LockedRung, bool]] = {}  # what was chosen, and whether by the lock
 
     @cached_property
     def llama(self) -> tuple[Provider, ...]:

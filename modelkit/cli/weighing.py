@@ -52,7 +52,7 @@ class Scale:
         from modelkit.engines.fitting import serving
         from modelkit.planning.fit.budgets import budget, cache_of
 
-        asked = serving(plan or self.plan)
+        asked = self._own_serving if plan is None else serving(plan)
         try:
             anatomy = self.loaded(candidate.word)
             said = self._own_sizes if asked == self._own_serving else None

@@ -118,14 +118,18 @@ def _bits(word: str) -> float:
     return row.bits if row is not None else 16.0 if word in WHOLE else 4.0
 
 
-def climb(found: Iterable[Candidate], weigh: Callable[[Candidate], Rung], wish: Wish, form: Form) -> tuple[Rung, ...]:
-    """Every candidate with its verdict; at most one is `taken`: the first that memory, floor and speed allow.
+def climb(found: Iterable[Candidate], weigh: Callable[[Candidate], Rung], wish: Wish, form: Form, *,
+          whole: bool = True) -> tuple[Rung, ...]:
+    """Every candidate with its verdict; at most one is `taken`: the first that memory, floor and speed allow. Not the
+    `whole` ladder is up to the one that is taken.
 
     What `weigh` refuses itself stays refused.
     """
     rungs: list[Rung] = []
     for one in found:
         rungs.append(_judged(one, weigh(one), rungs, wish, form))
+        if rungs[-1].verdict == "taken" and not whole:
+            break
     return tuple(rungs)
 
 

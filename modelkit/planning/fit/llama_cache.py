@@ -42,7 +42,7 @@ def cache_lines(anatomy: Anatomy, serving: Serving, places: Sequence[str]) -> It
         what = {"sliding": ", windows", "chunked": ", chunks"}.get(kind, "")
         yield Line(f"attention cache{what}", place, round(parts * cells * numbers * each),
                    f"{parts * cells} cells * {numbers} numbers of {len(layers)} layers * {each:g} bytes "
-                   f"({serving.kv_type})")
+                   f"({serving.kv_type})" + (", kept whole for prefixes" if what and serving.full_windows else ""))
 
 
 def state_lines(anatomy: Anatomy, serving: Serving, places: Sequence[str]) -> Iterator[Line]:

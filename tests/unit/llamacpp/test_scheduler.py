@@ -13,11 +13,12 @@ from modelkit.llamacpp.computing import ABORTED, NO_ROOM
 from modelkit.llamacpp.jobs import Delta, Job, Token
 from modelkit.llamacpp.pace import Pace
 from modelkit.llamacpp.prefixes import Prefixes
+from modelkit.llamacpp.room import SCORED
 from modelkit.llamacpp.scheduler import Scheduler
 from modelkit.llamacpp.sequence import Request, Sequence
 from modelkit.llamacpp.speculation import NGram
 from modelkit.llamacpp.text import Writer
-from tests.unit.llamacpp.fake_context import END, PIECES, FakeContext, Greedy, alone
+from tests.unit.llamacpp.fake_context import END, PIECES, FakeBatch, FakeContext, Greedy, alone
 
 CONTEXT_LENGTH = 200
 
@@ -353,6 +354,22 @@ def test_prompt_logprobs_of_every_token_but_the_first() -> None:
     assert known[0] is None
     assert [one.id for one in known[1:] if one] == prompt_of(50)[1:]
     assert bench.answers[1, 0] == bench.answers[1, 1] == alone(prompt_of(50), 3)
+
+
+def test_a_step_leaves_no_more_rows_than_the_engine_has_room_for() -> None:
+    """More of them end the process (`room.chat_room`)."""
+    class Counting(FakeContext):
+        def decode(self, batch: FakeBatch) -> int:
+            rows.append(sum(part[3] for part in batch.parts))
+            return super().decode(batch)
+
+    rows: list[int] = []
+    bench = Bench(Counting(batch_tokens=512), max_concurrency=6, draft_tokens=3)
+    for number in range(8):
+        bench.add(prompt_of(150, number), 5, prompt_logprobs=0 if number < 5 else None, guesses=number % 2 == 0)
+    bench.run()
+    assert [bench.answers[number, 0] for number in range(8)] == [alone(prompt_of(150, one), 5) for one in range(8)]
+    assert SCORED <= max(rows) <= 6 * (1 + 3) + SCORED
 
 
 def test_what_fails_while_drawing_fails_that_request_alone() -> None:

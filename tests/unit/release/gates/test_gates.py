@@ -242,6 +242,16 @@ def test_memory(tmp_path: Path, used: float | None, wanted: Verdict) -> None:
     assert verdict(measured(context(tmp_path, "  EXPECT memory <= 8GB"), memory=lambda: used), "memory") == wanted
 
 
+def test_what_was_planned_stands_beside_what_was_measured_and_judges_nothing(tmp_path: Path) -> None:
+    asked_for = context(tmp_path, "  EXPECT memory <= 8GB")
+    for used, planned, wanted in ((7.2e9, 7e9, "pass"), (7e9, 9e9, "pass"), (9e9, 7e9, "fail")):
+        found = measured(asked_for, memory=lambda used=used: used, predicted=lambda planned=planned: planned)
+        report = run_gates(found, only=["memory"])
+        assert report.gates[0].verdict == wanted
+        assert report.gates[0].observed["predicted"] == str(int(planned))
+        assert report.gates[0].observed["off"] == f"{(used - planned) / planned:+.1%}"
+
+
 def person(name: str) -> dict[str, Any]:
     return {"actor": {"name": name, "email": f"{name.lower()}@example.org", "source": "git"},
             "about": subject("9").ir}

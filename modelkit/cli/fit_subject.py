@@ -53,7 +53,7 @@ def look(stages: Stages, stage: str, on_progress: Progress) -> Found:
     from modelkit.models.promised import promised
     from modelkit.models.reference import Reference
 
-    found = stages.look(stage)
+    found = stages.look(stage, on_progress)
     if found.base is not None or found.artifact is not None:
         return found
     if found.reference.path is not None:

@@ -114,11 +114,11 @@ class Stages:
         one = next((one for one in self.llama if one.engine == plan.engine), None) if plan.engine else None
         return f"{one}: {why(self.llama, one, plan.engine_name)}" if one else None
 
-    def look(self, stage: str) -> Found:
+    def look(self, stage: str, on_progress: Progress = quiet) -> Found:
         """What is here of a stage's model, in the precision that `QUANTIZE auto` comes to where that can be said."""
         from modelkit.cli.weights import look
 
-        return self._chosen(stage, look(self.modelfile, stage, self.lock, self.store))
+        return self._chosen(stage, look(self.modelfile, stage, self.lock, self.store, on_progress))
 
     def fetch(self, stage: str, found: Found, on_progress: Progress = quiet) -> Found:
         """The same with its base and adapters here, see `weights.fetch`."""
@@ -130,7 +130,7 @@ class Stages:
         """A stage's model with everything known that the lock wants, see `weights.inspect`."""
         from modelkit.cli.weights import inspect
 
-        found = inspect(self.look(stage), self.lock, stage, self.store, on_progress, refresh=refresh)
+        found = inspect(self.look(stage, on_progress), self.lock, stage, self.store, on_progress, refresh=refresh)
         return self._chosen(stage, found, ask=True)
 
     def _chosen(self, stage: str, found: Found, *, ask: bool = False) -> Found:
@@ -188,7 +188,7 @@ class Stages:
         """
         from modelkit.cli import weights
 
-        found = self.look(stage)
+        found = self.look(stage, on_progress)
         self.presume_possible(found, self.plan(stage, found), engine, ask=True)
         if not found.fetched:
             found = self.fetch(stage, found, on_progress)

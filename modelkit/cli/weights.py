@@ -60,14 +60,15 @@ class Found:
         return self.base is not None and all(one.own is not None for one in self.adapters)
 
 
-def look(modelfile: Modelfile, stage: str, lock: LockFile, store: Store) -> Found:
-    """What is here of a stage's model. Fetches and makes nothing."""
+def look(modelfile: Modelfile, stage: str, lock: LockFile, store: Store, on_progress: Progress = quiet) -> Found:
+    """What is here of a stage's model. Fetches and makes nothing; a large file that nobody has looked at yet is read
+    once for its digest."""
     from modelkit import models
 
     ask = wanted(modelfile, stage)
     asked = Reference.parse(ask.base, Path(modelfile.path).absolute().parent)
     reference = lock.pinned(asked, stage)
-    base = models.locate(reference, store=store)
+    base = models.locate(reference, store=store, on_progress=on_progress)
     found = Found(ask, asked, reference)
     if base is not None:
         found = _with(found, base, lock, stage, store)

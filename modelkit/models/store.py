@@ -36,6 +36,7 @@ Progress = Callable[[int, int | None, str], None]
 """Called with bytes done, bytes in all if known, and what is being done."""
 
 _CLEANING = "cleaning"  # the lock that work shares and cleaning has for itself
+_LONG = 256 << 20  # bytes of a file whose digest takes long enough to be told of
 _SPARE = 64 << 20  # bytes to leave free on the disk
 
 
@@ -149,7 +150,7 @@ class Store:
         if not verify and known.get("marks") == marks and isinstance(known.get("digest"), str):
             return str(known["digest"])
         size, label = marks[2], f"checking {path.name}"
-        digest = file_digest(path, lambda done: on_progress(done, size, label))
+        digest = file_digest(path, lambda done: on_progress(done, size, label) if size >= _LONG else None)
         if _marks(path) == marks:
             self._saw(path, marks, digest)
         return digest

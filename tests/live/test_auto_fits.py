@@ -27,7 +27,7 @@ MIB = 1 << 20
 V1, V2 = Path("/sys/fs/cgroup/memory"), Path("/sys/fs/cgroup")
 TEXT = "NAME bot\nFROM {base}\nPARAMETER num_ctx {context}\nSERVE max_concurrency {users}\nQUANTIZE auto\n"
 
-GRID = [(512, 1, 300), (512, 1, 250), (512, 1, 215), (4096, 2, 560), (4096, 2, 480), (8192, 4, 700), (8192, 4, 300)]
+GRID = [(512, 1, 300), (512, 1, 250), (512, 1, 215), (2048, 4, 560), (2048, 4, 480), (2048, 16, 800), (2048, 16, 300)]
 """Tokens of a conversation, conversations, MiB of the machine. SmolLM2 in bfloat16 has 257 MiB of weights."""
 
 

@@ -24,7 +24,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
     for word in words:
         path = project.find(word)
         stages = Stages(project.load(path, terminal, project.given(arguments, path)), arguments)
-        found = stages.look(stage)
+        with terminal.progress() as progress:
+            found = stages.look(stage, progress)
         plan, reason = stages.plan(stage, found), stages.stale(stage, found)
         provider, changes = stages.provider(plan), changing.changes_of(stages, stage)
         memory = fit_short.weighed(stages, found, plan)

@@ -150,7 +150,8 @@ def _judged(one: Candidate, rung: Rung, before: list[Rung], wish: Wish, form: Fo
         return said("too-coarse", coarse)
     better = next((other for other in before if other.verdict != "refused" and 0 < other.weights <= rung.weights), None)
     if better is not None:
-        return said("refused", f"no smaller than {better.precision}, which is better")
+        why = "better" if form == "gguf" or better.own else "taken first"  # vLLM's were not measured on one scale
+        return said("refused", f"no smaller than {better.precision}, which is {why}")
     if rung.fits is False:
         return said("too-large", shortage(rung))
     if rung.fits is None:

@@ -178,8 +178,9 @@ def _notes(rank: Rank) -> Iterator[str]:
         yield "vLLM 0.32 does not compute on GPUs of Apple: it would on the processor, which was not tried"
     if device is not None and serving.kv_cache_bytes is None:
         low, high = max(0, rank.room("high")), max(0, rank.room("low"))
-        yield (f"not verified on a GPU by this project: the cache will be between {low / GiB:.1f} and "
-               f"{high / GiB:.1f} GiB")
+        if high:
+            yield (f"not verified on a GPU by this project: the cache will be between {low / GiB:.1f} and "
+                   f"{high / GiB:.1f} GiB")
         if device.free is not None and device.free < rank.requested:
             yield (f"vLLM will not start while {(rank.requested - device.free) / MiB:,.0f} MiB of the "
                    f"{rank.requested / GiB:.1f} GiB that it asks for are in use by others")

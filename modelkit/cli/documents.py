@@ -10,7 +10,7 @@ from typing import Any, Literal, NotRequired
 from pydantic import TypeAdapter, with_config
 from typing_extensions import TypedDict
 
-from modelkit.cli.fit_documents import Fit
+from modelkit.cli.fit.documents import Fit
 from modelkit.cli.measured_documents import Bench, Deployed, Eval, LockChecked, Locked, Run, Tasks
 from modelkit.cli.record_documents import AskedGates, Gates, History, Kept, Said, Served, Verified
 from modelkit.planning.difference import Kind

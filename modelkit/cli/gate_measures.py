@@ -177,7 +177,7 @@ class Measuring:
         return used_by(_family(found["pid"]))
 
     def _predicted(self) -> float | None:
-        from modelkit.cli.fitting import needed
+        from modelkit.cli.fit.fitting import needed
 
         return needed(self._stages, self._target.stage)
 

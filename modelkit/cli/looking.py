@@ -93,7 +93,7 @@ def _layout(path: Path) -> Step:
 
 def _plan(stages: Stages, seen: Seen, others: Iterable[str]) -> Step:
     """What each stage would run, held to its policies. Raises Failure for one of the `others` that there is not."""
-    from modelkit.cli.fitting import misfit
+    from modelkit.cli.fit.fitting import misfit
     from modelkit.cli.policies import offences
 
     lines, verdicts = [], []

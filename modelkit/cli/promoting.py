@@ -65,7 +65,7 @@ def dry_room(arguments: Namespace, stages: Stages) -> Room:
         address = Address(client, path, Terminal(quiet=True))
         before = address.routed()
         serving = address.plan(before.generation) if before else None
-    from modelkit.cli.fitting import needed
+    from modelkit.cli.fit.fitting import needed
 
     return room(arguments.mode, stages.plan(arguments.target), serving, held=before.memory if before else 0,
                 free=free_memory(), loaded=before.load_seconds if before else 0.0,

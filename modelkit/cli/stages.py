@@ -136,14 +136,14 @@ class Stages:
     def _chosen(self, stage: str, found: Found, *, ask: bool = False) -> Found:
         if not found.wanted.open:
             return found
-        from modelkit.cli.choosing import chosen
+        from modelkit.cli.fit.choosing import chosen
 
         return chosen(self, stage, found, ask=ask)
 
     def facts(self, found: Found, stage: str) -> Facts:
         """What planning is told of the world."""
         from modelkit.cli import adapters
-        from modelkit.cli.choosing import origin
+        from modelkit.cli.fit.choosing import origin
         from modelkit.models.inherited import NOTHING, inherited
         from modelkit.planning.facts import Facts
         from modelkit.planning.reach import folder_source, remote_source
@@ -320,7 +320,7 @@ class Stages:
     def presume_possible(self, found: Found, plan: Plan, engine: bool = True, *, ask: bool = False) -> None:
         """Raise Failure for what nobody but a person can bring, and for what does not fit where the stage runs; with
         `ask`, of a model that is not here, too."""
-        from modelkit.cli.fitting import presume_fits
+        from modelkit.cli.fit.fitting import presume_fits
         from modelkit.engines import presume_machine
 
         if found.refused is not None:

@@ -150,7 +150,7 @@ def _by_vllm(arguments: Namespace, asked: targets.Asked, workload: Workload, lim
 
 def _write(document: BenchDocument, arguments: Namespace, asked: targets.Asked, terminal: Terminal) -> None:
     """Into --out, and for a stage that runs here among its project's results, and what this machine is known for."""
-    from modelkit.cli import calibrating
+    from modelkit.cli.fit import calibrating
     from modelkit.places import place
     from modelkit.release.bench.document import keep
 

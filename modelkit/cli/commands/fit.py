@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from modelkit.cli import fit_subject, fit_text, project
+from modelkit.cli import project
+from modelkit.cli.fit import subject as fit_subject
+from modelkit.cli.fit import text as fit_text
 from modelkit.cli.terminal import Terminal, table_lines
 from modelkit.failure import Failure
 from modelkit.planning.fit.report import plain
@@ -50,8 +52,8 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 
 
 def _answer(stages: Stages, stage: str, machine: Hardware | None, arguments: Namespace, terminal: Terminal) -> _Answer:
-    from modelkit.cli import verified_files, verifying
-    from modelkit.cli.fitting import report
+    from modelkit.cli.fit import verified_files, verifying
+    from modelkit.cli.fit.fitting import report
 
     with terminal.progress() as progress:
         found = fit_subject.look(stages, stage, progress)
@@ -65,7 +67,7 @@ def _answer(stages: Stages, stage: str, machine: Hardware | None, arguments: Nam
         answer.report = verified_files.remembered(answer.report, known)
     _ask_more(answer, arguments, stages.plan(stage, found))
     if arguments.siblings:
-        from modelkit.cli.siblings import siblings
+        from modelkit.cli.fit.siblings import siblings
 
         there = siblings(found.reference, answer.report.now.anatomy, answer.report.hardware, answer.report.engine,
                          stages.store)
@@ -84,7 +86,8 @@ def _warn_of_length(report: FitReport, terminal: Terminal) -> None:
 
 def _ask_more(answer: _Answer, arguments: Namespace, plan: Plan) -> None:
     """Users at a latency, and what tokens cost."""
-    from modelkit.cli import calibrating, fit_more
+    from modelkit.cli.fit import calibrating
+    from modelkit.cli.fit import more as fit_more
 
     if arguments.users_at:
         limits = fit_more.limits_of(arguments.users_at)
@@ -102,8 +105,8 @@ def _ask_more(answer: _Answer, arguments: Namespace, plan: Plan) -> None:
 
 def _draw(answer: _Answer, where: str, terminal: Terminal) -> None:
     """Into a file, or to be printed behind the tables."""
-    from modelkit.cli.plotting import charts, picture, png, svg
-    from modelkit.cli.plotting import terminal as text
+    from modelkit.cli.fit.plotting import charts, picture, png, svg
+    from modelkit.cli.fit.plotting import terminal as text
 
     anatomy = answer.report.now.anatomy
     drawn = picture(answer.report, lambda rung, tokens: _at(answer.report, rung, tokens),
@@ -137,7 +140,8 @@ def _at(report: FitReport, rung: Rung, tokens: int) -> Budget:
 
 
 def _say(answers: list[_Answer], side_by_side: bool, terminal: Terminal) -> None:
-    from modelkit.cli import fit_more, verifying
+    from modelkit.cli.fit import more as fit_more
+    from modelkit.cli.fit import verifying
 
     if len(answers) > 1:
         reports = [one.report for one in answers]

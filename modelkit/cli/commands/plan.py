@@ -7,7 +7,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
-from modelkit.cli import changing, fit_short, fitting, project
+from modelkit.cli import changing, project
+from modelkit.cli.fit import fitting
+from modelkit.cli.fit import short as fit_short
 from modelkit.cli.stages import Stages
 from modelkit.cli.terminal import Terminal
 from modelkit.failure import Failure

@@ -140,7 +140,7 @@ class _Promoting:
         return run_gates(context, phases=(phase,))
 
     def _room(self, before: Running | None) -> Room:
-        from modelkit.cli.fitting import needed
+        from modelkit.cli.fit.fitting import needed
         from modelkit.cli.promoting import room_for
 
         return room_for(self.arguments.mode, self.target, before, self.address,

@@ -61,7 +61,7 @@ def run(arguments: Namespace, terminal: Terminal) -> int:
 def _presume_room(paths: list[Path], modelfiles: list[Modelfile], bundles: list[Bundle], arguments: Namespace,
                   terminal: Terminal) -> None:
     """Hold what is not running yet against the memory that is free now."""
-    from modelkit.cli.fitting import presume_room
+    from modelkit.cli.fit.fitting import presume_room
     from modelkit.runtime.client import connect
 
     client = connect(project.project_of(paths[0]))

@@ -13,5 +13,5 @@ HERE = Hardware("this machine", cpus=4, ram=8 << 30, ram_free=6 << 30, cpu_bandw
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     """This machine is HERE; neither llama.cpp nor its quantizer is asked: there are formulas."""
     monkeypatch.setattr("modelkit.runtime.hardware.here", lambda *_, **__: HERE)
-    monkeypatch.setattr("modelkit.cli.llama_asked.asked", lambda *_: None)
-    monkeypatch.setattr("modelkit.cli.fitting.asked_quantizer", lambda scale: scale)
+    monkeypatch.setattr("modelkit.cli.fit.llama_asked.asked", lambda *_: None)
+    monkeypatch.setattr("modelkit.cli.fit.fitting.asked_quantizer", lambda scale: scale)

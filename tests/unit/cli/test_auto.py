@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_refused_with_the_sum_and_the_ways_out(auto: Run, m
 
 def test_memory_that_others_have_now_is_told_from_memory_in_all(auto: Run, machine: Machine,
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("modelkit.cli.fitting._swap", lambda: 0)
+    monkeypatch.setattr("modelkit.cli.fit.fitting._swap", lambda: 0)
     machine.hardware = replace(machine.hardware, ram_free=20 * MIB)
     code, _, err = auto("up", "-d")
     assert code == 1 and "error[no-room-now]" in err and "other programs leave 20.0 MiB of 8.0 GiB" in err

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import pytest
 
-from modelkit.cli import calibrating
+from modelkit.cli.fit import calibrating
 from modelkit.planning.fit.hardware import Device, Hardware
 from modelkit.planning.fit.serving import Serving
 from modelkit.planning.fit.speed import speed

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from modelkit.cli import fit_subject
+from modelkit.cli.fit import subject as fit_subject
 from tests.unit.cli.conftest import Run, write
 from tests.unit.cli.fit_machine import stand_in
 from tests.unit.models.small_model import small_model

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from modelkit.cli.verifying import Measured
+from modelkit.cli.fit.verifying import Measured
 from modelkit.platforms.bundle import Bundle
 from modelkit.release.bench import BenchResult, Closed, Sample
 from tests.unit.cli.conftest import Run, write

@@ -11,9 +11,9 @@ from itertools import pairwise
 import pytest
 from PIL import Image
 
-from modelkit.cli.plotting import Picture, charts, picture, png, svg, terminal
-from modelkit.cli.plotting.charts import _ticks
-from modelkit.cli.plotting.series import contexts, group
+from modelkit.cli.fit.plotting import Picture, charts, picture, png, svg, terminal
+from modelkit.cli.fit.plotting.charts import _ticks
+from modelkit.cli.fit.plotting.series import contexts, group
 from modelkit.failure import Failure
 from modelkit.planning.fit.budget import Line
 from modelkit.planning.fit.report import Rung

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from modelkit.cli import siblings as room
-from modelkit.cli.siblings import siblings
+from modelkit.cli.fit import siblings as room
+from modelkit.cli.fit.siblings import siblings
 from modelkit.failure import Failure
 from modelkit.models.anatomy import Anatomy, Layer
 from modelkit.models.reference import Reference

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from modelkit.cli.fit_ladder import ladder, layouts
-from modelkit.cli.fit_phrases import Row, decode, has, needs
+from modelkit.cli.fit.ladder import ladder, layouts
+from modelkit.cli.fit.phrases import Row, decode, has, needs
 from modelkit.planning.fit.report import places
 from modelkit.planning.fit.sizes import between, change, seconds, spelled
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from modelkit.cli.weighing import Scale, asked_quantizer, scale_of
+from modelkit.cli.fit.weighing import Scale, asked_quantizer, scale_of
 from modelkit.failure import Failure
 from modelkit.planning.fit.ladder import Wish, candidates, climb, considered, place_words, taken
 from modelkit.planning.fit.report import FitReport, Rung, WayOut

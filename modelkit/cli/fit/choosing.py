@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:
+    from modelkit.cli.fit.weighing import Scale
     from modelkit.cli.stages import Stages
-    from modelkit.cli.weighing import Scale
     from modelkit.cli.weights import Found
     from modelkit.models.lock import LockedRung
     from modelkit.planning.fit.report import Rung
@@ -55,7 +55,7 @@ def _chosen(stages: Stages, stage: str, found: Found, ask: bool) -> Found:
 
 def machine_of(plan: Plan) -> str:
     """The class of hardware that a stage runs on. Raises Failure `hardware-unknown`."""
-    from modelkit.cli.weighing import class_of, hardware_of
+    from modelkit.cli.fit.machine import class_of, hardware_of
 
     if (machine := hardware_of(plan)) is None:
         raise Failure("hardware-unknown", f"stage `{plan.stage}` says `QUANTIZE auto`, and nothing says what it runs "
@@ -93,8 +93,9 @@ def _asking(stages: Stages, stage: str, found: Found, rung: LockedRung, *, by_lo
 
 def _weighed(stages: Stages, plan: Plan, found: Found, ask: bool) -> LockedRung:
     """The best rung. Raises Failure where memory, floor and speed leave none."""
-    from modelkit.cli.fitting import choice, ladder
-    from modelkit.cli.weighing import class_of, scale_of
+    from modelkit.cli.fit.fitting import choice, ladder
+    from modelkit.cli.fit.machine import class_of
+    from modelkit.cli.fit.weighing import scale_of
     from modelkit.models.lock import LockedRung
     from modelkit.planning.fit.ladder import taken
 
@@ -115,7 +116,7 @@ def sum_digest(rung: Rung) -> str:
 
 def refusal(scale: Scale, rungs: tuple[Rung, ...]) -> Failure:
     """Why none of the precisions answers `QUANTIZE auto`."""
-    from modelkit.cli.fitting import refusal as does_not_fit
+    from modelkit.cli.fit.fitting import refusal as does_not_fit
     from modelkit.planning.fit.ladder import considered
 
     stage, asked = scale.plan.stage, scale.found.wanted.quantize

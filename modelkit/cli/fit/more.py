@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from modelkit.cli.fit_phrases import Row
+from modelkit.cli.fit.phrases import Row
 from modelkit.failure import Failure
 from modelkit.planning.fit.report import plain
 from modelkit.planning.fit.sizes import between

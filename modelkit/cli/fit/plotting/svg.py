@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape
 
-from modelkit.cli.plotting.drawing import PAPER, Disc, Drawing, Path, Words
+from modelkit.cli.fit.plotting.drawing import PAPER, Disc, Drawing, Path, Words
 
 _FONT = "font-family=\"system-ui, 'Segoe UI', Helvetica, Arial, sans-serif\""
 

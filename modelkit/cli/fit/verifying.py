@@ -33,7 +33,7 @@ _OTHERS = 0.1
 def verify(stages: Stages, report: FitReport, arguments: Namespace, terminal: Terminal) -> Verification:
     """Start it, compare, and keep what was found for the next `fit`. Raises Failure when it cannot be started here."""
     from modelkit import platforms
-    from modelkit.cli import calibrating, verified_files
+    from modelkit.cli.fit import calibrating, verified_files
 
     platforms.presume_process(stages.look(report.stage).wanted.platform, report.stage)
     with terminal.progress() as progress:

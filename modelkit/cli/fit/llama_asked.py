@@ -9,7 +9,7 @@ from modelkit.failure import Failure
 from modelkit.planning.forms import OWN
 
 if TYPE_CHECKING:
-    from modelkit.cli.weighing import Scale
+    from modelkit.cli.fit.weighing import Scale
     from modelkit.planning.fit.llama_sizes import Sizes
     from modelkit.planning.fit.serving import Serving
 

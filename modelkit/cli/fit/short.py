@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from modelkit.cli import fit_text
-from modelkit.cli.fit_phrases import decode
+from modelkit.cli.fit import text as fit_text
+from modelkit.cli.fit.phrases import decode
 from modelkit.failure import Failure
 from modelkit.planning.fit.report import places, plain
 from modelkit.planning.fit.sizes import spelled
@@ -23,7 +23,7 @@ Weighed = tuple["Rung", "Hardware"]
 
 def weighed(stages: Stages, found: Found, plan: Plan) -> Weighed | str:
     """The stage in its precision on its machine; or why nothing is known of it."""
-    from modelkit.cli.weighing import scale_of
+    from modelkit.cli.fit.weighing import scale_of
 
     if found.base is None:
         return "the model is not here: `modelkit fit` asks its source"

@@ -6,7 +6,7 @@ import io
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from modelkit.cli.plotting.drawing import PAPER, Disc, Drawing, Path, Words
+from modelkit.cli.fit.plotting.drawing import PAPER, Disc, Drawing, Path, Words
 from modelkit.failure import Failure
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from modelkit.cli.plotting.series import Memory, Pace, Picture, Step, most
+from modelkit.cli.fit.plotting.series import Memory, Pace, Picture, Step, most
 from modelkit.planning.fit.sizes import spelled
 
 

@@ -1,5 +1,5 @@
 """Memory against context and speed against quality as pictures: in a terminal, as SVG, as PNG."""
 
-from modelkit.cli.plotting.series import Memory, Pace, Picture, Step, picture
+from modelkit.cli.fit.plotting.series import Memory, Pace, Picture, Step, picture
 
 __all__ = ["Memory", "Pace", "Picture", "Step", "picture"]

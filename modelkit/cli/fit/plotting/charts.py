@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from modelkit.cli.plotting.drawing import COLOURS, FAINT, GRID, INK, Drawing
-from modelkit.cli.plotting.series import Picture, most
+from modelkit.cli.fit.plotting.drawing import COLOURS, FAINT, GRID, INK, Drawing
+from modelkit.cli.fit.plotting.series import Picture, most
 from modelkit.planning.fit.sizes import spelled
 
 _WIDTH, _PANEL = 860, 340

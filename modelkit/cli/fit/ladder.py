@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from textwrap import fill
 from typing import TYPE_CHECKING
 
-from modelkit.cli.fit_phrases import Row, decode, free, needs
+from modelkit.cli.fit.phrases import Row, decode, free, needs
 from modelkit.planning.fit.report import places
 from modelkit.planning.fit.sizes import spelled
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from modelkit.models.anatomy import Anatomy, Layer, Weight
 from modelkit.planning.fit.llama_cache import BYTES
@@ -53,6 +54,7 @@ class Step:
         return self.users * self.tokens
 
 
+@lru_cache(64)  # the same step is asked for its time, and for the words that explain it
 def work(anatomy: Anatomy, serving: Serving, step: Step, *, layers: range | None = None, output: bool = True) -> Work:
     """What a step costs of the whole model, or of some layers and, with `output`, of the last matrix.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from modelkit import models
 from modelkit.models.anatomy import anatomy_of
 from modelkit.models.store import Store
+from tests.live.llamacpp.process import python
 
 pytestmark = [pytest.mark.live_llamacpp, pytest.mark.timeout(300)]
 
@@ -35,7 +35,7 @@ def test_smollm2_in_both_forms(tmp_path: Path) -> None:
     assert gguf.layers == folder.layers and len(gguf.layers) == 30
     for fact in ("parameters", "vocabulary", "width", "feed_forward", "heads", "context_length", "tied", "merges"):
         assert getattr(gguf, fact) == getattr(folder, fact), fact
-    said = subprocess.run([sys.executable, "-c", LOAD, source.path], check=True, capture_output=True, text=True).stdout
+    said = subprocess.run([python(), "-c", LOAD, source.path], check=True, capture_output=True, text=True).stdout
     model = re.search(r"CPU_Mapped model buffer size = +([\d.]+) MiB", said)
     cache = re.search(r"CPU KV buffer size = +([\d.]+) MiB", said)
     assert model is not None and cache is not None

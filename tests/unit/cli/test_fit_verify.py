@@ -59,14 +59,17 @@ def predicted(fit: Run) -> dict[str, int]:
 
 
 def test_what_holds_is_remembered(fit: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    standing_in(monkeypatch, *said(predicted(fit)))
+    sizes = predicted(fit)
+    standing_in(monkeypatch, *said(sizes))
     _, out, err = fit("--verify", "--json")
     checks = {one["name"]: one for one in json.loads(out)["verified"]["checks"]}
     assert {name: one["held"] for name, one in checks.items() if name in LINES} == dict.fromkeys(LINES, "held"), err
     assert checks["the whole process"]["measured"] > 1 << 20 and "one user" not in checks, "it counts no tokens"
     after = json.loads(fit("--json")[1])
     sources = {one["name"]: one["source"] for one in after["now"]["budget"]["lines"]}
-    assert all(sources[name] == "measured" for name in LINES) and "measured on" in " ".join(after["notes"])
+    seen = [name for name in LINES if sizes[name] > 0.01 * 2**20]  # a log has two decimals of MiB
+    assert {sources[name] for name in seen} == {"measured"} and len(seen) > 2
+    assert "measured on" in " ".join(after["notes"])
     other = json.loads(fit("--json", "--context", "16384")[1])
     assert "measured" not in {one["source"] for one in other["now"]["budget"]["lines"]}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,22 +14,32 @@ from modelkit.models.convert.dry_run import dry_runs, kept_dry_runs
 from modelkit.models.convert.tool import Tool
 from modelkit.models.formats.gguf_reader import read_header
 from modelkit.planning.fit.quantized import quantized, typed
+from modelkit.runtime.environments import find_tool
 from tests.unit.fit.odd_shapes import ODD
 from tests.unit.fit.shapes import SHAPES, write
 
 WORDS = [name for name, row in PRECISIONS.items() if row.form == "gguf"]
-QUANTIZER = Tool("quantizer", "0.3.36", sys.executable)
+asks_llama_cpp = pytest.mark.live_llamacpp
 FAMILIES: dict[str, Callable[[Path], Path]] = SHAPES | ODD
 
 
 WITH_IMATRIX = ("llama-8b", "falcon-7b", "mixtral", "qwen2-ungrouped")
 
 
+@pytest.fixture(scope="module")
+def quantizer() -> Tool:
+    found = find_tool("quantizer")
+    assert found is not None, "llama-cpp-python is not here: modelkit engine install llama.cpp"
+    return Tool("quantizer", "0.3.36", found.python)
+
+
+@asks_llama_cpp
 @pytest.mark.parametrize(("family", "imatrix"), [
     *((family, False) for family in FAMILIES), *((family, True) for family in WITH_IMATRIX)])
-def test_every_tensor_as_the_quantizer_itself_would_make_it(family: str, imatrix: bool, tmp_path: Path) -> None:
+def test_every_tensor_as_the_quantizer_itself_would_make_it(family: str, imatrix: bool, quantizer: Tool,
+                                                            tmp_path: Path) -> None:
     header = read_header(FAMILIES[family](tmp_path / "model.gguf"))
-    anatomy, said = anatomy_of_header([header]), dry_runs([header], WORDS, QUANTIZER, imatrix=imatrix)
+    anatomy, said = anatomy_of_header([header]), dry_runs([header], WORDS, quantizer, imatrix=imatrix)
     assert set(said) == set(WORDS)
     for word, dry in said.items():
         ours, theirs = quantized(anatomy, word, imatrix=imatrix), typed(anatomy, dry.types, word)
@@ -68,12 +77,13 @@ def test_sizes_of_an_8b_without_an_imatrix(word: str, mib: float, llama: Anatomy
     assert quantized(llama, word).weight_bytes / 2**20 == pytest.approx(mib, abs=0.05)
 
 
-def test_the_quantizer_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@asks_llama_cpp
+def test_the_quantizer_is_asked_once(quantizer: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODELKIT_HOME", str(tmp_path / "home"))
     headers = [read_header(ODD["odd-columns"](tmp_path / "model.gguf"))]
     gone = Tool("quantizer", "0.3.36", str(tmp_path / "no-python"))
     assert kept_dry_runs(headers, ["Q8_0"], gone) == {}
-    first = kept_dry_runs(headers, ["Q8_0", "fp8"], QUANTIZER)
+    first = kept_dry_runs(headers, ["Q8_0", "fp8"], quantizer)
     assert set(first) == {"Q8_0"} and set(first["Q8_0"].types.values()) == {"F16", "F32"}
     assert kept_dry_runs(headers, ["Q8_0"], gone) == first
     assert kept_dry_runs(headers, ["Q8_0"], gone, imatrix=True) == {}
@@ -83,8 +93,9 @@ def test_the_quantizer_is_asked_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert caught.value.code == "tool-not-startable"
 
 
-def test_a_model_that_the_quantizer_does_not_know(tmp_path: Path) -> None:
+@asks_llama_cpp
+def test_a_model_that_the_quantizer_does_not_know(quantizer: Tool, tmp_path: Path) -> None:
     path = write(tmp_path / "model.gguf", "nonesuch", {"block_count": 1}, iter([("token_embd.weight", (64, 320))]),
                  vocabulary=320)
-    said = dry_runs([read_header(path)], ["Q8_0"], QUANTIZER)["Q8_0"]
+    said = dry_runs([read_header(path)], ["Q8_0"], quantizer)["Q8_0"]
     assert "nonesuch" in said.refused and not said.types

@@ -55,7 +55,7 @@ IN_TEST = [row.keyword for row in INSTRUCTIONS.values() if "test" in row.where]
     ("MESSAGE ¦", [*ROLES]),
     ("MESSAGE user ¦", []),
     ("QUANTIZE ¦", ["auto", *PRECISIONS]),
-    ("QUANTIZE auto ¦", [">=", "speed"]),
+    ("QUANTIZE auto ¦", [">=", "speed", "imatrix"]),
     ("QUANTIZE Q4_K_M ¦", ["imatrix"]),
     ("ENGINE ¦", [*ENGINES]),
     ("POLICY ¦", [*POLICIES]),

@@ -69,7 +69,7 @@ class TestKeptWarm:
         up = home.up(OLD)
         up.switch(started(up), keep_warm=0.2)
         assert within(WAIT, lambda: len(home.engines()) == 1)
-        assert list(generations(up)) == [2]
+        assert within(WAIT, lambda: list(generations(up)) == [2])
         with pytest.raises(Failure, match="no generation 1"):
             up.switch(1)
 

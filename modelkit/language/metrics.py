@@ -46,8 +46,8 @@ METRICS: dict[str, Metric] = {row.name: row for row in (
     Metric("tokens_per_second", Rate(), "tokens a second", "Tokens of all answers together, each second."),
     Metric("tests", Share(), "fraction", "The part of the file's tests that pass.", "tests"),
     Metric("errors", Share(), "fraction", "The part of requests that fail."),
-    Metric("memory", Size(), "bytes", "What the engine's processes take after its tests and load; unknown on a GPU.",
-           "fit"),
+    Metric("memory", Size(), "bytes", "What the engine's processes take after its tests and load: of a GPU where it "
+           "computes on one.", "fit"),
     Metric("soak", Duration(), "seconds", "How long the stage before has run what is promoted, without a restart.",
            "soak"),
     Metric("approvals", Whole(0, 100), "people", "How many others than the author approved of it.", "approval"),

@@ -88,7 +88,7 @@ def _measures() -> Iterator[str]:
                 "measured and shown, and it stops nothing.", "")
     yield from _table("| metric | value | meaning |", (
         (f"`{m.name}`", m.kind.says, m.doc + _later(m.effective)) for m in (*METRICS.values(), EVAL)))
-    yield from ("## EXPECT in a test", "", "`EXPECT [not] kind operand`, on the last answer." + NOT_YET, "")
+    yield from ("## EXPECT in a test", "", "`EXPECT [not] kind operand`, on the last answer.", "")
     yield from _table("| kind | meaning | example |", (
         (f"`{a.name}`", a.doc, f"`{a.example}`") for a in ASSERTIONS.values()))
 

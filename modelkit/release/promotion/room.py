@@ -10,7 +10,7 @@ from modelkit.release.promotion.flow import Mode
 
 Asked = Literal["auto", "side-by-side", "swap"]
 
-_GPU_SHARE = 0.92  # of a GPU's memory that vLLM takes when nobody says how much
+_GPU_SHARE = 0.9  # of a GPU that a stage on vLLM takes when nobody says how much: the language's default
 _SLACK = 1.1  # what is estimated may be so much too little
 _OVERHEAD = 512 << 20  # bytes of an engine without its model
 

@@ -98,17 +98,26 @@ def test_a_damaged_record_counts_as_none(damage: bytes, store: Store) -> None:
 
 def test_a_users_file_is_hashed_once_until_it_changes(store: Store, tmp_path: Path,
                                                       monkeypatch: pytest.MonkeyPatch) -> None:
-    file, heard = tmp_path / "m.gguf", []
+    file = tmp_path / "m.gguf"
     file.write_bytes(DATA)
     read = hashed(store, monkeypatch)
-    assert store.digest(file, lambda *said: heard.append(said)) == DIGEST
+    assert store.digest(file) == DIGEST
     assert store.digest(file) == DIGEST
     assert len(read) == 1
-    assert heard[-1] == (len(DATA), len(DATA), "checking m.gguf")
     assert store.digest(file, verify=True) == DIGEST
     file.write_bytes(DATA[::-1])
     assert store.digest(file) != DIGEST
     assert len(read) == 3
+
+
+@pytest.mark.parametrize(("size", "told"), [(len(DATA), False), (len(DATA) - 1, True)], ids=["short", "long"])
+def test_only_a_read_that_takes_a_while_is_told_of(size: int, told: bool, store: Store, tmp_path: Path,
+                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("modelkit.models.store._LONG", size + 1)
+    file, heard = tmp_path / "m.gguf", []
+    file.write_bytes(DATA)
+    assert store.digest(file, lambda *said: heard.append(said)) == DIGEST
+    assert heard == ([(len(DATA), len(DATA), "checking m.gguf")] if told else [])
 
 
 def test_a_store_that_cannot_be_written_still_hashes(tmp_path: Path) -> None:

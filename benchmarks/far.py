@@ -5,7 +5,8 @@
 A Hub on loopback that answers each request after 20 ms has the model twice: as a GGUF in four parts, whose first has
 128,256 words and 280,147 merges, and as 30 files of safetensors. Each round is a process of its own with an empty
 store: `resolve` asks which files there are, `promised` reads what every plan reads (facts, and the vocabulary with it),
-`anatomy` every tensor and every layer. Tensors are not there: the server gives zeros for them, if anybody asked.
+`anatomy` every tensor and every layer; and then the whole command `modelkit fit` for GPUs, from its start to its end,
+with an empty store too. Tensors are not there: the server gives zeros for them, if anybody asked.
 """
 
 from __future__ import annotations
@@ -210,13 +211,23 @@ def one_round(word: str) -> None:
     print(json.dumps([resolved - begin, known - resolved, end - known, used]))
 
 
+def whole(word: str, more: list[str], environment: dict[str, str]) -> float:
+    """Seconds that `modelkit fit` takes."""
+    begin = time.perf_counter()
+    said = subprocess.run([sys.executable, "-m", "modelkit", "fit", word, *more], env=environment, text=True,
+                          capture_output=True, check=False)
+    assert "131,072 tokens" in said.stdout or said.returncode == 0, said.stderr
+    return time.perf_counter() - begin
+
+
 def main() -> None:
     if len(sys.argv) > 2 and sys.argv[1] == "--one":
         return one_round(sys.argv[2])
     rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 5
     hub = Hub({"maker/big-GGUF": ggufs(), "maker/big": folder()})
-    for word in ("hf://maker/big-GGUF:Q4_K_M", "hf://maker/big"):
-        found = []
+    for word, more in (("hf://maker/big-GGUF:Q4_K_M", ["--hardware", "2xh100"]),
+                       ("hf://maker/big", ["-s", "prod", "--hardware", "4xh100"])):
+        found, wholes = [], []
         hub.requests = hub.sent = 0
         for _ in range(rounds):
             with tempfile.TemporaryDirectory() as home:
@@ -224,10 +235,16 @@ def main() -> None:
                 said = subprocess.run([sys.executable, __file__, "--one", word], env=environment, check=True,
                                       stdout=subprocess.PIPE)
             found.append(json.loads(said.stdout))
+        requests, sent = hub.requests, hub.sent
+        for _ in range(rounds):
+            with tempfile.TemporaryDirectory() as home:
+                wholes.append(whole(word, more, os.environ | {
+                    "HF_ENDPOINT": hub.url, "HF_HOME": home, "MODELKIT_HOME": home + "/modelkit"}))
         parts = [statistics.median(one) for one in zip(*found, strict=True)]
         print(f"{word:28} resolve {parts[0]:.2f} s, promised (resolves again) {parts[1]:.2f} s, anatomy "
-              f"{parts[2]:.2f} s, processor {parts[3]:.2f} s; {hub.requests // rounds} requests, "
-              f"{hub.sent / rounds / 2**20:.1f} MiB")
+              f"{parts[2]:.2f} s, processor {parts[3]:.2f} s; {requests // rounds} requests, "
+              f"{sent / rounds / 2**20:.1f} MiB; the whole of `modelkit fit {' '.join(more)}` "
+              f"{statistics.median(wholes):.2f} s, best {min(wholes):.2f}")
 
 
 if __name__ == "__main__":

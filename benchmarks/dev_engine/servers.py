@@ -19,6 +19,7 @@ import psutil
 
 from benchmarks.dev_engine.client import Target, first_token
 from modelkit.contract.profile import Profile
+from modelkit.llamacpp import cores
 from modelkit.llamacpp.config import Config
 
 CONTEXT = 4096
@@ -78,11 +79,18 @@ def starts(names: list[str], gguf: Path, folder: Path, slots: int, peers: Peers,
     return found
 
 
+def _environment() -> dict[str, str]:
+    """All wait for their threads in the same way, as ours says."""
+    said = dict(os.environ)
+    cores.wait_politely(cores.usable_cores(), said)
+    return said
+
+
 @contextmanager
 def _running(name: str, argv: list[str], target: Target, run: Path) -> Iterator[Server]:
     began = time.perf_counter()
     with (run / "log").open("wb") as log:
-        process = subprocess.Popen(argv, stdout=log, stderr=log, env={**os.environ, "OMP_WAIT_POLICY": "passive"})
+        process = subprocess.Popen(argv, stdout=log, stderr=log, env=_environment())
     try:
         _wait(process, target, run, began + START)
         yield Server(name, target, psutil.Process(process.pid), time.perf_counter() - began)
@@ -171,7 +179,7 @@ def ceiling(binary: Path, gguf: Path, streams: list[int], prompt: int, tokens: i
     said = subprocess.run(
         [str(binary), "-m", str(gguf), "-c", str((prompt + tokens) * max(streams) + 512), "-npp", str(prompt), "-ntg",
          str(tokens), "-npl", ",".join(map(str, streams)), "-t", str(_threads()), "-kvu"],
-        capture_output=True, text=True, check=True, env={**os.environ, "OMP_WAIT_POLICY": "passive"}).stdout
+        capture_output=True, text=True, check=True, env=_environment()).stdout
     rows = [re.findall(r"[\d.]+", line) for line in said.splitlines() if re.match(r"\|\s*\d", line)]
     return {int(row[2]): float(row[7]) for row in rows}  # PP TG B N_KV T_PP S_PP T_TG S_TG T S
 

@@ -12,7 +12,13 @@ from collections.abc import MutableMapping
 from pathlib import Path
 
 FEW = 4
-"""Up to here an OpenMP thread that spins while it waits takes the core that another one needs."""
+"""Up to here an OpenMP thread that spins for long while it waits takes the core that another one needs."""
+
+_SPINS = "400"
+"""How often a thread looks before it sleeps, some ten microseconds. Between two parts of a token it then need not be
+woken, which takes a virtual machine so long that a small model answered at a third of its speed; beside a program that
+wants the core it loses a quarter of what threads that sleep at once have there, and those that spin for long lose most
+(docs/benchmarks.md)."""
 
 
 def usable_cores(root: Path = Path("/sys")) -> int:
@@ -22,9 +28,10 @@ def usable_cores(root: Path = Path("/sys")) -> int:
 
 
 def wait_politely(cores: int, environment: MutableMapping[str, str] = os.environ) -> None:
-    """On few cores, OpenMP's threads sleep while they wait. To be said before llama.cpp is loaded."""
-    if cores <= FEW:
-        environment.setdefault("OMP_WAIT_POLICY", "passive")
+    """On few cores, OpenMP's threads soon sleep while they wait, unless the environment says something of its own. To
+    be said before llama.cpp is loaded."""
+    if cores <= FEW and not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & set(environment):
+        environment.update(OMP_WAIT_POLICY="passive", GOMP_SPINCOUNT=_SPINS)
 
 
 def _physical(allowed: set[int], root: Path) -> int:

@@ -6,9 +6,9 @@ import json
 import math
 import os
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,9 @@ _BUSY = 1.5
 
 _LEAST = 3
 """Answers without which a load says nothing."""
+
+_SINGLE = 0.9
+"""Chunks for each token of an answer from which on a chunk is one token."""
 
 
 def learn(plan: Plan, runs: Iterable[BenchResult]) -> Path | None:
@@ -85,11 +88,9 @@ def points_of(anatomy: Anatomy, serving: Serving, hardware: Hardware, runs: Iter
         users = run.load.concurrency if run.load.kind == "closed" else 0
         if not users or users > serving.concurrency or run.saturated or len(answered) < _LEAST:
             continue
-        gaps = [gap for one in answered if (gap := _gap(one)) is not None]
-        if len(gaps) >= _LEAST:
-            context = statistics.fmean((one.prompt_tokens or 0) + (one.tokens or 0) / 2 for one in answered)
-            yield Point(step_terms(anatomy, serving, hardware, Step(users, 1, context)), statistics.median(gaps),
-                        _noise(gaps))
+        if (steps := steps_of(run)) is not None:
+            yield Point(step_terms(anatomy, serving, hardware, Step(users, 1, steps.context)), steps.seconds,
+                        _noise(steps.gaps))
         firsts = [one.ttft for one in answered if one.ttft is not None]
         prompts = [one.prompt_tokens for one in answered if one.prompt_tokens]
         if users == 1 and len(firsts) >= _LEAST and prompts and min(prompts) * 2 > max(prompts) >= 16:
@@ -97,14 +98,38 @@ def points_of(anatomy: Anatomy, serving: Serving, hardware: Hardware, runs: Iter
             yield Point(terms, statistics.median(firsts), _noise(firsts))
 
 
+@dataclass(frozen=True)
+class Steps:
+    """Seconds from token to token, one figure an answer, behind `context` tokens on average."""
+
+    gaps: tuple[float, ...]
+    context: float
+
+    @property
+    def seconds(self) -> float:
+        return statistics.median(self.gaps)
+
+
+def steps_of(run: BenchResult) -> Steps | None:
+    """How long the steps of a load took that gave each user a token; None where too few answers say so."""
+    answered = [one for one in run.samples if one.error is None]
+    gaps = tuple(gap for one in answered if (gap := _gap(one)) is not None)
+    if len(gaps) < _LEAST:
+        return None
+    return Steps(gaps, statistics.fmean((one.prompt_tokens or 0) + (one.tokens or 0) / 2 for one in answered))
+
+
 def _gap(sample: Sample) -> float | None:
-    """Seconds from token to token: of the whole answer, as a chunk may hold several."""
+    """Seconds from token to token. The middle one of an answer, as others' prompts interrupt some steps; where a chunk
+    holds several tokens, that of the whole answer."""
     if not sample.tokens or sample.tokens < 2 or sample.ttft is None or sample.e2e <= sample.ttft:
         return None
+    if len(sample.itl) >= _SINGLE * (sample.tokens - 1):
+        return statistics.median(sample.itl)
     return (sample.e2e - sample.ttft) / (sample.tokens - 1)
 
 
-def _noise(values: list[float]) -> float:
+def _noise(values: Sequence[float]) -> float:
     """Standard deviation of a median's logarithm, by half the width of the middle half of all values."""
     low, _, high = statistics.quantiles(values, n=4)
     return math.log(high / low) / 1.35 * 1.25 / math.sqrt(len(values)) if low > 0 else 0.0

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import statistics
 from argparse import Namespace
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from modelkit.planning.fit import verified
 from modelkit.planning.fit.verified import Check, Verification
@@ -17,6 +16,7 @@ from modelkit.planning.forms import OWN
 if TYPE_CHECKING:
     from modelkit.cli.stages import Stages
     from modelkit.cli.terminal import Terminal
+    from modelkit.planning.fit.calibration import Calibration
     from modelkit.planning.fit.report import FitReport
     from modelkit.planning.plan import Plan
     from modelkit.platforms.bundle import Bundle
@@ -66,6 +66,7 @@ def say(found: Verification, terminal: Terminal) -> None:
 async def _run(bundle: Bundle, report: FitReport, terminal: Terminal
                ) -> tuple[Verification, tuple[BenchResult, ...]]:
     """What it showed, and the loads that say how fast this machine is."""
+    from modelkit.cli.fit import calibrating
     from modelkit.release.record import now
     from modelkit.runtime.trial import trial
 
@@ -73,7 +74,8 @@ async def _run(bundle: Bundle, report: FitReport, terminal: Terminal
     async with trial(bundle, os.environ, terminal.note) as engine:
         terminal.note(f"ready after {engine.seconds:.1f} s")
         measured = await _measured(engine, plan, report, terminal)
-        checks = tuple(_checks(engine, plan, report, measured))
+        known = calibrating.known(plan, report.now.serving, report.hardware)
+        checks = tuple(_checks(engine, plan, report, measured, known))
     version = f"{plan.engine_name} {plan.engine.version}" if plan.engine else plan.engine_name
     notes = () if checks else (f"{plan.engine_name} says nothing that could be compared",)
     return Verification(now(), version, checks, notes), tuple(one.result for one in measured if not one.disturbed)
@@ -92,13 +94,6 @@ class Measured:
     def disturbed(self) -> bool:
         """Did others take so much of what the engine computes on that its speed says nothing?"""
         return self.on_cpu and self.others > _OTHERS
-
-    @property
-    def decode(self) -> float | None:
-        """Tokens a second of one answer after its first, the median of all; None where engines do not count."""
-        paces = [(one.tokens - 1) / (one.e2e - one.ttft) for one in self.result.samples
-                 if one.error is None and one.tokens and one.tokens > 1 and one.ttft is not None and one.e2e > one.ttft]
-        return statistics.median(paces) if paces else None
 
 
 async def _measured(engine: Trial, plan: Plan, report: FitReport, terminal: Terminal) -> list[Measured]:
@@ -133,7 +128,8 @@ async def _fill(client: Client, report: FitReport, plan: Plan) -> None:
     await client.chat(workload.body(0))
 
 
-def _checks(engine: Trial, plan: Plan, report: FitReport, measured: list[Measured]) -> Iterator[Check]:
+def _checks(engine: Trial, plan: Plan, report: FitReport, measured: list[Measured],
+            known: Calibration | None) -> Iterator[Check]:
     from modelkit.runtime.hardware import used_by
 
     budget, hardware = report.now.budget, report.hardware
@@ -148,7 +144,7 @@ def _checks(engine: Trial, plan: Plan, report: FitReport, measured: list[Measure
     if not on_cpu and (taken := used_by(engine.pids)) is not None:
         gpus = [one for one in budget.capacity if one != "ram"]
         yield Check("the whole process", "gpu", "bytes", sum(budget.total(one) for one in gpus), taken)
-    yield from _speeds(report.now.speed, measured)
+    yield from _speeds(report, measured, known)
 
 
 def _resident(report: FitReport) -> int:
@@ -172,13 +168,22 @@ def _vllm(engine: Trial, report: FitReport, *, cpu: bool) -> Iterator[Check]:
                                     weights=weight_bytes(now.anatomy, now.serving, 0), cpu=cpu)
 
 
-def _speeds(speed: Any, measured: list[Measured]) -> Iterator[Check]:
+def _speeds(report: FitReport, measured: list[Measured], known: Calibration | None) -> Iterator[Check]:
+    """Tokens a second of all users of each load between their prompts, behind as much as they had; nothing where
+    engines do not count tokens."""
+    from modelkit.cli.fit.calibrating import steps_of
+    from modelkit.planning.fit.speed import pace
+
+    now = report.now
     for one in measured:
-        busy = f"other programs took {100 * one.others:.0f} % of the processors" if one.disturbed else ""
-        if one.users == 1 and one.decode is not None:
-            yield verified.speed_check("one user", speed.decode, one.decode, why=busy)
-        elif (total := one.result.metrics.get("tokens_per_second")) is not None and one.users > 1:
-            yield verified.speed_check(f"{one.users} users", speed.total, total, why=busy)
+        steps = steps_of(one.result)
+        if steps is None or now.anatomy is None:
+            continue
+        expected = pace(now.anatomy, now.serving, report.hardware, one.users, steps.context, calibration=known)
+        if expected is not None:
+            yield verified.speed_check("one user" if one.users == 1 else f"{one.users} users", expected,
+                                       one.users / steps.seconds, why=(
+                f"other programs took {100 * one.others:.0f} % of the processors" if one.disturbed else ""))
 
 
 @dataclass(frozen=True)

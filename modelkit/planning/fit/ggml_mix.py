@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from modelkit.models.anatomy.anatomy import Weight
@@ -55,6 +56,7 @@ _ATTENTION_OUTPUT_OF_8 = ("Q2_K", "IQ3_XS", "IQ3_XXS", "Q3_K_S", "Q3_K_M", "IQ4_
 _VALUES_OF_GROUPS = {**dict.fromkeys(("Q2_K", "Q2_K_S", "IQ3_XXS", "IQ3_XS", "IQ3_S"), "Q4_K"),
                      **dict.fromkeys(("IQ4_NL", "IQ4_XS"), "Q5_K")}  # four query heads or more read each
 _BLOCK = re.compile(r"^blk\.(\d+)\.")
+_NAMES = 1 << 14  # names of tensors to remember the answers for: a ladder asks for the same ones of every word
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Model:
     of_70b: bool = False
 
 
+@lru_cache(_NAMES)
 def kind(name: str) -> Kind:
     """What llama.cpp's quantizer takes a tensor for."""
     return next((kind for pattern, kind in _KINDS if pattern.search(name)), "other")
@@ -79,10 +82,15 @@ def kind(name: str) -> Kind:
 def quantizable(weight: Weight, architecture: str) -> bool:
     """Does the quantizer touch this tensor? Only matrices, and not all of them."""
     dimensions = len(weight.shape) - next((at for at, one in enumerate(weight.shape) if one > 1), len(weight.shape) - 1)
-    if dimensions < 2 or not weight.name.endswith("weight") or _KEPT.search(weight.name):
-        return False
+    return dimensions >= 2 and not _stays(weight.name, architecture)
+
+
+@lru_cache(_NAMES)
+def _stays(name: str, architecture: str) -> bool:
+    """Does its name say that a matrix is left as it is?"""
     kept = _KEPT_BY.get(architecture)
-    return kept is None or kept.search(weight.name) is None
+    return not name.endswith("weight") or _KEPT.search(name) is not None or (
+        kept is not None and kept.search(name) is not None)
 
 
 def row_bytes(type_: str, columns: int) -> int:
@@ -96,15 +104,16 @@ def mixture(weights: Iterable[Weight], model: Model, word: str, *, imatrix: bool
     `imatrix`: with an importance matrix llama.cpp mixes some words otherwise. Raises KeyError for a word that is none
     of llama.cpp's.
     """
-    given = sorted(weights, key=_order)
+    given = sorted(weights, key=lambda one: _order(one.name))
     mix = _Mixture(model, word, imatrix, given)
     return {one.name: mix.type_of(one) for one in given if quantizable(one, model.architecture)}
 
 
-def _order(weight: Weight) -> tuple[int, str]:
+@lru_cache(_NAMES)
+def _order(name: str) -> tuple[int, str]:
     """llama.cpp's own: it counts some kinds as they come."""
-    block = _BLOCK.match(weight.name)
-    return int(block[1]) if block else -1, weight.name
+    block = _BLOCK.match(name)
+    return int(block[1]) if block else -1, name
 
 
 class _Mixture:

@@ -67,8 +67,8 @@ def of(anatomy: Anatomy) -> ggml_mix.Model:
 def _as(weight: Weight, type_: str) -> Weight:
     if type_ == weight.type:
         return weight
-    rows = math.prod(weight.shape[:-1])
-    return replace(weight, type=type_, size=rows * ggml_mix.row_bytes(type_, weight.shape[-1]))
+    size = math.prod(weight.shape[:-1]) * ggml_mix.row_bytes(type_, weight.shape[-1])
+    return Weight(weight.name, weight.role, weight.layer, weight.shape, type_, size)
 
 
 def _known(word: str) -> str:

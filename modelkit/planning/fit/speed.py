@@ -52,7 +52,7 @@ def speed(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, calibration
     belief = calibration or uncalibrated(hardware, serving)
     prompt = max(1, min(prompt, serving.context_length))
     users = max(1, serving.concurrency)
-    each = math.ceil(users / max(1, serving.data_parallel))  # copies share the users
+    each = _of_each_copy(serving, users)
     alone, full = Step(1, 1, 0), Step(1, 1, max(0, serving.context_length - 1))
     first, last, all_ = (step_terms(anatomy, serving, hardware, one) for one in (alone, full, Step(each, 1, prompt)))
     read = prompt_terms(anatomy, serving, hardware, prompt)
@@ -63,6 +63,15 @@ def speed(anatomy: Anatomy, serving: Serving, hardware: Hardware, *, calibration
         total=_per_second(users, together), user=_per_second(1, together), prefill=_per_second(prompt, until),
         ttft=until, users=users, prompt=prompt, calibrated=belief.points > 0,
         how=tuple(how(anatomy, serving, hardware, belief, prompt)))
+
+
+def pace(anatomy: Anatomy, serving: Serving, hardware: Hardware, users: int, context: float, *,
+         calibration: Calibration | None = None) -> Interval | None:
+    """Tokens a second of all `users` while each has `context` tokens behind and none sends a prompt."""
+    if not knows(hardware, serving):
+        return None
+    step = step_terms(anatomy, serving, hardware, Step(_of_each_copy(serving, users), 1, context))
+    return _per_second(users, (calibration or uncalibrated(hardware, serving)).seconds(step))
 
 
 def knows(hardware: Hardware, serving: Serving) -> bool:
@@ -77,6 +86,11 @@ def uncalibrated(hardware: Hardware, serving: Serving) -> Calibration:
     if on_gpu(hardware, serving):
         return Calibration.of(SPREAD_GPU)
     return Calibration.of(SPREAD_CPU, noise=NOISE_CPU)
+
+
+def _of_each_copy(serving: Serving, users: int) -> int:
+    """Copies of the model share the users."""
+    return math.ceil(users / max(1, serving.data_parallel))
 
 
 def with_users(serving: Serving, users: int) -> Serving:

@@ -6,7 +6,7 @@ one while a prompt is read.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -64,19 +64,40 @@ def work(anatomy: Anatomy, serving: Serving, step: Step, *, layers: range | None
     layers = range(len(anatomy.layers)) if layers is None else layers
     read: defaultdict[str, float] = defaultdict(float)
     multiplied: defaultdict[str, float] = defaultdict(float)
-    touched, routed, packed = touched_share(anatomy, step.width), _routed_share(anatomy), _packed(anatomy)
+    touched, routed = touched_share(anatomy, step.width), _routed_share(anatomy)
+    for (kind, part), (size, numbers) in _weights(anatomy, serving, layers, output).items():
+        rows = step.users if part == "last" else step.width
+        read[kind] += size * (touched if part == "experts" else 1.0)
+        if numbers:
+            multiplied[kind] += 2.0 * numbers * rows * (routed if part == "experts" else 1.0)
+    these = _alike(anatomy, layers)
+    return Work(dict(read), dict(multiplied), sum(count * _cached(one, serving, step) for one, count in these.items()),
+                sum(count * _attended(one, step) for one, count in these.items()), sum(these.values()),
+                len({one.layer for one in anatomy.merged if one.role == "experts" and one.layer in layers}))
+
+
+@lru_cache(16)  # steps of one model differ in what they take from it, not in what it has
+def _weights(anatomy: Anatomy, serving: Serving, layers: range, output: bool
+             ) -> Mapping[tuple[str, str], tuple[float, float]]:
+    """Bytes and multiplied numbers of what a step uses, by the type and by which tokens need it: `all` of them,
+    `experts` those sent there, `last` one of each user."""
+    found: defaultdict[tuple[str, str], tuple[float, float]] = defaultdict(lambda: (0.0, 0.0))
+    packed = _packed(anatomy)
     for weight in _used(anatomy, layers, output):
         kind, size = _loaded(weight, serving)
-        expert = weight.role == "experts"
-        rows = step.users if weight.role in ("output", "embedding") else step.width
-        read[kind] += size * (touched if expert else 1.0)
+        part = {"experts": "experts", "output": "last", "embedding": "last"}.get(weight.role, "all")
+        numbers = 0.0
         if len(weight.shape) > 1:
             numbers = weight.elements * (packed if weight.type.startswith("I") and weight.type[1:].isdigit() else 1.0)
-            multiplied[kind] += 2.0 * numbers * rows * (routed if expert else 1.0)
-    these = [anatomy.layers[at] for at in layers if at < len(anatomy.layers)]
-    return Work(dict(read), dict(multiplied), sum(_cached(layer, serving, step) for layer in these),
-                sum(_attended(layer, step) for layer in these), len(these),
-                len({one.layer for one in anatomy.merged if one.role == "experts" and one.layer in layers}))
+        before = found[kind, part]
+        found[kind, part] = before[0] + size, before[1] + numbers
+    return found
+
+
+@lru_cache(16)
+def _alike(anatomy: Anatomy, layers: range) -> Mapping[Layer, int]:
+    """How many layers there are of each kind."""
+    return Counter(anatomy.layers[at] for at in layers if at < len(anatomy.layers))
 
 
 def touched_share(anatomy: Anatomy, tokens: int) -> float:

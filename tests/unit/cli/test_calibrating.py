@@ -55,6 +55,17 @@ def test_a_load_is_a_step_and_a_prompt_of_one_who_is_alone() -> None:
     assert all(one.noise < 0.05 for one in points)
 
 
+@pytest.mark.parametrize(("tokens", "itl", "gap"), [
+    (11, (), 0.1), (11, (0.05,) * 9 + (0.55,), 0.05), (11, (0.2,) * 5, 0.1), (None, (0.1,), None), (1, (), None)],
+    ids=["no chunks", "one token a chunk", "two tokens a chunk", "not counted", "one"])
+def test_steps_are_told_from_the_prompts_of_others(tokens: int | None, itl: tuple[float, ...],
+                                                   gap: float | None) -> None:
+    samples = (Sample(due=0, ttft=1, e2e=2, tokens=tokens, prompt_tokens=100, itl=itl),) * 3
+    steps = calibrating.steps_of(BenchResult(load=Closed(concurrency=1), metrics={}, samples=samples, seconds=1))
+    assert (steps and pytest.approx(steps.seconds)) == gap
+    assert steps is None or steps.context == 105.5
+
+
 @pytest.mark.parametrize("run", [
     load(1, 0.02, saturated=True), load(1, 0.02, count=2), load(8, 0.02),
     load(1, 0.02).model_copy(update={"load": Open(rate=1.0)}),

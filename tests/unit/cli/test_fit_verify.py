@@ -7,14 +7,20 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from modelkit.cli.fit.verifying import Measured
+from modelkit.cli.fit.verifying import Measured, _speeds
+from modelkit.planning.fit.hardware import Hardware
+from modelkit.planning.fit.serving import Serving
+from modelkit.planning.fit.speed import pace
 from modelkit.platforms.bundle import Bundle
 from modelkit.release.bench import BenchResult, Closed, Sample
 from tests.unit.cli.conftest import Run, write
 from tests.unit.cli.fit_machine import stand_in
+from tests.unit.fit.speed_shapes import SMOLLM2, anatomy
 from tests.unit.models.small_model import small_model
 from tests.unit.runtime.support import bundle
 
@@ -96,19 +102,29 @@ def test_a_stage_of_other_programs_is_not_started(fit: Run) -> None:
     assert code == 2 and "error[" in err
 
 
-def measured(*answers: tuple[float, float, int | None], others: float = 0.0, on_cpu: bool = True) -> Measured:
-    """Answers by their time to the first token, their whole time, and their tokens."""
-    samples = tuple(Sample(due=0, ttft=first, e2e=whole, tokens=tokens) for first, whole, tokens in answers)
-    result = BenchResult(load=Closed(concurrency=1), metrics={}, samples=samples, seconds=1)
-    return Measured(1, result, others, on_cpu)
+def measured(users: int = 1, *, others: float = 0.0, on_cpu: bool = True) -> Measured:
+    """Answers of 65 tokens, 20 ms from one to the next, but where the prompts of others came between."""
+    samples = tuple(Sample(due=0, ttft=1, e2e=1 + 63 * 0.02 + 0.5, tokens=65, prompt_tokens=128,
+                           itl=(0.02,) * 63 + (0.5,)) for _ in range(8))
+    result = BenchResult(load=Closed(concurrency=users), metrics={}, samples=samples, seconds=1)
+    return Measured(users, result, others, on_cpu)
 
 
-@pytest.mark.parametrize(("answers", "decode"), [
-    ([(1, 2, 11), (1, 3, 41), (1, 2, 16)], 15), ([(1, 1, 11)], None), ([(1, 2, None)], None), ([(1, 2, 1)], None),
-    ([], None)])
-def test_a_pace_is_the_median_of_what_comes_after_first_tokens(
-        answers: list[tuple[float, float, int | None]], decode: float | None) -> None:
-    assert measured(*answers).decode == decode
+@pytest.mark.parametrize("users", [1, 4])
+def test_a_speed_is_held_against_steps_behind_as_much(users: int) -> None:
+    serving = Serving("llama.cpp", 2048, 4, "f16")
+    machine = Hardware("here", cpus=2, cpu_bandwidth=34e9, cpu_flops=33.6e9, source="measured")
+    model = anatomy(SMOLLM2, "Q4_1")
+    report = SimpleNamespace(now=SimpleNamespace(anatomy=model, serving=serving), hardware=machine)
+    check, = _speeds(cast("Any", report), [measured(users)], None)
+    assert check.name == ("one user" if users == 1 else "4 users")
+    assert check.measured == pytest.approx(users / 0.02)
+    begin, end = (pace(model, serving, machine, users, context) for context in (0, 2047))
+    assert begin is not None and end is not None
+    assert end.expected < 0.8 * begin.expected, "it matters what is behind"
+    assert check.predicted == pytest.approx(begin.expected, rel=0.2) and check.predicted < begin.expected
+    assert [one.why for one in _speeds(cast("Any", report), [measured(users, others=0.4)], None)] == [
+        "other programs took 40 % of the processors"]
 
 
 @pytest.mark.parametrize(("others", "on_cpu", "disturbed"), [(0.05, True, False), (0.5, True, True),

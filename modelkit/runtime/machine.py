@@ -34,6 +34,9 @@ _CLIENTS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], .
     ("ray", ("ray",), ("ray", "--version"), ()),
 )
 
+_THREADS = 7  # of a dev engine, besides those that compute
+_STACK = 2 << 20  # bytes of a thread's stack where `ulimit -s` is unlimited (glibc, x86-64)
+
 _VERSION = re.compile(r"v?(\d+(?:\.\d+)+)|systemd (\d+)")
 
 
@@ -57,12 +60,15 @@ def free_memory(groups: Path = Path("/sys/fs/cgroup"), own: Path = Path("/proc/s
 
 
 def _limits() -> list[int]:
-    """What `ulimit -v` and `-d` allow one process: engines are started with the same."""
+    """What `ulimit -v` and `-d` allow one process: engines are started with the same. Both count the stacks of threads
+    in full, as `ulimit -s` says, though next to nothing of them is ever used."""
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
+        stack = resource.getrlimit(resource.RLIMIT_STACK)[0]
+        stacks = (_THREADS + (os.cpu_count() or 1)) * (_STACK if stack == resource.RLIM_INFINITY else stack)
         found = [resource.getrlimit(kind)[0] for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA)]
-        return [limit for limit in found if limit != resource.RLIM_INFINITY]
+        return [max(0, limit - stacks) for limit in found if limit != resource.RLIM_INFINITY]
     return []
 
 

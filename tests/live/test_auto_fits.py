@@ -39,6 +39,9 @@ class Group:
         self.path = (V1 if first else V2) / name
         self.path.mkdir()
         self.limit = self.path / ("memory.limit_in_bytes" if first else "memory.max")
+        if not self.limit.exists():  # a tree of groups that does not control memory
+            self.path.rmdir()
+            raise FileNotFoundError(self.limit)
 
     def holds(self, size: int) -> None:
         self.limit.write_text(str(size))

@@ -188,10 +188,13 @@ def test_control_groups_of_both_kinds(tmp_path: Path) -> None:
     assert control_groups(root, tmp_path / "gone")[-1].limit == 9223372036854771712  # a container's own is the root
 
 
-def test_ulimit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (2 * GIB if kind == resource.RLIMIT_AS else
-                                                             resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    assert memory() == 2 * GIB and (free_memory() or 0) <= 2 * GIB
+@pytest.mark.parametrize(("stack", "each"), [(8 * MIB, 8 * MIB), (resource.RLIM_INFINITY, 2 * MIB)])
+@pytest.mark.parametrize("kind", [resource.RLIMIT_AS, resource.RLIMIT_DATA])
+def test_ulimit_counts_and_counts_stacks(kind: int, stack: int, each: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    said = {kind: 2 * GIB, resource.RLIMIT_STACK: stack}
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (said.get(kind, resource.RLIM_INFINITY),) * 2)
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    assert memory() == 2 * GIB - 10 * each and (free_memory() or 0) <= 2 * GIB - 10 * each
 
 
 # bandwidth

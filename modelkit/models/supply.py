@@ -147,11 +147,24 @@ def _presume_weights(name: str, path: Path, where: str) -> None:
     except Failure as failure:
         if is_gguf or failure.data.get("offset", 9) > 8 or failure.data["check"] == "json":
             raise  # it is what it says, and broken
+        if said == "GGUF":
+            failure = _magic(path)
         _refuse("content", name, where, f"is not {said or 'GGUF or safetensors'}: "
                 + failure.message.partition("file: ")[2], "download the file again, or don't use it")
     if said is not None and (said == "GGUF") != is_gguf:
         _refuse("content", name, where, f"is {'GGUF' if is_gguf else 'safetensors'}, not {said}",
                 "give it its own suffix back, if you trust where it came from")
+
+
+def _magic(path: Path) -> Failure:
+    """Why a file does not begin as a GGUF does."""
+    from modelkit.models.formats import gguf_reader
+
+    try:
+        gguf_reader.read_header(path, model=False)
+    except Failure as failure:
+        return failure
+    raise AssertionError("it begins as a GGUF")
 
 
 def _presume_index(name: str, access: LocalFile, where: str) -> None:

@@ -212,6 +212,13 @@ def test_content_that_is_not_what_the_name_says(name: str, data: bytes, code: st
     assert refusal(folder).code == code
 
 
+@pytest.mark.parametrize(("data", "seems"), [(b"<html>", "it is a web page"), (b"", "it is empty"),
+                                             (bytes(range(99)), "it does not begin with GGUF")])
+def test_a_gguf_that_is_none_is_said_to_be_what_it_seems(data: bytes, seems: str, folder: Path) -> None:
+    (folder / "m.gguf").write_bytes(data)
+    assert f"is not GGUF: {seems}" in refusal(folder).message
+
+
 @pytest.mark.parametrize("target", ["../outside", "/etc/hostname", "nowhere", "loop", "sub/../../outside"])
 def test_links_that_leave_the_folder(target: str, folder: Path) -> None:
     (folder.parent / "outside").write_text("secret")

@@ -18,6 +18,7 @@ from typing import Any
 
 from modelkit.failure import Failure
 from modelkit.models.artifact import Artifact, Piece
+from modelkit.models.formats.together import together
 from modelkit.models.reference import Reference
 from modelkit.models.sources.download import download
 from modelkit.models.sources.hub import Hub, expect_hub
@@ -36,10 +37,10 @@ def resolve(reference: Reference, store: Store, on_progress: Progress) -> Artifa
     on_progress(0, None, f"asking {hub.host} for {repo}")
     commit, listing = hub.listing(repo, reference.revision or None)
     picked = pick_files(listing, reference.pick, where, lambda index: _weight_map(hub, repo, commit, index))
-    pieces = []
-    for file, role in picked.files:
-        digest = f"sha256:{file.sha256}" if file.sha256 else _small(hub, repo, commit, file, store)
-        pieces.append(Piece(file.path, digest, file.size, role))
+    small = [file for file, _ in picked.files if not file.sha256]
+    digests = dict(zip(small, together(lambda file: _small(hub, repo, commit, file, store), small), strict=True))
+    pieces = [Piece(file.path, f"sha256:{file.sha256}" if file.sha256 else digests[file], file.size, role)
+              for file, role in picked.files]
     pick = f":{picked.pick}" if picked.pick else ""
     resolved = Reference.parse(f"hf://{repo}{pick}@{commit}", Path.cwd())
     return Artifact(reference.text, resolved.text, picked.form, tuple(pieces), commit,
